@@ -1,0 +1,349 @@
+"""What a run is told to do: frozen dataclasses, the preset files, and `--set key=value`.
+
+A config is read once, checked here, stored with the run as JSON and never changed. Every mistake a person can
+make in it raises `ConfigError`: one sentence with the key, the value and what would be right.
+"""
+
+import difflib
+import json
+import math
+import tomllib
+import types
+import typing
+from collections.abc import Iterable, Mapping
+from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+PRESETS = Path(__file__).resolve().parent.parent / "presets"
+DEFAULT_PRESET = "seedling"
+
+
+class ConfigError(ValueError):
+    """A setting that cannot be used; the message is one sentence for the person who chose it."""
+
+
+def setting(default: Any = MISSING, *, help: str, unit: str = "", low: float | None = None,
+            high: float | None = None, above: float | None = None, below: float | None = None) -> Any:
+    """A config field with what the form, the checks and the documentation need to know about it.
+
+    `low`/`high` are inclusive limits, `above`/`below` exclusive ones.
+    """
+    limits = {"low": low, "high": high, "above": above, "below": below}
+    return field(default=default, metadata={"help": help, "unit": unit, **limits})
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelConfig:
+    """The shape of the decoder-only transformer (see engine/model.py)."""
+
+    layers: int = setting(help="Transformer blocks, one after the other", low=1, high=512)
+    width: int = setting(help="Size of the residual stream", low=8, high=65536)
+    heads: int = setting(help="Query heads; width must be a multiple of it", low=1, high=1024)
+    kv_heads: int = setting(help="Key/value heads, shared by groups of query heads", low=1, high=1024)
+    mlp_width: int = setting(help="Hidden size of the feed-forward part", low=8, high=262144)
+    activation: Literal["swiglu", "relu2"] = setting("swiglu", help="Feed-forward: gated SiLU, or squared ReLU")
+    context: int = setting(help="Tokens the model sees at once", unit="tokens", low=8, high=131072)
+    vocab_size: int = setting(help="Tokens in the vocabulary", low=2, high=1_000_000)
+    rope_base: float = setting(10_000.0, help="Base of the rotary position angles", above=1)
+    norm_eps: float = setting(1e-6, help="Added to the mean square in RMSNorm", above=0, below=1)
+
+    def __post_init__(self) -> None:
+        if self.width % self.heads:
+            raise ConfigError(
+                f"model.heads = {self.heads} must divide model.width = {self.width}; try {_divisor(self.width, self.heads)}.")
+        if self.heads % self.kv_heads:
+            raise ConfigError(
+                f"model.kv_heads = {self.kv_heads} must divide model.heads = {self.heads}; "
+                f"try {_divisor(self.heads, self.kv_heads)}.")
+        if self.head_size % 2:
+            raise ConfigError(f"model.width / model.heads = {self.head_size} must be even for rotary positions.")
+
+    @property
+    def head_size(self) -> int:
+        """Channels of one attention head."""
+        return self.width // self.heads
+
+    @property
+    def parameters(self) -> int:
+        """Trainable numbers in the model; the tied embedding counts once."""
+        attention = 2 * self.width * self.width + 2 * self.width * self.kv_heads * self.head_size
+        mlp = (3 if self.activation == "swiglu" else 2) * self.width * self.mlp_width
+        gains = 2 * self.width + 2 * self.head_size
+        return self.vocab_size * self.width + self.layers * (attention + mlp + gains) + self.width
+
+    @property
+    def flops_per_token(self) -> int:
+        """Floating-point operations of forward and backward for one token: 6 per weight in a product, and
+        causal attention counted causal (6 x layers x context x width), as in docs/PERFORMANCE.md."""
+        gains = self.layers * (2 * self.width + 2 * self.head_size) + self.width
+        return 6 * (self.parameters - gains) + 6 * self.layers * self.context * self.width
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataConfig:
+    """Which prepared dataset is read."""
+
+    dataset: str = setting(help="Folder name below datasets/")
+    tokenizer: str = setting("bpe:4096", help="smollm2, bpe:SIZE, or a path to a tokenizer.json")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """How long, how much at once, on what."""
+
+    tokens: int = setting(help="Tokens to train on in all", unit="tokens", low=1, high=10**14)
+    batch_tokens: int = setting(help="Tokens of one optimizer step", unit="tokens", low=8, high=2**27)
+    micro_batch: int = setting(0, help="Rows in one forward pass; 0 takes the whole step at once", unit="rows",
+                               low=0, high=65536)
+    seed: int = setting(1337, help="Fixes the first weights and the order of the data", low=0, high=2**63 - 1)
+    device: str = setting("auto", help="auto, cpu, cuda, cuda:0, ... or mps")
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = setting(
+        "auto", help="Number format of the products; the weights are always kept in fp32")
+    grad_clip: float = setting(1.0, help="Largest length of the gradient; longer ones are scaled down", above=0)
+    compile: bool = setting(False, help="Compile the model with torch.compile (a GPU gains, a CPU waits)")
+
+
+@dataclass(frozen=True, kw_only=True)
+class OptimizerConfig:
+    """Muon for the matrices inside the blocks, AdamW for everything else."""
+
+    muon_lr: float = setting(0.02, help="Highest learning rate of the matrices", above=0, high=100)
+    adamw_lr: float = setting(0.004, help="Highest learning rate of embeddings and gains", above=0, high=100)
+    momentum: float = setting(0.95, help="Momentum of Muon", low=0, below=1)
+    beta1: float = setting(0.8, help="AdamW: memory of the mean gradient", low=0, below=1)
+    beta2: float = setting(0.95, help="AdamW: memory of the squared gradient", low=0, below=1)
+    weight_decay: float = setting(0.0, help="Pull of the matrices toward zero, times the learning rate", low=0, high=10)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScheduleConfig:
+    """The learning rate over the run, as fractions of its steps (engine/schedule.py)."""
+
+    warmup: float = setting(0.02, help="Share of the steps in which the rate rises from zero", low=0, high=1)
+    decay: float = setting(0.65, help="Share of the steps, at the end, in which the rate falls", low=0, high=1)
+    shape: Literal["linear", "cosine"] = setting("linear", help="How the rate falls")
+    final: float = setting(0.0, help="Where it ends, as a share of the highest rate", low=0, high=1)
+
+    def __post_init__(self) -> None:
+        if self.warmup + self.decay > 1:
+            raise ConfigError(f"schedule.warmup + schedule.decay = {self.warmup + self.decay:g} must be at most 1.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvalConfig:
+    """The validation loss."""
+
+    every: int = setting(50, help="Steps between two evaluations", unit="steps", low=1, high=10**9)
+    tokens: int = setting(65_536, help="Validation tokens used each time, always the same ones", unit="tokens", low=8,
+                          high=10**10)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SampleConfig:
+    """What the model is asked while it grows."""
+
+    every: int = setting(100, help="Steps between two rounds of prompts", unit="steps", low=1, high=10**9)
+    suites: str = setting("published,stories", help="Files of prompts/ without .txt, comma separated")
+    max_tokens: int = setting(80, help="Longest answer", unit="tokens", low=1, high=8192)
+    temperature: float = setting(0.8, help="0 always takes the likeliest token", low=0, high=10)
+    top_k: int = setting(0, help="Only the k likeliest tokens; 0 for all", low=0, high=1_000_000)
+    top_p: float = setting(0.95, help="Only the likeliest tokens that add up to this probability", above=0, high=1)
+    seed: int = setting(7, help="Fixes the dice of the samples; never touches training", low=0, high=2**63 - 1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckpointConfig:
+    """When everything needed to go on is written to disk."""
+
+    every: int = setting(200, help="Steps between two checkpoints", unit="steps", low=1, high=10**9)
+    keep: int = setting(2, help="Newest checkpoints kept", low=1, high=10_000)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunConfig:
+    """Everything about one run. Sections are also the tables of a preset file."""
+
+    title: str = setting(help="One line: what this preset is good for")
+    data: DataConfig
+    model: ModelConfig
+    train: TrainConfig
+    optimizer: OptimizerConfig = OptimizerConfig()
+    schedule: ScheduleConfig = ScheduleConfig()
+    eval: EvalConfig = EvalConfig()
+    sample: SampleConfig = SampleConfig()
+    checkpoint: CheckpointConfig = CheckpointConfig()
+
+    def __post_init__(self) -> None:
+        if self.train.batch_tokens % self.model.context:
+            raise ConfigError(
+                f"train.batch_tokens = {self.train.batch_tokens} must be a multiple of model.context = "
+                f"{self.model.context}; try {max(1, round(self.train.batch_tokens / self.model.context)) * self.model.context}.")
+        if self.train.micro_batch and self.rows_per_step % self.train.micro_batch:
+            raise ConfigError(
+                f"train.micro_batch = {self.train.micro_batch} must divide the {self.rows_per_step} rows of a step; "
+                f"try {_divisor(self.rows_per_step, self.train.micro_batch)}.")
+
+    @property
+    def rows_per_step(self) -> int:
+        """Rows of `model.context` tokens in one optimizer step."""
+        return self.train.batch_tokens // self.model.context
+
+    @property
+    def total_steps(self) -> int:
+        """Optimizer steps until `train.tokens` are seen; the last one is always a whole step."""
+        return math.ceil(self.train.tokens / self.train.batch_tokens)
+
+    def to_json(self) -> str:
+        """The snapshot stored with a run."""
+        return json.dumps(asdict(self))
+
+
+def presets() -> list[str]:
+    """Names of the preset files, smallest model first."""
+    names = [path.stem for path in PRESETS.glob("*.toml")]
+    return sorted(names, key=lambda name: (load_preset(name).model.parameters, name))
+
+
+def load_preset(name: str, overrides: Mapping[str, Any] | None = None) -> RunConfig:
+    """Read presets/NAME.toml and apply dotted overrides; raises ConfigError."""
+    path = PRESETS / f"{name}.toml"
+    known = sorted(path.stem for path in PRESETS.glob("*.toml"))
+    if name not in known:
+        raise ConfigError(f"There is no preset {name!r}{_did_you_mean(name, known)}; there are {', '.join(known)}.")
+    try:
+        tree = tomllib.loads(path.read_text(encoding="utf-8"))
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"presets/{path.name} is not valid TOML: {error}.") from error
+    for key, value in (overrides or {}).items():
+        *sections, leaf = key.split(".")
+        branch = tree
+        for section in sections:
+            branch = branch.setdefault(section, {})
+            if not isinstance(branch, dict):
+                raise ConfigError(f"{key!r} is not a setting: {section} has no parts.")
+        branch[leaf] = value
+    return _build(RunConfig, tree, "")
+
+
+def from_json(text: str) -> RunConfig:
+    """The config of a stored run."""
+    return _build(RunConfig, json.loads(text), "")
+
+
+def parse_overrides(pairs: Iterable[str]) -> dict[str, Any]:
+    """Turn `key=value` words of the command line into overrides; a key given twice is refused."""
+    overrides: dict[str, Any] = {}
+    for pair in pairs:
+        key, equals, text = pair.partition("=")
+        if not equals or not key.strip():
+            raise ConfigError(f"--set takes key=value, for example train.tokens=1000000, not {pair!r}.")
+        if key.strip() in overrides:
+            raise ConfigError(f"{key.strip()} is given twice; give it once.")
+        overrides[key.strip()] = parse_value(text.strip())
+    return overrides
+
+
+def parse_value(text: str) -> Any:
+    """A typed value from what a person wrote: 12, 1_000, 3e-4, 1M, true, or plain text."""
+    scales = {"k": 10**3, "M": 10**6, "B": 10**9}
+    number, scale = (text[:-1], scales[text[-1]]) if text[-1:] in scales else (text, 1)
+    try:
+        return int(number) * scale
+    except ValueError:
+        pass
+    try:
+        value = float(number) * scale
+    except ValueError:
+        return {"true": True, "false": False}.get(text, text)
+    return int(value) if scale > 1 and value.is_integer() else value
+
+
+def settings(config: Any, prefix: str = "") -> dict[str, Any]:
+    """All settings of a config by dotted name."""
+    flat: dict[str, Any] = {}
+    for item in fields(config):
+        value = getattr(config, item.name)
+        if is_dataclass(value):
+            flat |= settings(value, f"{prefix}{item.name}.")
+        else:
+            flat[prefix + item.name] = value
+    return flat
+
+
+T = TypeVar("T")
+
+
+def _build(kind: type[T], tree: Mapping[str, Any], prefix: str) -> T:
+    """Make a config dataclass from plain values, checking names, types and limits."""
+    hints = typing.get_type_hints(kind)
+    names = {item.name: item for item in fields(kind)}  # type: ignore[arg-type]
+    for key in tree:
+        if key not in names:
+            raise ConfigError(f"{prefix}{key} is not a setting{_did_you_mean(key, names)}.")
+    values: dict[str, Any] = {}
+    for name, item in names.items():
+        key = prefix + name
+        if name not in tree:
+            if item.default is MISSING and item.default_factory is MISSING:
+                raise ConfigError(f"{key} is missing.")
+            continue
+        if is_dataclass(hints[name]):
+            if not isinstance(tree[name], Mapping):
+                raise ConfigError(f"{key} is a group of settings, not a value.")
+            values[name] = _build(typing.cast(type, hints[name]), tree[name], key + ".")
+        else:
+            values[name] = _check(key, tree[name], hints[name], item.metadata)
+    return kind(**values)
+
+
+def _check(key: str, value: Any, hint: Any, limits: Mapping[str, Any]) -> Any:
+    """The value in its declared type, or ConfigError."""
+    if typing.get_origin(hint) is Literal:
+        choices = typing.get_args(hint)
+        if value not in choices:
+            raise ConfigError(f"{key} = {value!r} must be one of {', '.join(map(str, choices))}.")
+        return value
+    assert not isinstance(hint, types.UnionType), "settings have one plain type"
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        value = float(value)
+    if hint is int and isinstance(value, float) and value.is_integer():
+        value = int(value)
+    if type(value) is not hint:
+        expected = {int: "a whole number", float: "a number", str: "text", bool: "true or false"}[hint]
+        raise ConfigError(f"{key} = {_shown(value)} must be {expected}.")
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        _check_limits(key, value, limits)
+    return value
+
+
+def _check_limits(key: str, value: float, limits: Mapping[str, Any]) -> None:
+    low, high, above, below = (limits[name] for name in ("low", "high", "above", "below"))
+    finite = math.isfinite(value)
+    if finite and not ((low is not None and value < low) or (high is not None and value > high)
+                       or (above is not None and value <= above) or (below is not None and value >= below)):
+        return
+    wanted = []
+    if low is not None:
+        wanted.append(f">= {low:g}")
+    if above is not None:
+        wanted.append(f"> {above:g}")
+    if high is not None:
+        wanted.append(f"<= {high:g}")
+    if below is not None:
+        wanted.append(f"< {below:g}")
+    raise ConfigError(f"{key} = {value} must be a finite number {' and '.join(wanted)}".rstrip() + ".")
+
+
+def _shown(value: Any) -> str:
+    return json.dumps(value) if isinstance(value, bool | str | None) else repr(value)
+
+
+def _divisor(whole: int, near: int) -> int:
+    """The divisor of `whole` closest to `near`."""
+    return min((d for d in range(1, whole + 1) if whole % d == 0), key=lambda d: abs(d - near))
+
+
+def _did_you_mean(word: str, known: Iterable[str]) -> str:
+    close = difflib.get_close_matches(word, list(known), n=1)
+    return f" (did you mean {close[0]}?)" if close else ""

@@ -1,0 +1,48 @@
+"""Where one person's runs live: the layout of a home folder, and nothing else."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+PROJECT = Path(__file__).resolve().parent.parent
+
+
+@dataclass(frozen=True)
+class Home:
+    """A folder with runs.db, checkpoints/, datasets/ and exports/. Several can be in use at once."""
+
+    path: Path
+
+    @classmethod
+    def at(cls, path: str | Path | None = None) -> "Home":
+        """The home at `path`, else at $BLUEBERRY_HOME, else the project folder; made if it is not there."""
+        home = cls(Path(path or os.environ.get("BLUEBERRY_HOME") or PROJECT).expanduser().resolve())
+        home.path.mkdir(parents=True, exist_ok=True)
+        return home
+
+    @property
+    def database(self) -> Path:
+        """The one channel between page, command line and training."""
+        return self.path / "runs.db"
+
+    @property
+    def supervisor_lock(self) -> Path:
+        """Held by the one supervisor of this home while it lives."""
+        return self.path / ".supervisor.lock"
+
+    @property
+    def supervisor_log(self) -> Path:
+        """What the supervisor printed."""
+        return self.path / ".supervisor.log"
+
+    def run(self, run_id: str) -> Path:
+        """The folder of one run: checkpoints, sampling weights, log."""
+        return self.path / "checkpoints" / run_id
+
+    def log(self, run_id: str) -> Path:
+        """What the run's trainer printed."""
+        return self.run(run_id) / "train.log"
+
+    def dataset(self, name: str) -> Path:
+        """The folder of one prepared dataset."""
+        return self.path / "datasets" / name

@@ -1,0 +1,146 @@
+"""Runs, their state, and the commands people give them. Functions take an open database first."""
+
+import json
+import re
+import secrets
+import time
+from typing import Any
+
+from sqlite_utils import Database
+
+from engine.config import RunConfig
+from engine.store.connect import Refused, Row, insert, rows, writing
+from engine.store.migrations import ACTIVE
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._ -]{0,63}")
+OPEN = (*ACTIVE, "queued")
+"""Statuses of a run that has not ended."""
+RESUMABLE = ("stopped", "crashed", "failed", "diverged")
+
+_RUN = """
+    SELECT runs.id, name, preset, kind, parent_run_id, parent_step, parameters, target_tokens, total_steps, dataset,
+           note, created_at, status, phase, message, progress, attempt, device, environment, pid, process_started_at,
+           boot_id, step, tokens, train_loss, val_loss, tokens_per_second, elapsed_seconds, eta_seconds, heartbeat_at,
+           started_at, ended_at, error
+    FROM runs JOIN run_state ON run_state.run_id = runs.id
+"""
+
+
+def create_run(db: Database, config: RunConfig, preset: str, name: str, device: str) -> str:
+    """Insert a run and the command that starts it, unless `device` is taken; returns the run's id."""
+    if not NAME.fullmatch(name):
+        raise Refused(f"The name {name[:70]!r} must have 1 to 64 letters, digits, spaces, or . _ - and start with a letter "
+                      "or digit.")
+    run_id, now = secrets.token_hex(5), time.time()
+    with writing(db):
+        refuse_second_run(db, device)
+        insert(db, "runs", {
+            "id": run_id, "name": name, "preset": preset, "config": config.to_json(),
+            "parameters": config.model.parameters, "target_tokens": config.total_steps * config.train.batch_tokens,
+            "total_steps": config.total_steps, "dataset": config.data.dataset, "created_at": now})
+        insert(db, "run_state", {"run_id": run_id, "status": "preparing", "phase": "starting", "device": device,
+                                 "message": "Waking the trainer"})
+        insert(db, "commands", {"run_id": run_id, "kind": "start", "created_at": now})
+    return run_id
+
+
+def request_resume(db: Database, run_id: str, device: str) -> None:
+    """Ask for one more attempt of an ended run; refused in a sentence where that makes no sense."""
+    with writing(db):
+        run = get_run(db, run_id)
+        if run["status"] not in RESUMABLE:
+            raise Refused(f"{run['name']} is {run['status']}; only a run that has ended before its last step can be resumed.")
+        refuse_second_run(db, device)
+        update_state(db, run_id, status="preparing", phase="starting", message="Waking the trainer", progress=None,
+                     error=None, ended_at=None, pid=None, heartbeat_at=None, device=device)
+        insert(db, "commands", {"run_id": run_id, "kind": "resume", "created_at": time.time()})
+
+
+def refuse_second_run(db: Database, device: str) -> None:
+    """Raise Refused when another run owns `device` (the index in the schema is the last guard)."""
+    marks = ", ".join("?" for _ in ACTIVE)
+    for other in rows(db, f"{_RUN} WHERE device = ? AND status IN ({marks})", [device, *ACTIVE]):
+        raise Refused(f"{other['name']} is {other['status']} on {device}; stop it first, or wait until it has finished.")
+
+
+def list_runs(db: Database) -> list[Row]:
+    """Every run with its state, newest first; the published reference last."""
+    return [_decoded(row) for row in rows(db, f"{_RUN} ORDER BY kind = 'published', created_at DESC, runs.rowid DESC")]
+
+
+def get_run(db: Database, run_id: str) -> Row:
+    """One run with its state by exact id; raises Refused when there is none."""
+    found = rows(db, f"{_RUN} WHERE runs.id = ?", [run_id])
+    if not found:
+        raise Refused(f"There is no run {run_id[:80]!r}.")
+    return _decoded(found[0])
+
+
+def find_run(db: Database, text: str) -> Row:
+    """The run that `text` means: an id, a unique prefix of one, or a name (the newest of that name)."""
+    runs = list_runs(db)
+    matches = [run for run in runs if run["id"] == text] or [run for run in runs if run["name"] == text][:1]
+    if not matches and text:
+        matches = [run for run in runs if run["id"].startswith(text)]
+    if len(matches) == 1:
+        return matches[0]
+    if matches:
+        raise Refused(f"{text!r} is the start of {len(matches)} run ids; give more of it.")
+    raise Refused(f"There is no run {text[:80]!r}; `python -m engine runs` lists them.")
+
+
+def get_config(db: Database, run_id: str) -> str:
+    """The immutable config snapshot as JSON."""
+    found = rows(db, "SELECT config FROM runs WHERE id = ?", [run_id])
+    if not found:
+        raise Refused(f"There is no run {run_id[:80]!r}.")
+    return str(found[0]["config"])
+
+
+def update_state(db: Database, run_id: str, **values: Any) -> None:
+    """Overwrite some columns of a run's state; `environment` may be a dict."""
+    if isinstance(values.get("environment"), dict):
+        values["environment"] = json.dumps(values["environment"])
+    names = ", ".join(f"{name} = :{name}" for name in values)
+    db.conn.execute(f"UPDATE run_state SET {names} WHERE run_id = :run_id", values | {"run_id": run_id})
+
+
+def end_run(db: Database, run_id: str, status: str, error: str | None = None, *, only_from: tuple[str, ...] = OPEN,
+            attempt: int | None = None) -> bool:
+    """Move a run that has not ended to an end status; False when it had ended already or a newer attempt runs."""
+    marks = ", ".join("?" for _ in only_from)
+    sql = f"""UPDATE run_state SET status = ?, phase = '', message = '', progress = NULL, error = ?, ended_at = ?,
+              eta_seconds = NULL WHERE run_id = ? AND status IN ({marks})"""
+    values: list[Any] = [status, error, time.time(), run_id, *only_from]
+    if attempt is not None:
+        sql, values = sql + " AND attempt = ?", [*values, attempt]
+    return bool(db.conn.execute(sql, values).rowcount)
+
+
+def give_command(db: Database, run_id: str, kind: str, argument: str = "") -> int:
+    """Leave a command for the run's trainer; returns the command's id."""
+    return insert(db, "commands", {"run_id": run_id, "kind": kind, "argument": argument, "created_at": time.time()})
+
+
+def take_commands(db: Database, kinds: tuple[str, ...], run_id: str | None = None) -> list[Row]:
+    """Stamp and return the waiting commands of these kinds, oldest first; each is taken exactly once."""
+    marks = ", ".join("?" for _ in kinds)
+    where, values = f"taken_at IS NULL AND kind IN ({marks})", list(kinds)
+    if run_id is not None:
+        where, values = where + " AND run_id = ?", [*values, run_id]
+    if not rows(db, f"SELECT 1 FROM commands WHERE {where} LIMIT 1", values):
+        return []
+    with writing(db):
+        taken = rows(db, f"SELECT * FROM commands WHERE {where} ORDER BY id", values)
+        for command in taken:
+            db.conn.execute("UPDATE commands SET taken_at = ? WHERE id = ?", [time.time(), command["id"]])
+    return taken
+
+
+def finish_command(db: Database, command_id: int, result: str = "") -> None:
+    """Stamp a command as done."""
+    db.conn.execute("UPDATE commands SET done_at = ?, result = ? WHERE id = ?", [time.time(), result, command_id])
+
+
+def _decoded(row: Row) -> Row:
+    return row | {"environment": json.loads(row["environment"])}

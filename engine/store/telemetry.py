@@ -1,0 +1,54 @@
+"""What a run measures: metrics, evaluations, events. Functions take an open database first."""
+
+import time
+from collections.abc import Iterable
+
+from sqlite_utils import Database
+
+from engine.store.connect import Row, columns, insert, rows, writing
+
+METRICS = ("id", "step", "tokens", "elapsed_seconds", "train_loss", "learning_rate", "grad_norm", "tokens_per_second")
+EVALS = ("id", "step", "tokens", "elapsed_seconds", "val_loss", "val_accuracy", "val_perplexity", "val_bits_per_byte")
+
+
+def add_telemetry(db: Database, tables: Iterable[tuple[str, Row]]) -> None:
+    """Insert many rows of metrics, evals, samples or events in one transaction, in order."""
+    with writing(db):
+        for table, row in tables:
+            insert(db, table, row)
+
+
+def add_event(db: Database, run_id: str, kind: str, message: str, step: int | None = None) -> None:
+    """Something a person should be able to read later."""
+    insert(db, "events", {"run_id": run_id, "step": step, "kind": kind, "message": message, "created_at": time.time()})
+
+
+def supersede_after(db: Database, run_id: str, step: int) -> None:
+    """Mark what was measured and said after `step`: a resumed run will do those steps again."""
+    for table in ("metrics", "evals", "samples"):
+        db.conn.execute(f"UPDATE {table} SET superseded = 1 WHERE run_id = ? AND step > ? AND superseded = 0 "
+                        + ("AND source = 'periodic'" if table == "samples" else ""), [run_id, step])
+
+
+def metrics_after(db: Database, run_id: str, cursor: int) -> list[tuple[float | None, ...]]:
+    """Current metrics rows with an id above `cursor`, as tuples in the order of METRICS."""
+    return columns(db, f"SELECT {', '.join(METRICS)} FROM current_metrics WHERE run_id = ? AND id > ? ORDER BY id",
+                   [run_id, cursor])
+
+
+def evals_after(db: Database, run_id: str, cursor: int) -> list[tuple[float | None, ...]]:
+    """Current evaluation rows with an id above `cursor`, as tuples in the order of EVALS."""
+    return columns(db, f"SELECT {', '.join(EVALS)} FROM current_evals WHERE run_id = ? AND id > ? ORDER BY id",
+                   [run_id, cursor])
+
+
+def last_eval(db: Database, run_id: str) -> Row | None:
+    """The newest current evaluation."""
+    found = rows(db, "SELECT * FROM current_evals WHERE run_id = ? ORDER BY id DESC LIMIT 1", [run_id])
+    return found[0] if found else None
+
+
+def list_events(db: Database, run_id: str, cursor: int = 0, limit: int = 200) -> list[Row]:
+    """The newest `limit` events with an id above `cursor`, oldest first."""
+    found = rows(db, "SELECT * FROM events WHERE run_id = ? AND id > ? ORDER BY id DESC LIMIT ?", [run_id, cursor, limit])
+    return found[::-1]

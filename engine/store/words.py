@@ -1,0 +1,110 @@
+"""What models say and what is kept of it: samples, the archive, and the weights that can say it again."""
+
+import time
+from typing import Any
+
+from sqlite_utils import Database
+
+from engine.store.connect import Refused, Row, insert, rows, writing
+
+CATEGORIES = {"good": "The Good", "strange": "The Strange", "hallucination": "The Hallucination"}
+PAGE = 50
+
+_EXHIBIT = """
+    SELECT archive.id, sample_id, category, title, archive.note, archive.created_at, samples.run_id, samples.step,
+           samples.tokens, prompt, text, seed, temperature, top_k, top_p, max_tokens, weights_sha256, dtype,
+           samples.device, source, runs.name AS run_name, runs.kind AS run_kind, runs.preset,
+           (SELECT val_loss FROM current_evals WHERE current_evals.run_id = samples.run_id
+            AND current_evals.step <= samples.step ORDER BY current_evals.step DESC LIMIT 1) AS val_loss
+    FROM archive JOIN samples ON samples.id = archive.sample_id JOIN runs ON runs.id = samples.run_id
+"""
+
+
+def add_sample(db: Database, sample: Row) -> int:
+    """Store one answer with everything needed to ask again; returns its id."""
+    return insert(db, "samples", sample | {"created_at": sample.get("created_at", time.time())})
+
+
+def get_sample(db: Database, sample_id: int) -> Row:
+    """One sample by id; raises Refused when there is none."""
+    found = rows(db, "SELECT * FROM samples WHERE id = ?", [sample_id])
+    if not found:
+        raise Refused(f"There is no sample {sample_id}.")
+    return found[0]
+
+
+def list_samples(db: Database, run_id: str, cursor: int = 0, limit: int = 1000) -> list[Row]:
+    """Current samples of a run with an id above `cursor`, oldest first."""
+    return rows(db, "SELECT * FROM samples WHERE run_id = ? AND id > ? AND superseded = 0 ORDER BY id LIMIT ?",
+                [run_id, cursor, limit])
+
+
+def newest_samples(db: Database, run_id: str) -> list[Row]:
+    """The newest periodic answer to each prompt of a run, in the order in which the prompts are asked."""
+    return rows(db, """SELECT * FROM samples WHERE id IN (
+                         SELECT max(id) FROM samples WHERE run_id = ? AND superseded = 0 AND source != 'playground'
+                         GROUP BY suite, prompt) ORDER BY id""", [run_id])
+
+
+def keep(db: Database, sample_id: int, category: str, title: str, note: str = "") -> int:
+    """Put a sample into the archive, or change how it is kept; returns the archive entry's id."""
+    category, title = category.strip().lower(), title.strip()
+    if not 1 <= len(category) <= 40:
+        raise Refused("A category needs 1 to 40 characters, for example good, strange or hallucination.")
+    if not 1 <= len(title) <= 200:
+        raise Refused("A title needs 1 to 200 characters.")
+    if len(note) > 4000:
+        raise Refused(f"A note has at most 4,000 characters; this one has {len(note):,}.")
+    with writing(db):
+        get_sample(db, sample_id)
+        db.conn.execute("""INSERT INTO archive (sample_id, category, title, note, created_at) VALUES (?, ?, ?, ?, ?)
+                           ON CONFLICT (sample_id) DO UPDATE SET category = excluded.category, title = excluded.title,
+                           note = excluded.note""", [sample_id, category, title, note, time.time()])
+        return int(rows(db, "SELECT id FROM archive WHERE sample_id = ?", [sample_id])[0]["id"])
+
+
+def search_archive(db: Database, query: str = "", category: str = "", run_id: str = "", page: int = 0) -> tuple[list[Row], int]:
+    """One page of exhibits, newest first, and how many match in all; `query` is looked for in every text."""
+    where, values = ["1 = 1"], []
+    if query.strip():
+        where.append("instr(lower(prompt || ' ' || text || ' ' || title || ' ' || archive.note || ' ' || runs.name), lower(?)) > 0")
+        values.append(query.strip())
+    if category:
+        where.append("category = ?")
+        values.append(category)
+    if run_id:
+        where.append("samples.run_id = ?")
+        values.append(run_id)
+    matching = f"WHERE {' AND '.join(where)}"
+    total = rows(db, "SELECT count(*) AS n FROM archive JOIN samples ON samples.id = archive.sample_id "
+                     f"JOIN runs ON runs.id = samples.run_id {matching}", values)[0]["n"]
+    found = rows(db, f"{_EXHIBIT} {matching} ORDER BY archive.created_at DESC, archive.id DESC LIMIT ? OFFSET ?",
+                 [*values, PAGE, max(page, 0) * PAGE])
+    return found, total
+
+
+def add_checkpoint(db: Database, run_id: str, **values: Any) -> None:
+    """Index weights that lie on disk: kind `full` can resume a run, kind `sampling` can only be asked."""
+    with writing(db):
+        for old in list_checkpoints(db, run_id, values["kind"]):
+            if old["step"] == values["step"]:
+                db.conn.execute("UPDATE checkpoints SET deleted_at = ? WHERE id = ?", [time.time(), old["id"]])
+        insert(db, "checkpoints", {"run_id": run_id, "created_at": time.time(), **values})
+
+
+def list_checkpoints(db: Database, run_id: str, kind: str = "") -> list[Row]:
+    """Weights of a run that are still on disk, oldest step first."""
+    return rows(db, "SELECT * FROM checkpoints WHERE run_id = ? AND deleted_at IS NULL AND (? = '' OR kind = ?) ORDER BY step, id",
+                [run_id, kind, kind])
+
+
+def forget_checkpoint(db: Database, run_id: str, step: int, kind: str) -> None:
+    """Note that weights are gone from disk."""
+    db.conn.execute("UPDATE checkpoints SET deleted_at = ? WHERE run_id = ? AND step = ? AND kind = ? AND deleted_at IS NULL",
+                    [time.time(), run_id, step, kind])
+
+
+def ages(db: Database, run_id: str) -> list[Row]:
+    """The ages at which a run can be talked to, oldest first: step, tokens."""
+    return rows(db, """SELECT step, max(tokens) AS tokens FROM checkpoints WHERE run_id = ? AND deleted_at IS NULL
+                       GROUP BY step ORDER BY step""", [run_id])
