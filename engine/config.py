@@ -101,7 +101,7 @@ class TrainConfig:
     precision: Literal["auto", "fp32", "bf16", "fp16"] = setting(
         "auto", help="Number format of the products; the weights are always kept in fp32")
     grad_clip: float = setting(1.0, help="Largest length of the gradient; longer ones are scaled down", above=0)
-    compile: bool = setting(False, help="Compile the model with torch.compile (a GPU gains, a CPU waits)")
+    compile: bool = setting(False, help="Compile the model on a GPU with torch.compile; a CPU runs it as it is")
 
 
 @dataclass(frozen=True, kw_only=True)

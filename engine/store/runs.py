@@ -12,7 +12,7 @@ from engine.config import RunConfig
 from engine.store.connect import Refused, Row, insert, rows, writing
 from engine.store.migrations import ACTIVE
 
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._ -]{0,63}")
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 OPEN = (*ACTIVE, "queued")
 """Statuses of a run that has not ended."""
 RESUMABLE = ("stopped", "crashed", "failed", "diverged")
@@ -29,7 +29,7 @@ _RUN = """
 def create_run(db: Database, config: RunConfig, preset: str, name: str, device: str) -> str:
     """Insert a run and the command that starts it, unless `device` is taken; returns the run's id."""
     if not NAME.fullmatch(name):
-        raise Refused(f"The name {name[:70]!r} must have 1 to 64 letters, digits, spaces, or . _ - and start with a letter "
+        raise Refused(f"The name {name[:70]!r} must have 1 to 64 letters, digits or . _ - and start with a letter "
                       "or digit.")
     run_id, now = secrets.token_hex(5), time.time()
     with writing(db):
@@ -66,6 +66,12 @@ def refuse_second_run(db: Database, device: str) -> None:
 def list_runs(db: Database) -> list[Row]:
     """Every run with its state, newest first; the published reference last."""
     return [_decoded(row) for row in rows(db, f"{_RUN} ORDER BY kind = 'published', created_at DESC, runs.rowid DESC")]
+
+
+def open_runs(db: Database) -> list[Row]:
+    """The runs that have not ended, oldest first."""
+    marks = ", ".join("?" for _ in OPEN)
+    return [_decoded(row) for row in rows(db, f"{_RUN} WHERE status IN ({marks}) ORDER BY runs.rowid", OPEN)]
 
 
 def get_run(db: Database, run_id: str) -> Row:
@@ -135,6 +141,26 @@ def take_commands(db: Database, kinds: tuple[str, ...], run_id: str | None = Non
         for command in taken:
             db.conn.execute("UPDATE commands SET taken_at = ? WHERE id = ?", [time.time(), command["id"]])
     return taken
+
+
+def waiting_commands(db: Database, kinds: tuple[str, ...]) -> list[Row]:
+    """The commands of these kinds that nobody has taken, oldest first."""
+    marks = ", ".join("?" for _ in kinds)
+    return rows(db, f"SELECT * FROM commands WHERE taken_at IS NULL AND kind IN ({marks}) ORDER BY id", kinds)
+
+
+def last_command(db: Database, run_id: str, kind: str) -> Row | None:
+    """The newest command of this kind that a run was given, taken or not."""
+    found = rows(db, "SELECT * FROM commands WHERE run_id = ? AND kind = ? ORDER BY id DESC LIMIT 1", [run_id, kind])
+    return found[0] if found else None
+
+
+def drop_commands(db: Database, run_id: str, kinds: tuple[str, ...], result: str) -> int:
+    """Finish a run's waiting commands of these kinds unused; returns how many there were."""
+    marks, now = ", ".join("?" for _ in kinds), time.time()
+    return int(db.conn.execute(
+        f"UPDATE commands SET taken_at = ?, done_at = ?, result = ? WHERE taken_at IS NULL AND run_id = ? "
+        f"AND kind IN ({marks})", [now, now, result, run_id, *kinds]).rowcount)
 
 
 def finish_command(db: Database, command_id: int, result: str = "") -> None:

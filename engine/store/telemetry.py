@@ -1,21 +1,13 @@
 """What a run measures: metrics, evaluations, events. Functions take an open database first."""
 
 import time
-from collections.abc import Iterable
 
 from sqlite_utils import Database
 
-from engine.store.connect import Row, columns, insert, rows, writing
+from engine.store.connect import Row, columns, insert, rows
 
 METRICS = ("id", "step", "tokens", "elapsed_seconds", "train_loss", "learning_rate", "grad_norm", "tokens_per_second")
 EVALS = ("id", "step", "tokens", "elapsed_seconds", "val_loss", "val_accuracy", "val_perplexity", "val_bits_per_byte")
-
-
-def add_telemetry(db: Database, tables: Iterable[tuple[str, Row]]) -> None:
-    """Insert many rows of metrics, evals, samples or events in one transaction, in order."""
-    with writing(db):
-        for table, row in tables:
-            insert(db, table, row)
 
 
 def add_event(db: Database, run_id: str, kind: str, message: str, step: int | None = None) -> None:
@@ -30,16 +22,16 @@ def supersede_after(db: Database, run_id: str, step: int) -> None:
                         + ("AND source = 'periodic'" if table == "samples" else ""), [run_id, step])
 
 
-def metrics_after(db: Database, run_id: str, cursor: int) -> list[tuple[float | None, ...]]:
+def metrics_after(db: Database, run_id: str, cursor: int, limit: int = -1) -> list[tuple[float | None, ...]]:
     """Current metrics rows with an id above `cursor`, as tuples in the order of METRICS."""
-    return columns(db, f"SELECT {', '.join(METRICS)} FROM current_metrics WHERE run_id = ? AND id > ? ORDER BY id",
-                   [run_id, cursor])
+    return columns(db, f"SELECT {', '.join(METRICS)} FROM current_metrics WHERE run_id = ? AND id > ? ORDER BY id LIMIT ?",
+                   [run_id, cursor, limit])
 
 
-def evals_after(db: Database, run_id: str, cursor: int) -> list[tuple[float | None, ...]]:
+def evals_after(db: Database, run_id: str, cursor: int, limit: int = -1) -> list[tuple[float | None, ...]]:
     """Current evaluation rows with an id above `cursor`, as tuples in the order of EVALS."""
-    return columns(db, f"SELECT {', '.join(EVALS)} FROM current_evals WHERE run_id = ? AND id > ? ORDER BY id",
-                   [run_id, cursor])
+    return columns(db, f"SELECT {', '.join(EVALS)} FROM current_evals WHERE run_id = ? AND id > ? ORDER BY id LIMIT ?",
+                   [run_id, cursor, limit])
 
 
 def last_eval(db: Database, run_id: str) -> Row | None:

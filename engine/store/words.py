@@ -22,7 +22,7 @@ _EXHIBIT = """
 
 def add_sample(db: Database, sample: Row) -> int:
     """Store one answer with everything needed to ask again; returns its id."""
-    return insert(db, "samples", sample | {"created_at": sample.get("created_at", time.time())})
+    return insert(db, "samples", sample)
 
 
 def get_sample(db: Database, sample_id: int) -> Row:
@@ -44,6 +44,17 @@ def newest_samples(db: Database, run_id: str) -> list[Row]:
     return rows(db, """SELECT * FROM samples WHERE id IN (
                          SELECT max(id) FROM samples WHERE run_id = ? AND superseded = 0 AND source != 'playground'
                          GROUP BY suite, prompt) ORDER BY id""", [run_id])
+
+
+def answers(db: Database, run_id: str, suite: str, prompt: str) -> list[Row]:
+    """Every current periodic answer of a run to one prompt, youngest age first."""
+    return rows(db, """SELECT * FROM samples WHERE run_id = ? AND suite = ? AND prompt = ? AND superseded = 0
+                       AND source != 'playground' ORDER BY step, id""", [run_id, suite, prompt])
+
+
+def newest_sample_id(db: Database, run_id: str) -> int:
+    """The id of what a run said last, 0 before it said anything: tells whether there is more to read."""
+    return int(rows(db, "SELECT coalesce(max(id), 0) AS id FROM samples WHERE run_id = ?", [run_id])[0]["id"])
 
 
 def keep(db: Database, sample_id: int, category: str, title: str, note: str = "") -> int:

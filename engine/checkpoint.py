@@ -1,0 +1,184 @@
+"""Weights on disk: checkpoints that can resume a run, and the small files that can say its words again.
+
+A checkpoint is a folder `step_NNNNNN` that appears whole or not at all: everything is written to a folder whose name
+starts with a dot, synced, listed in a manifest with sizes and sha256, and renamed. Sampling weights are one bf16 file
+`sampling/step_NNNNNN.safetensors`, written the same way.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save
+from torch import Tensor, nn
+
+from engine.optim import Optimizers
+
+
+class CorruptCheckpoint(RuntimeError):
+    """A checkpoint that cannot be trusted; the message says which file and why."""
+
+
+@dataclass(frozen=True)
+class Written:
+    """What was written: where (below the run's folder), how much, and the sha256 of the weights."""
+
+    path: Path
+    bytes: int
+    sha256: str
+
+
+def save_checkpoint(folder: Path, step: int, model: nn.Module, optimizers: Optimizers, state: dict[str, Any]) -> Written:
+    """Write everything that is needed to go on from `step` to `folder`/step_NNNNNN."""
+    final, temporary = folder / _name(step), folder / f".{_name(step)}"
+    _remove(temporary)
+    temporary.mkdir(parents=True)
+    files = {"model.safetensors": save(_tensors(model)), "optimizer.safetensors": save(_contiguous(optimizers.state())),
+             "state.json": (json.dumps(state, indent=1) + "\n").encode()}
+    manifest = {name: {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()} for name, data in files.items()}
+    files["manifest.json"] = (json.dumps(manifest, indent=1) + "\n").encode()
+    for name, data in files.items():
+        _write_synced(temporary / name, data)
+    _sync_folder(temporary)
+    _remove(final)
+    temporary.rename(final)
+    _sync_folder(folder)
+    return Written(final, sum(map(len, files.values())), str(manifest["model.safetensors"]["sha256"]))
+
+
+def load_checkpoint(path: Path, model: nn.Module, optimizers: Optimizers) -> dict[str, Any]:
+    """Restore model and optimizers from a checkpoint; returns its loop state. Raises CorruptCheckpoint."""
+    verify(path)
+    try:
+        model.load_state_dict(load_file(path / "model.safetensors"))
+    except RuntimeError as error:
+        raise CorruptCheckpoint(f"{path.name} holds another model than this run's config describes.") from error
+    optimizers.load_state(load_file(path / "optimizer.safetensors"))
+    state: dict[str, Any] = json.loads((path / "state.json").read_text(encoding="utf-8"))
+    return state
+
+
+def verify(path: Path) -> None:
+    """Check every file of a checkpoint against its manifest; raises CorruptCheckpoint."""
+    try:
+        manifest = json.loads((path / "manifest.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise CorruptCheckpoint(f"{path.name} has no readable manifest.json.") from error
+    for name, expected in manifest.items():
+        try:
+            data = (path / name).read_bytes()
+        except OSError as error:
+            raise CorruptCheckpoint(f"{path.name}/{name} cannot be read.") from error
+        if len(data) != expected["bytes"] or hashlib.sha256(data).hexdigest() != expected["sha256"]:
+            raise CorruptCheckpoint(f"{path.name}/{name}: hash mismatch, the file has changed since it was saved.")
+
+
+def newest_valid(folder: Path) -> tuple[Path | None, list[str]]:
+    """The newest checkpoint of a run that passes `verify`, and a sentence for each newer one that does not."""
+    problems = []
+    for path in reversed(_checkpoints(folder)):
+        try:
+            verify(path)
+        except CorruptCheckpoint as error:
+            problems.append(str(error))
+        else:
+            return path, problems
+    return None, problems
+
+
+def save_sampling(folder: Path, step: int, weights: dict[str, Tensor]) -> Written:
+    """Write sampling weights (see `sampling_weights`) to `folder`/sampling/step_NNNNNN.safetensors."""
+    target = sampling_path(folder, step)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    data = save(weights)
+    temporary = target.with_name(f".{target.name}")
+    _write_synced(temporary, data)
+    temporary.replace(target)
+    _sync_folder(target.parent)
+    return Written(target, len(data), hashlib.sha256(data).hexdigest())
+
+
+def sampling_weights(model: nn.Module) -> dict[str, Tensor]:
+    """The weights rounded to bf16 on the CPU: what a sample is made with, kept so that it can be made again."""
+    return {name: tensor.to(torch.bfloat16) for name, tensor in _tensors(model).items()}
+
+
+def load_sampling(folder: Path, step: int) -> tuple[dict[str, Tensor], str]:
+    """The bf16 weights of `step` and their sha256, from the sampling file or else from the checkpoint.
+
+    Both ways give the same numbers and the same hash. Raises CorruptCheckpoint where neither is there or whole.
+    """
+    path = sampling_path(folder, step)
+    if path.exists():
+        data = path.read_bytes()
+        return load_file(path), hashlib.sha256(data).hexdigest()
+    checkpoint = folder / _name(step)
+    verify(checkpoint)
+    weights = {name: tensor.to(torch.bfloat16) for name, tensor in load_file(checkpoint / "model.safetensors").items()}
+    return weights, hashlib.sha256(save(weights)).hexdigest()
+
+
+def sampling_path(folder: Path, step: int) -> Path:
+    """Where the sampling weights of `step` lie in a run's folder."""
+    return folder / "sampling" / f"{_name(step)}.safetensors"
+
+
+def prune(folder: Path, keep: int) -> list[int]:
+    """Remove all but the newest `keep` checkpoints; returns the steps that are gone."""
+    old = _checkpoints(folder)[:-keep]
+    for path in old:
+        _remove(path)
+    return [_step(path) for path in old]
+
+
+def sweep(folder: Path) -> None:
+    """Remove what an interrupted save left behind."""
+    for path in [*folder.glob(".step_*"), *folder.glob("sampling/.step_*")]:
+        _remove(path)
+
+
+def _name(step: int) -> str:
+    return f"step_{step:06d}"
+
+
+def _step(path: Path) -> int:
+    return int(path.name.removeprefix("step_"))
+
+
+def _checkpoints(folder: Path) -> list[Path]:
+    return sorted(folder.glob("step_*"), key=_step)
+
+
+def _tensors(model: nn.Module) -> dict[str, Tensor]:
+    return _contiguous({name: parameter.detach() for name, parameter in model.named_parameters()})
+
+
+def _contiguous(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name: tensor.cpu().contiguous() for name, tensor in tensors.items()}
+
+
+def _write_synced(path: Path, data: bytes) -> None:
+    with path.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _sync_folder(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)

@@ -1,0 +1,12 @@
+"""From text to the rows a model is trained on: sources, preparation, memory-mapped shards, feeding. No torch."""
+
+from engine.data.prepare import ensure_dataset as ensure_dataset
+from engine.data.prepare import prepare as prepare
+from engine.data.publish import Stopped as Stopped
+from engine.data.rows import Rows as Rows
+from engine.data.rows import validation_rows as validation_rows
+from engine.data.shards import Dataset as Dataset
+from engine.data.shards import check_available as check_available
+from engine.data.shards import check_fit as check_fit
+from engine.data.shards import open_dataset as open_dataset
+from engine.data.sources import documents as documents

@@ -1,0 +1,122 @@
+"""Prepared datasets as they lie in a home: token shards, tokenizer.json and card.json, opened and checked."""
+
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from engine.config import ConfigError, RunConfig
+from engine.home import Home
+from engine.store import Refused
+from engine.tokenizer import bpe_size
+
+STARTER = "starter"
+CARD, TOKENIZER = "card.json", "tokenizer.json"
+SPLITS = ("train", "val")
+_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}")
+_KNOWN = {"smollm-1b": "70% FineWeb-Edu and 30% Cosmopedia v2, a billion tokens"}
+
+Tokens = npt.NDArray[np.unsignedinteger[Any]]
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A prepared dataset, its tokens memory-mapped: `train` and `val` are 1-D uint16 or uint32."""
+
+    name: str
+    folder: Path
+    card: dict[str, Any]
+    train: Tokens
+    val: Tokens
+
+    @property
+    def tokenizer_path(self) -> Path:
+        """The tokenizer.json that made the tokens."""
+        return self.folder / TOKENIZER
+
+    @property
+    def vocab_size(self) -> int:
+        """Every token is below this."""
+        return int(self.card["vocab_size"])
+
+
+def check_name(name: str) -> str:
+    """The name, if a folder may be called so; raises ConfigError."""
+    if not _NAME.fullmatch(name):
+        raise ConfigError(f"data.dataset = {name[:80]!r} must be 1 to 64 letters, digits, or . _ - (no dot in front).")
+    return name
+
+
+def is_embedded(name: str) -> bool:
+    """Whether the dataset is made from the starter novels: `starter`, or `starter-` and anything."""
+    return name == STARTER or name.startswith(f"{STARTER}-")
+
+
+def open_dataset(home: Home, name: str) -> Dataset:
+    """Map the shards of datasets/NAME after checking that every file has the size its card names.
+
+    Raises Refused, saying what to do, when the dataset is not there or not whole.
+    """
+    folder = home.dataset(check_name(name))
+    if not (folder / CARD).is_file():
+        raise Refused(_missing(name))
+    try:
+        card = json.loads((folder / CARD).read_text(encoding="utf-8"))
+        for file, expected in card["files"].items():
+            size = (folder / file).stat().st_size
+            if size != expected["bytes"]:
+                raise Refused(f"The dataset {name} is damaged: {file} has {size:,} bytes instead of "
+                              f"{expected['bytes']:,}; delete datasets/{name} so that it is prepared again.")
+        train, val = (_mapped(folder / f"{split}.bin", card["dtype"]) for split in SPLITS)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise Refused(f"The dataset {name} is damaged: its card or one of its files cannot be read; "
+                      f"delete datasets/{name} so that it is prepared again.") from error
+    return Dataset(name, folder, card, train, val)
+
+
+def check_available(home: Home, config: RunConfig) -> None:
+    """Raise Refused or ConfigError when a run of `config` cannot have its dataset; quick, prepares nothing."""
+    name = check_name(config.data.dataset)
+    if (home.dataset(name) / CARD).is_file():
+        check_fit(open_dataset(home, name), config)
+    elif not is_embedded(name):
+        raise Refused(_missing(name))
+    else:
+        size = bpe_size(config.data.tokenizer)
+        if size is not None and size != config.model.vocab_size:
+            raise ConfigError(f"model.vocab_size = {config.model.vocab_size} must equal the {size} pieces of "
+                              f"data.tokenizer = {config.data.tokenizer}.")
+
+
+def check_fit(dataset: Dataset, config: RunConfig) -> None:
+    """Raise ConfigError when the model's vocabulary or context does not suit the dataset."""
+    pieces, context = dataset.vocab_size, config.model.context
+    if config.model.vocab_size != pieces:
+        other = f"{STARTER}-{config.model.vocab_size}"
+        way_out = (f", or make another one with data.dataset={other} data.tokenizer=bpe:{config.model.vocab_size}"
+                   if is_embedded(dataset.name) else "")
+        raise ConfigError(f"model.vocab_size = {config.model.vocab_size}, but the dataset {dataset.name} has "
+                          f"{pieces} pieces; set model.vocab_size={pieces}{way_out}.")
+    for split, tokens, least in (("train", dataset.train, 2 * context + 1), ("validation", dataset.val, context + 1)):
+        if len(tokens) < least:
+            raise ConfigError(f"The dataset {dataset.name} has {len(tokens):,} {split} tokens, but model.context = "
+                              f"{context} needs at least {least:,}; choose a smaller context or more text.")
+
+
+def _mapped(path: Path, dtype: str) -> Tokens:
+    if path.stat().st_size == 0:  # an empty file cannot be mapped
+        return np.zeros(0, np.dtype(dtype))
+    return np.memmap(path, np.dtype(dtype), mode="r")
+
+
+def _missing(name: str) -> str:
+    if is_embedded(name):
+        return (f"The dataset {name} is not prepared yet; the first run that needs it makes it from the novels in "
+                "data/starter.")
+    about = f" ({_KNOWN[name]})" if name in _KNOWN else ""
+    return (f"The dataset {name}{about} is not in this home. Making it, with `python -m engine prepare` or on the "
+            "Data page, comes with a later version; choose the preset seedling or sprout, which bring their own text.")

@@ -1,0 +1,72 @@
+"""What the products run on: device, number format, and what the page says about them."""
+
+import platform
+from dataclasses import dataclass
+
+import torch
+
+from engine.config import ConfigError, TrainConfig
+
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+@dataclass(frozen=True)
+class Place:
+    """A device with the precision chosen for it."""
+
+    device: torch.device
+    precision: str
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The format of activations and products."""
+        return DTYPES[self.precision]
+
+    @property
+    def muon_dtype(self) -> torch.dtype:
+        """Muon's products need no more than bf16; where that has no instructions, fp32 is faster."""
+        return torch.bfloat16 if self.device.type == "cuda" or has_bf16(self.device) else torch.float32
+
+    def describe(self) -> dict[str, str | int]:
+        """Facts about this machine that a run keeps."""
+        name = torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else cpu_name()
+        attention = "plain products" if self.device.type == "cpu" and self.precision == "bf16" else "torch SDPA"
+        return {"device_name": name, "precision": self.precision, "attention": attention, "torch": torch.__version__,
+                "threads": torch.get_num_threads(), "python": platform.python_version()}
+
+
+def choose_place(config: TrainConfig, device: str = "auto") -> Place:
+    """The device `device` names and the precision for it; raises ConfigError when it is not there."""
+    if device == "auto":
+        device = "cuda:0" if torch.cuda.is_available() else "cpu"
+    kind = device.split(":")[0]
+    if kind == "cuda" and not torch.cuda.is_available():
+        raise ConfigError("train.device = cuda, but torch finds no CUDA device; choose cpu, or install the CUDA build of torch.")
+    if kind == "mps" and not torch.backends.mps.is_available():
+        raise ConfigError("train.device = mps, but this machine has no Apple GPU that torch can use; choose cpu.")
+    if kind not in ("cpu", "cuda", "mps"):
+        raise ConfigError(f"train.device = {device!r} is not a device; choose auto, cpu, cuda or mps.")
+    place = torch.device(device)
+    precision = config.precision
+    if precision == "auto":
+        precision = "bf16" if has_bf16(place) else "fp16" if kind == "cuda" else "fp32"
+    return Place(place, precision)
+
+
+def has_bf16(device: torch.device) -> bool:
+    """Whether products in bf16 have instructions of their own there; without them they are slower than fp32."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_capability(device) >= (8, 0)
+    if device.type == "cpu" and platform.machine() == "x86_64":
+        # Twice the training speed of fp32 on two AVX512-BF16 cores: docs/LOG.md.
+        return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
+    return False
+
+
+def cpu_name() -> str:
+    """The processor's name as its maker writes it, where the system tells."""
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as lines:  # noqa: PTH123
+            return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()

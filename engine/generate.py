@@ -1,0 +1,234 @@
+"""Asking a model: one prompt streamed, or many as a batch, always the same words for the same seed.
+
+Every answer is made with the bf16 weights that are kept on disk, so that it can be made again. Randomness is drawn per
+(seed, token position) and every row is computed in the same shapes, so a prompt alone and in a batch gives one text.
+"""
+
+import random
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+
+import torch
+from sqlite_utils import Database
+from tokenizers import Tokenizer
+from torch import Tensor
+
+from engine import store, tokenizer
+from engine.checkpoint import CorruptCheckpoint, load_sampling
+from engine.config import ConfigError, ModelConfig, SampleConfig, from_json
+from engine.data import open_dataset
+from engine.home import Home
+from engine.model import Cache, Transformer
+
+ROWS = 8
+"""Batches are padded to a multiple of this: from 8 rows on, torch's CPU products round every row the same way
+whatever the number of rows (below, they use other kernels); see tests/test_generate.py."""
+PROMPT_CHARACTERS = 8192
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ask:
+    """A prompt and how to answer it; raises ConfigError for values that make no sense."""
+
+    prompt: str
+    max_tokens: int = 80
+    temperature: float = 0.8
+    top_k: int = 0
+    top_p: float = 0.95
+    seed: int = 7
+
+    def __post_init__(self) -> None:
+        if not 1 <= len(self.prompt) <= PROMPT_CHARACTERS:
+            raise ConfigError(f"A prompt has 1 to {PROMPT_CHARACTERS:,} characters; this one has {len(self.prompt):,}.")
+        if not 1 <= self.max_tokens <= 8192:
+            raise ConfigError(f"max_tokens = {self.max_tokens} must be between 1 and 8192.")
+        if not 0 <= self.temperature <= 10:
+            raise ConfigError(f"temperature = {self.temperature} must be between 0 (always the likeliest) and 10.")
+        if self.top_k < 0:
+            raise ConfigError(f"top_k = {self.top_k} must be 0 (all tokens) or more.")
+        if not 0 < self.top_p <= 1:
+            raise ConfigError(f"top_p = {self.top_p} must be above 0 and at most 1.")
+        if not 0 <= self.seed < 2**63:
+            raise ConfigError(f"seed = {self.seed} must be a whole number from 0 to 2^63 - 1.")
+        # A lone surrogate cannot be encoded, and NUL ends a text in many programs.
+        clean = self.prompt.encode("utf-8", "replace").decode("utf-8").replace("\0", "")
+        object.__setattr__(self, "prompt", clean or " ")
+
+    @classmethod
+    def from_config(cls, prompt: str, config: SampleConfig) -> "Ask":
+        """A periodic sample's question."""
+        return cls(prompt=prompt, max_tokens=config.max_tokens, temperature=config.temperature, top_k=config.top_k,
+                   top_p=config.top_p, seed=config.seed)
+
+
+@dataclass(frozen=True)
+class Piece:
+    """An answer so far: the whole continuation, its length in tokens, and why it ended ("" while it goes on).
+
+    finish: "length" (max_tokens reached), "end" (the model ended the document), "context" (no room), "cancelled".
+    """
+
+    text: str
+    new_tokens: int
+    finish: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Speaker:
+    """One model at one age, ready to answer."""
+
+    model: Transformer
+    tokenizer: Tokenizer
+    run_id: str
+    attempt: int
+    step: int
+    tokens: int
+    weights_sha256: str
+    device: torch.device
+
+    @property
+    def dtype(self) -> str:
+        """Format of the products, as it is stored with a sample."""
+        return str(self.model.compute_dtype).removeprefix("torch.")
+
+    def stream(self, ask: Ask, cancelled: Callable[[], bool] = lambda: False) -> Iterator[Piece]:
+        """Answer one prompt token by token; the last piece has a `finish`."""
+        for pieces in self._answer([ask], cancelled):
+            yield pieces[0]
+
+    def answer(self, asks: Sequence[Ask], cancelled: Callable[[], bool] = lambda: False) -> list[Piece]:
+        """Answer several prompts at once; each gets the text it would get alone."""
+        pieces: list[Piece] = []
+        for pieces in self._answer(asks, cancelled):
+            pass
+        return pieces
+
+    def sample_row(self, ask: Ask, piece: Piece, source: str, suite: str = "") -> store.Row:
+        """The answer as a row of the table `samples`, with all that is needed to ask again."""
+        return {"run_id": self.run_id, "attempt": self.attempt, "step": self.step, "tokens": self.tokens, "suite": suite,
+                "prompt": ask.prompt, "text": piece.text, "seed": ask.seed, "temperature": ask.temperature,
+                "top_k": ask.top_k, "top_p": ask.top_p, "max_tokens": ask.max_tokens, "new_tokens": piece.new_tokens,
+                "finish": piece.finish, "weights_sha256": self.weights_sha256, "dtype": self.dtype,
+                "device": self.device.type, "source": source, "created_at": time.time()}
+
+    @torch.inference_mode()
+    def _answer(self, asks: Sequence[Ask], cancelled: Callable[[], bool]) -> Iterator[list[Piece]]:
+        answers = [_Answer(self.tokenizer, ask, self.model.config.context) for ask in asks]
+        padded = -(-len(asks) // ROWS) * ROWS
+        cache = Cache.empty(self.model.config, padded, self.model.compute_dtype, self.device)
+        # Prompts go in one by one: a batch of different lengths would need padding inside the rows.
+        logits = torch.zeros(padded, self.model.config.vocab_size, device=self.device)
+        for row, answer in enumerate(answers):
+            tokens = torch.tensor([answer.prompt_ids], device=self.device)
+            positions = torch.arange(tokens.shape[1], device=self.device)[None]
+            part = Cache(cache.keys[:, row:row + 1], cache.values[:, row:row + 1])
+            logits[row] = self.model.next_logits(tokens, positions, part)[0]
+        next_ids = torch.zeros(padded, 1, dtype=torch.int64, device=self.device)
+        next_positions = torch.zeros(padded, 1, dtype=torch.int64, device=self.device)
+        while True:
+            for row, answer in enumerate(answers):
+                if not answer.finish:
+                    answer.add(pick(logits[row], answer.ask, len(answer.ids)))
+                    next_ids[row, 0], next_positions[row, 0] = answer.ids[-1], answer.position
+            if cancelled():
+                answers = [answer.cancelled() for answer in answers]
+            yield [answer.piece() for answer in answers]
+            if all(answer.finish for answer in answers):
+                return
+            logits = self.model.next_logits(next_ids, next_positions, cache)
+
+
+def load_speaker(home: Home, db: Database, run_id: str, step: int | None = None, device: str = "cpu") -> Speaker:
+    """The model of a run at `step` (None: the newest weights on disk). Raises store.Refused with a sentence."""
+    run = store.get_run(db, run_id)
+    on_disk = store.list_checkpoints(db, run_id)
+    if not on_disk:
+        raise store.Refused(f"{run['name']} has no weights on disk yet; wait for its first sample, or choose another run."
+                            if run["kind"] == "trained" else f"The weights of {run['name']} were not published here.")
+    wanted = on_disk[-1]["step"] if step is None else step
+    found = [row for row in on_disk if row["step"] == wanted]
+    if not found:
+        steps = sorted({row["step"] for row in on_disk})
+        raise store.Refused(f"{run['name']} has no weights of step {wanted}; there are {', '.join(map(str, steps[-12:]))}.")
+    try:
+        weights, sha256 = load_sampling(home.run(run_id), wanted)
+    except (OSError, CorruptCheckpoint) as error:
+        raise store.Refused(f"The weights of {run['name']} at step {wanted} cannot be used: {error}") from error
+    for row in found:
+        if row["kind"] == "sampling" and row["sha256"] != sha256:
+            raise store.Refused(f"The weights of {run['name']} at step {wanted} have changed on disk since they were saved.")
+    config = from_json(store.get_config(db, run_id))
+    words = tokenizer.load(open_dataset(home, config.data.dataset).tokenizer_path)
+    return make_speaker(config.model, weights, words, torch.device(device), run_id=run_id, attempt=found[0]["attempt"],
+                        step=wanted, tokens=found[0]["tokens"], weights_sha256=sha256)
+
+
+def make_speaker(config: ModelConfig, weights: dict[str, Tensor], words: Tokenizer, device: torch.device, *, run_id: str,
+                 attempt: int, step: int, tokens: int, weights_sha256: str) -> Speaker:
+    """A speaker from bf16 weights; products run in bf16 on a GPU and in fp32 elsewhere."""
+    dtype = torch.bfloat16 if device.type == "cuda" else torch.float32
+    with torch.device("meta"):
+        model = Transformer(config, dtype)
+    model = model.to_empty(device=device).to(dtype)
+    model.load_state_dict(weights)
+    model.reset_rotary()
+    return Speaker(model=model.requires_grad_(False), tokenizer=words, run_id=run_id, attempt=attempt, step=step, tokens=tokens,
+                   weights_sha256=weights_sha256, device=device)
+
+
+def pick(logits: Tensor, ask: Ask, position: int) -> int:
+    """The next token's id from fp32 scores [vocabulary].
+
+    Temperature, then top-k, then top-p (Holtzman et al. 2020), then one draw from (seed, position) alone.
+    """
+    if ask.temperature == 0:
+        return int(logits.argmax())
+    scores, ids = logits.div(ask.temperature).sort(descending=True, stable=True)
+    mass = scores[:ask.top_k or None].double().softmax(dim=0).cumsum(dim=0)
+    # The smallest set of tokens that reaches top_p; the first one is always in it.
+    kept = int((mass < ask.top_p).sum()) + 1
+    mass = mass[:kept]
+    dice = random.Random(f"{ask.seed}:{position}").random()
+    return int(ids[int(torch.searchsorted(mass, dice * mass[-1], right=True).clamp(max=len(mass) - 1))])
+
+
+@dataclass
+class _Answer:
+    """The growing answer to one prompt."""
+
+    tokenizer: Tokenizer
+    ask: Ask
+    context: int
+    ids: list[int] = field(default_factory=list)
+    finish: str = ""
+    text: str = ""
+
+    def __post_init__(self) -> None:
+        self.prompt_ids = self.tokenizer.encode(self.ask.prompt).ids
+        if len(self.prompt_ids) >= self.context:
+            raise ConfigError(f"The prompt has {len(self.prompt_ids):,} tokens; this model sees {self.context:,} at once, "
+                              "so at most one less fits.")
+        self.end = self.tokenizer.token_to_id(tokenizer.END)
+
+    @property
+    def position(self) -> int:
+        """Where the newest token stands in the text."""
+        return len(self.prompt_ids) + len(self.ids) - 1
+
+    def add(self, token: int) -> None:
+        self.ids.append(token)
+        if token == self.end:
+            self.finish = "end"
+        elif len(self.ids) >= self.ask.max_tokens:
+            self.finish = "length"
+        elif self.position + 1 >= self.context:
+            self.finish = "context"
+        # Half a character is held back until its other bytes have come.
+        self.text = self.tokenizer.decode(self.ids).rstrip("\ufffd")
+
+    def cancelled(self) -> "_Answer":
+        return self if self.finish else replace(self, finish="cancelled")
+
+    def piece(self) -> Piece:
+        return Piece(self.text, len(self.ids), self.finish)

@@ -1,0 +1,292 @@
+"""What people ask of runs: start, stop, resume, pause, status. Requests are rows; supervisor and trainer act on them."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Mapping
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from sqlite_utils import Database
+
+from engine import process, store
+from engine.config import ConfigError, from_json, load_preset
+from engine.endings import end_dead
+from engine.home import PROJECT, Home
+
+STARTS = ("start", "resume")
+"""Commands that the supervisor answers with a trainer."""
+RESUME_WAIT = 30.0
+"""Seconds that a resume waits for the last trainer to be gone."""
+SILENT = 4.0
+"""Seconds without a heartbeat after which a dead trainer is no longer left to its supervisor."""
+UNCLAIMED = 5.0
+"""Seconds after which a taken start without a process or a supervisor counts as lost; also between two starts of a
+supervisor by readers (one needs half a second to take its lock)."""
+STATUS = ("id", "name", "preset", "kind", "status", "phase", "message", "progress", "step", "total_steps", "tokens",
+          "target_tokens", "train_loss", "val_loss", "tokens_per_second", "elapsed_seconds", "eta_seconds", "device",
+          "attempt", "pid", "created_at", "started_at", "ended_at", "heartbeat_at", "error")
+
+
+def default_device() -> str:
+    """Where a run goes that names no device: the first GPU that torch can use, else the processor."""
+    return "cuda:0" if _gpus() else "cpu"
+
+
+def choose_device(wanted: str) -> str:
+    """The device that `train.device` means on this machine; raises ConfigError when it is not there."""
+    if wanted == "auto":
+        return default_device()
+    if wanted == "cpu" or (wanted == "mps" and sys.platform == "darwin"):
+        return wanted
+    if wanted == "mps":
+        raise ConfigError("train.device = mps: no Apple GPU here; choose cpu.")
+    match = re.fullmatch(r"cuda(?::(\d{1,3}))?", wanted)
+    if not match:
+        raise ConfigError(f"train.device = {wanted[:40]!r} must be auto, cpu, cuda, cuda:NUMBER or mps.")
+    there, number = _gpus(), int(match[1] or 0)
+    if not there:
+        raise ConfigError(f"train.device = {wanted}: no CUDA device; choose cpu.")
+    if number >= there:
+        raise ConfigError(f"train.device = {wanted}: no such CUDA device; the last one is cuda:{there - 1}.")
+    return f"cuda:{number}"
+
+
+def open_home(home: Home) -> None:
+    """Make runs.db or bring it up to date; raises StoreError where one must have been there and is gone."""
+    trained = home.path / "checkpoints"
+    if not home.database.exists() and trained.is_dir() and any(trained.iterdir()):
+        raise store.StoreError("runs.db is not there, but checkpoints/ is: put runs.db back, or move checkpoints/ away "
+                               "to begin anew.")
+    store.migrate(home.database)
+    db = store.connect(home.database)
+    try:
+        store.add_reference(db)
+    finally:
+        db.close()
+
+
+def start_run(home: Home, preset: str, name: str = "", overrides: Mapping[str, Any] | None = None) -> str:
+    """Begin a detached run of a preset and return its id; raises ConfigError or Refused."""
+    from engine.data import check_available  # numpy and tokenizers: not for a status line
+
+    config = load_preset(preset, overrides)
+    device = choose_device(config.train.device)
+    check_available(home, config)
+    db = store.connect(home.database, durable=True)
+    try:
+        reconcile(home, db)
+        run_id = store.create_run(db, config, preset, name or _next_name(db, preset), device)
+    finally:
+        db.close()
+    ensure_supervisor(home)
+    return run_id
+
+
+def stop_run(home: Home, run: str, now: bool = False) -> None:
+    """Ask a run to save and end, or with `now` to end without saving; returns at once."""
+    db = store.connect(home.database, durable=True)
+    try:
+        reconcile(home, db)
+        run_id = store.find_run(db, run)["id"]
+        with store.writing(db):
+            found = store.get_run(db, run_id)
+            if found["status"] not in store.OPEN:
+                raise store.Refused(f"{found['name']} has ended already: it is {found['status']}.")
+            if not _ask_to_stop(db, found, now):
+                return
+    finally:
+        db.close()
+    process.send(signal.SIGTERM, found["pid"], found["process_started_at"], found["boot_id"])
+    ensure_supervisor(home)
+
+
+def resume_run(home: Home, run: str) -> None:
+    """Begin one more attempt of a run that ended early; waits up to 30 s for the last trainer to be gone."""
+    db = store.connect(home.database, durable=True)
+    try:
+        found = store.find_run(db, run)
+        until = time.monotonic() + RESUME_WAIT
+        while _still_there(home, db, found["id"]):
+            if time.monotonic() > until:
+                raise store.Refused(f"{found['name']} is still ending; resume it when it has stopped.")
+            time.sleep(0.05)
+        config = from_json(store.get_config(db, found["id"])) if found["kind"] == "trained" else None
+        device = choose_device(config.train.device) if config else found["device"]
+        store.request_resume(db, found["id"], device)
+    finally:
+        db.close()
+    ensure_supervisor(home)
+
+
+def pause_run(home: Home, run: str) -> None:
+    """Ask a training run to hold still, keeping its process and memory."""
+    _command_running(home, run, "pause")
+
+
+def unpause_run(home: Home, run: str) -> None:
+    """Ask a paused run to go on."""
+    _command_running(home, run, "unpause")
+
+
+def wait_until_ended(home: Home, run: str, timeout: float) -> store.Row:
+    """The run's row once it has ended and its trainer is gone; raises Refused after `timeout` seconds."""
+    db = store.connect(home.database)
+    try:
+        run_id = store.find_run(db, run)["id"]
+        until = time.monotonic() + timeout
+        while True:
+            reconcile(home, db)
+            found = store.get_run(db, run_id)
+            if found["status"] not in store.OPEN and not process.is_held(lock_of(home, run_id)):
+                return found
+            if time.monotonic() > until:
+                raise store.Refused(f"{found['name']} is still {found['status']} after {timeout:.0f} s.")
+            time.sleep(0.05)
+    finally:
+        db.close()
+
+
+def run_status(home: Home, run: str) -> dict[str, Any]:
+    """What a run is doing, made true before it is read; the pid only while there is a trainer."""
+    db = store.connect(home.database)
+    try:
+        reconcile(home, db)
+        return status_of(store.find_run(db, run))
+    finally:
+        db.close()
+
+
+def status_of(run: store.Row) -> dict[str, Any]:
+    """The columns of a run that `run_status` shows."""
+    return {key: run[key] for key in STATUS} | {"pid": run["pid"] if run["status"] in store.ACTIVE else None}
+
+
+def reconcile(home: Home, db: Database) -> None:
+    """Make statuses true: runs whose trainer is gone end as crashed, and waiting ones get a supervisor.
+
+    Cheap enough before every read. Not for the supervisor or a trainer, which would lose their locks by it.
+    """
+    runs = [run for run in store.open_runs(db) if run["status"] in store.ACTIVE]
+    if not runs:
+        return
+    watched = process.is_held(home.supervisor_lock)
+    lost = [run for run in runs if _is_lost(home, db, run, watched)]
+    for run in lost:
+        end_dead(home, db, run)
+    if not watched and len(lost) < len(runs) and not _just_started(home):
+        start_supervisor(home)
+
+
+def ensure_supervisor(home: Home) -> None:
+    """Start this home's supervisor unless it lives."""
+    if not process.is_held(home.supervisor_lock):
+        start_supervisor(home)
+
+
+def start_supervisor(home: Home) -> None:
+    """Start a supervisor that outlives this process; where there is one already, the new one ends by itself."""
+    with home.supervisor_log.open("ab") as log:
+        child = subprocess.Popen([sys.executable, "-m", "engine.supervisor", "--home", str(home.path)], cwd=PROJECT,
+                                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
+        os.utime(log.fileno())  # its age tells other readers that one is on its way
+    # Somebody has to take note of its end while this process lives, or it stays as a zombie.
+    threading.Thread(target=child.wait, name="supervisor-reaper", daemon=True).start()
+
+
+def lock_of(home: Home, run_id: str) -> Path:
+    """The file that a run's trainer keeps locked while it lives."""
+    return home.run(run_id) / "lock"
+
+
+def _ask_to_stop(db: Database, run: store.Row, now: bool) -> bool:
+    """Leave the rows of a stop request; False when nobody has to be told any more."""
+    if store.drop_commands(db, run["id"], STARTS, "stopped before it began"):
+        store.end_run(db, run["id"], "stopped")
+        store.add_event(db, run["id"], "stopped", "Stopped before the trainer was started.", run["step"])
+        return False
+    if run["status"] == "stopping":
+        command = store.last_command(db, run["id"], "stop")
+        if not now or (command and command["argument"] == "now"):
+            return False
+    store.update_state(db, run["id"], status="stopping")
+    store.give_command(db, run["id"], "stop", "now" if now else "")
+    message = "Asked to end at once, without a save." if now else "Asked to save and stop."
+    store.add_event(db, run["id"], "stop", message, run["step"])
+    return True
+
+
+def _command_running(home: Home, run: str, kind: str) -> None:
+    db = store.connect(home.database)
+    try:
+        reconcile(home, db)
+        found = store.find_run(db, run)
+        if found["status"] not in ("running", "paused"):
+            raise store.Refused(f"{found['name']} is {found['status']}; only a run that is training can be {kind}d.")
+        store.drop_commands(db, found["id"], ("pause", "unpause"), f"{kind} came after it")
+        store.give_command(db, found["id"], kind)
+    finally:
+        db.close()
+
+
+def _still_there(home: Home, db: Database, run_id: str) -> bool:
+    """Whether the last trainer of a run that is ending has not gone yet."""
+    reconcile(home, db)
+    run = store.get_run(db, run_id)
+    if run["status"] not in store.OPEN:
+        return process.is_held(lock_of(home, run_id))
+    dead = run["pid"] is not None and not process.alive(run["pid"], run["process_started_at"], run["boot_id"])
+    return dead or run["status"] == "stopping"
+
+
+def _is_lost(home: Home, db: Database, run: store.Row, watched: bool) -> bool:
+    """Whether a run that has not ended has nobody left who could train it or end it."""
+    if run["pid"] is not None:
+        if process.alive(run["pid"], run["process_started_at"], run["boot_id"]):
+            return False
+        # The supervisor knows what its child died of: it goes first, unless it hangs.
+        silent = run["heartbeat_at"] is not None and time.time() - run["heartbeat_at"] > SILENT
+        return not watched or silent
+    if watched or process.is_held(lock_of(home, run["id"])):
+        return False
+    starts = [command for kind in STARTS if (command := store.last_command(db, run["id"], kind))]
+    newest = max(starts, key=lambda command: int(command["id"]), default=None)
+    return newest is None or (newest["taken_at"] is not None and abs(time.time() - newest["taken_at"]) > UNCLAIMED)
+
+
+def _just_started(home: Home) -> bool:
+    try:
+        return abs(time.time() - home.supervisor_log.stat().st_mtime) < UNCLAIMED
+    except FileNotFoundError:
+        return False
+
+
+def _next_name(db: Database, preset: str) -> str:
+    pattern = re.compile(re.escape(preset) + r"-(\d{1,9})")
+    numbers = [int(match[1]) for run in store.list_runs(db) if (match := pattern.fullmatch(run["name"]))]
+    return f"{preset}-{max(numbers, default=0) + 1}"
+
+
+def _gpus() -> int:
+    """GPUs that NVML sees and this build of torch can use."""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    listed = None if visible is None else [part for part in visible.split(",") if part.strip() not in ("", "-1")]
+    try:
+        if listed == [] or "+cpu" in metadata.version("torch"):
+            return 0
+    except metadata.PackageNotFoundError:
+        return 0
+    import pynvml  # only where there may be a GPU
+
+    try:
+        pynvml.nvmlInit()
+        count = int(pynvml.nvmlDeviceGetCount())
+        pynvml.nvmlShutdown()
+    except pynvml.NVMLError:
+        return 0
+    return count if listed is None else min(count, len(listed))

@@ -1,0 +1,92 @@
+"""Losses, speed and progress of the training loop, read from the device now and then and never in between."""
+
+import contextlib
+import math
+import time
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from engine.config import RunConfig
+from engine.recorder import Recorder
+
+PERIOD = 0.25
+"""Seconds between two reads of the device: each waits for it, and a page shows no more."""
+
+
+class Diverged(RuntimeError):
+    """The loss or the gradient is not a finite number any more."""
+
+
+class Meter:
+    """Collects what each step measured and hands it to the recorder; knows training time from time spent otherwise."""
+
+    def __init__(self, recorder: Recorder, config: RunConfig, step: int, elapsed_seconds: float) -> None:
+        self.recorder, self.config = recorder, config
+        self.elapsed_before, self.started = elapsed_seconds, time.perf_counter()
+        self.first_step = self.last_step = step
+        self._pending: list[tuple[int, float, Tensor, Tensor]] = []
+        self._read_at, self._away, self._paused = self.started, 0.0, 0.0
+
+    @property
+    def elapsed_seconds(self) -> float:
+        """Seconds this run has worked in all its attempts, without pauses."""
+        return self.elapsed_before + time.perf_counter() - self.started - self._paused
+
+    def add(self, step: int, learning_rate: float, loss: Tensor, grad_norm: Tensor) -> None:
+        """Note one finished step; `loss` and `grad_norm` are scalars that stay on the device until `read`."""
+        self._pending.append((step, learning_rate, loss, grad_norm))
+        if time.perf_counter() - self._read_at >= PERIOD:
+            self.read()
+
+    def read(self) -> None:
+        """Fetch what is pending and record it; raises Diverged at the first number that is not finite."""
+        if not self._pending:
+            return
+        values = torch.stack([torch.stack((loss, norm)).float() for _, _, loss, norm in self._pending]).tolist()
+        now = time.perf_counter()
+        steps, batch = len(self._pending), self.config.train.batch_tokens
+        speed = steps * batch / max(now - self._read_at - self._away, 1e-9)
+        for (step, rate, _, _), (loss, norm) in zip(self._pending, values, strict=True):
+            self.recorder.add("metrics", step=step, tokens=step * batch, train_loss=loss if math.isfinite(loss) else None,
+                              learning_rate=rate, grad_norm=norm if math.isfinite(norm) else None,
+                              tokens_per_second=speed, elapsed_seconds=self.elapsed_seconds)
+            if not (math.isfinite(loss) and math.isfinite(norm)):
+                raise Diverged(f"The loss stopped being a number at step {step:,}; the last checkpoint before it is kept. "
+                               "A lower learning rate (optimizer.muon_lr, optimizer.adamw_lr) usually helps.")
+        self.last_step = self._pending[-1][0]
+        self._pending.clear()
+        self._read_at, self._away = now, 0.0
+        self.recorder.state(step=self.last_step, tokens=self.last_step * batch, train_loss=values[-1][0],
+                            tokens_per_second=speed, **self._progress())
+
+    @contextlib.contextmanager
+    def phase(self, name: str, message: str) -> Iterator[None]:
+        """Do something else than training: shown as `name`, and left out of the speed."""
+        self.read()
+        self.recorder.state(phase=name, message=message)
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            self._away += time.perf_counter() - start
+            self.recorder.state(phase="training", message="", elapsed_seconds=self.elapsed_seconds)
+
+    def wait_while_paused(self) -> None:
+        """Hold the loop while the recorder's pause flag is set, or until it is asked to stop."""
+        self.read()
+        self.recorder.state(status="paused", message="Paused; nothing is lost")
+        start = time.perf_counter()
+        while self.recorder.pause.is_set() and not self.recorder.stop.wait(0.1):
+            pass
+        waited = time.perf_counter() - start
+        self._paused, self._away = self._paused + waited, self._away + waited
+        self.recorder.state(status="running", message="")
+
+    def _progress(self) -> dict[str, float]:
+        done, total = self.last_step, self.config.total_steps
+        # Evaluations and samples come at even intervals, so the whole time a step took so far is the best guess.
+        worked = time.perf_counter() - self.started - self._paused
+        return {"progress": done / total, "elapsed_seconds": self.elapsed_seconds,
+                "eta_seconds": (total - done) * worked / max(done - self.first_step, 1)}

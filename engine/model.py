@@ -1,0 +1,241 @@
+"""The decoder-only transformer: RMSNorm, rotary positions, QK-norm, grouped-query attention, SwiGLU, tied embeddings.
+
+Parameter names are those of transformers' Qwen3 without the leading `model.`, so that people and tools can read a
+checkpoint. Weights are kept in fp32; products run in `compute_dtype`.
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from engine.config import ModelConfig
+from engine.loss import linear_cross_entropy
+
+
+class Linear(nn.Module):
+    """A product with a weight matrix [out, in], in the precision of what comes in; no bias."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(outputs, inputs))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.linear(x, self.weight.to(x.dtype))
+
+
+class RMSNorm(nn.Module):
+    """Root-mean-square normalisation over the last dimension with a gain (Zhang and Sennrich 2019)."""
+
+    def __init__(self, size: int, eps: float) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(size))
+        self.eps = eps
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.rms_norm(x, x.shape[-1:], self.weight.to(x.dtype), self.eps)
+
+
+@dataclass
+class Cache:
+    """Keys and values already computed, so that one more token costs one token.
+
+    `keys`, `values`: [layers, rows, kv_heads, context, head_size]. Always as long as the model's context: every shape
+    is then the same for one prompt and for a batch, and so is every rounding.
+    """
+
+    keys: Tensor
+    values: Tensor
+
+    @classmethod
+    def empty(cls, config: ModelConfig, rows: int, dtype: torch.dtype, device: torch.device) -> "Cache":
+        """A cache of zeros for `rows` texts."""
+        shape = (config.layers, rows, config.kv_heads, config.context, config.head_size)
+        return cls(torch.zeros(shape, dtype=dtype, device=device), torch.zeros(shape, dtype=dtype, device=device))
+
+
+class Attention(nn.Module):
+    """Causal self-attention in which groups of query heads share one key/value head (Ainslie et al. 2023)."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.heads, self.kv_heads, self.head_size = config.heads, config.kv_heads, config.head_size
+        self.q_proj = Linear(config.width, config.heads * config.head_size)
+        self.k_proj = Linear(config.width, config.kv_heads * config.head_size)
+        self.v_proj = Linear(config.width, config.kv_heads * config.head_size)
+        self.o_proj = Linear(config.heads * config.head_size, config.width)
+        self.q_norm = RMSNorm(config.head_size, config.norm_eps)
+        self.k_norm = RMSNorm(config.head_size, config.norm_eps)
+
+    def forward(self, x: Tensor, rotary: tuple[Tensor, Tensor], cached: "CachedKeys | None") -> Tensor:
+        rows, length, _ = x.shape
+        # One product for all three projections: fewer, larger operations.
+        weight = torch.cat((self.q_proj.weight, self.k_proj.weight, self.v_proj.weight)).to(x.dtype)
+        heads = F.linear(x, weight).view(rows, length, -1, self.head_size)
+        q, k, v = heads.split((self.heads, self.kv_heads, self.kv_heads), dim=2)
+        q, k, v = rotate(self.q_norm(q), rotary).transpose(1, 2), rotate(self.k_norm(k), rotary).transpose(1, 2), v.transpose(1, 2)
+        if cached is None:
+            y = causal_attention(q, k, v)
+        else:
+            k, v = cached.extended_by(k, v)
+            y = F.scaled_dot_product_attention(q, k, v, attn_mask=cached.mask, enable_gqa=True)
+        return self.o_proj(y.transpose(1, 2).reshape(rows, length, -1))
+
+
+@dataclass
+class CachedKeys:
+    """One layer's part of the cache, and where this forward pass writes into it."""
+
+    keys: Tensor
+    values: Tensor
+    positions: Tensor
+    mask: Tensor
+
+    def extended_by(self, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+        """Write new keys and values [rows, kv_heads, length, head_size] at `positions`; return all of them."""
+        index = self.positions[:, None, :, None].expand_as(keys)
+        return self.keys.scatter_(2, index, keys), self.values.scatter_(2, index, values)
+
+
+class MLP(nn.Module):
+    """The feed-forward part: SwiGLU (Shazeer 2020) or squared ReLU (So et al. 2021)."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.gated = config.activation == "swiglu"
+        if self.gated:
+            self.gate_proj = Linear(config.width, config.mlp_width)
+        self.up_proj = Linear(config.width, config.mlp_width)
+        self.down_proj = Linear(config.mlp_width, config.width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        up = self.up_proj(x)
+        return self.down_proj(F.silu(self.gate_proj(x)) * up if self.gated else F.relu(up).square())
+
+
+class Block(nn.Module):
+    """Attention and feed-forward, each with its norm in front and added to the residual stream."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.input_layernorm = RMSNorm(config.width, config.norm_eps)
+        self.self_attn = Attention(config)
+        self.post_attention_layernorm = RMSNorm(config.width, config.norm_eps)
+        self.mlp = MLP(config)
+
+    def forward(self, x: Tensor, rotary: tuple[Tensor, Tensor], cached: CachedKeys | None = None) -> Tensor:
+        x = x + self.self_attn(self.input_layernorm(x), rotary, cached)
+        return x + self.mlp(self.post_attention_layernorm(x))
+
+
+class Transformer(nn.Module):
+    """The language model. Make it under `torch.device(...)`, then call `init_weights` with a seed."""
+
+    cosines: Tensor
+    sines: Tensor
+
+    def __init__(self, config: ModelConfig, compute_dtype: torch.dtype = torch.float32) -> None:
+        super().__init__()
+        self.config, self.compute_dtype = config, compute_dtype
+        self.embed_tokens = nn.Embedding(config.vocab_size, config.width)
+        self.layers = nn.ModuleList(Block(config) for _ in range(config.layers))
+        self.norm = RMSNorm(config.width, config.norm_eps)
+        self.reset_rotary()
+
+    def reset_rotary(self) -> None:
+        """Compute the rotary table where the weights are: it is no weight, so loading does not bring it."""
+        angles = rotary_angles(self.config, self.embed_tokens.weight.device)
+        self.register_buffer("cosines", angles.cos().to(self.compute_dtype), persistent=False)
+        self.register_buffer("sines", angles.sin().to(self.compute_dtype), persistent=False)
+
+    @torch.no_grad()
+    def init_weights(self, seed: int) -> None:
+        """Draw the first weights from `seed`, the same on every device.
+
+        Output projections start at zero, so that every block begins as the identity; the others are uniform with the
+        variance 1 / inputs (as in nanochat and modded-nanogpt); embeddings have the published model's 0.02.
+        """
+        dice = torch.Generator().manual_seed(seed)
+        for name, parameter in self.named_parameters():
+            if parameter.dim() == 1:
+                parameter.fill_(1.0)
+            elif name.endswith(("o_proj.weight", "down_proj.weight")):
+                parameter.zero_()
+            elif name == "embed_tokens.weight":
+                parameter.copy_(torch.randn(parameter.shape, generator=dice) * 0.02)
+            else:
+                bound = math.sqrt(3.0 / parameter.shape[1])
+                parameter.copy_((torch.rand(parameter.shape, generator=dice) * 2 - 1) * bound)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Last hidden states [rows, length, width] of tokens [rows, length], every token seeing those before it."""
+        length = tokens.shape[1]
+        rotary = self.cosines[:length, None, :], self.sines[:length, None, :]
+        x = self._embed(tokens)
+        for block in self.layers:
+            x = block(x, rotary)
+        return self.norm(x)
+
+    def loss(self, tokens: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        """Summed cross-entropy in nats (to backpropagate) and the number of right first guesses, both over all targets."""
+        return linear_cross_entropy(self(tokens).flatten(0, 1), self.embed_tokens.weight, targets.flatten())
+
+    def logits(self, tokens: Tensor) -> Tensor:
+        """Scores [rows, length, vocabulary] in fp32, for tests and export."""
+        return self._scores(self(tokens))
+
+    def next_logits(self, tokens: Tensor, positions: Tensor, cache: Cache) -> Tensor:
+        """Scores [rows, vocabulary] in fp32 of what follows the last of `tokens` [rows, length].
+
+        `positions` [rows, length] say where each token stands in its text; the cache is extended in place.
+        """
+        context = torch.arange(self.config.context, device=tokens.device)
+        mask = (context <= positions[..., None])[:, None]
+        rotary = self.cosines[positions][:, :, None, :], self.sines[positions][:, :, None, :]
+        x = self._embed(tokens)
+        for number, block in enumerate(self.layers):
+            x = block(x, rotary, CachedKeys(cache.keys[number], cache.values[number], positions, mask))
+        return self._scores(self.norm(x[:, -1]))
+
+    def _embed(self, tokens: Tensor) -> Tensor:
+        # The published model scales its embeddings by sqrt(width) on the way in.
+        return self.embed_tokens(tokens).to(self.compute_dtype) * math.sqrt(self.config.width)
+
+    def _scores(self, hidden: Tensor) -> Tensor:
+        return F.linear(hidden, self.embed_tokens.weight.to(hidden.dtype)).float()
+
+
+PLAIN_LENGTH = 512
+"""Longest text for which the CPU's bf16 attention is written out; see `causal_attention`."""
+
+
+def causal_attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    """softmax(q k^T / sqrt(head_size)) v with every position seeing itself and those before it.
+
+    q [rows, heads, length, head_size], k and v [rows, kv_heads, length, head_size]. torch's fused attention is used but
+    for short bf16 texts on a CPU: its kernel does not use the bf16 instructions there, and two plain products do
+    (2.5 times as fast, forward and backward, at 16 x 256 with 4 heads: docs/LOG.md).
+    """
+    rows, heads, length, size = q.shape
+    if q.device.type != "cpu" or q.dtype != torch.bfloat16 or length > PLAIN_LENGTH:
+        return F.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=True)
+    future = torch.full((length, length), -math.inf, dtype=q.dtype).triu(1)
+    grouped = q.reshape(rows, k.shape[1], -1, size)
+    scores = (grouped @ k.mT).view(rows, heads, length, length) * size**-0.5 + future
+    return (scores.softmax(dim=-1).view(rows, k.shape[1], -1, length) @ v).view(rows, heads, length, size)
+
+
+def rotary_angles(config: ModelConfig, device: torch.device) -> Tensor:
+    """Angle of each position and channel pair [context, head_size / 2] in fp32 (Su et al. 2021)."""
+    channel = torch.arange(0, config.head_size, 2, dtype=torch.float32, device=device)
+    frequency = config.rope_base ** (-channel / config.head_size)
+    return torch.arange(config.context, dtype=torch.float32, device=device)[:, None] * frequency
+
+
+def rotate(x: Tensor, rotary: tuple[Tensor, Tensor]) -> Tensor:
+    """Turn channel pairs (i, i + head_size/2) of x [rows, length, heads, head_size], as transformers lays them out."""
+    cosines, sines = rotary
+    first, second = x.chunk(2, dim=-1)
+    return torch.cat((first * cosines - second * sines, second * cosines + first * sines), dim=-1)

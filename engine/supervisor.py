@@ -1,0 +1,213 @@
+"""The parent of a home's trainers: starts them, sees that a stop is a stop, and says what they died of. No torch.
+
+It may end or be killed at any time: trainers go on, and the next supervisor watches them by pid and start time.
+"""
+
+import argparse
+import contextlib
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from types import FrameType
+
+from sqlite_utils import Database
+
+from engine import process, store
+from engine.endings import BANNER, REQUESTS, end_dead
+from engine.home import PROJECT, Home
+from engine.launch import STARTS, lock_of
+
+TRAINER = (sys.executable, "-m", "engine.train")
+TICK = 0.1
+"""Seconds between two looks at the database and the processes."""
+GRACE, GRACE_SAVING, GRACE_NOW = 60.0, 180.0, 5.0
+"""Seconds from a stop to SIGKILL: ordinary, while the trainer says that it is saving, and for `stop --now`."""
+DEAF = 1.0
+"""Seconds after which a stop that the trainer has not taken is repeated as SIGTERM."""
+
+
+@dataclass
+class Stopping:
+    """How far a run is on the stop ladder; times are monotonic."""
+
+    since: float = field(default_factory=time.monotonic)
+    now_since: float | None = None
+    told: bool = False
+    killed: str = ""
+
+
+class Supervisor:
+    """Watches one home until `end` is set, or nothing has run or waited for `idle` seconds."""
+
+    def __init__(self, home: Home, trainer: Sequence[str] = TRAINER, *, idle: float = 10.0, grace: float = GRACE,
+                 grace_now: float = GRACE_NOW) -> None:
+        self.home, self.trainer, self.idle = home, trainer, idle
+        self.grace, self.grace_now = grace, grace_now
+        self.end = False
+        self.children: dict[str, tuple[subprocess.Popen[bytes], store.Row]] = {}
+        self.ladders: dict[str, Stopping] = {}
+
+    def run(self) -> None:
+        """Watch until there is nothing left to do; trainers that still run are left running."""
+        db = store.connect(self.home.database, durable=True)
+        busy = time.monotonic()
+        try:
+            while not self.end and time.monotonic() - busy < self.idle:
+                if not self.home.database.exists():
+                    say("runs.db is gone; trainers are left alone")
+                    return
+                try:
+                    if self.tick(db):
+                        busy = time.monotonic()
+                except store.DatabaseError as error:
+                    say(f"runs.db cannot be used now: {error}")  # locked, or the disk is full: trainers go on
+                    busy = time.monotonic()
+                    time.sleep(1)
+                time.sleep(TICK)
+        finally:
+            db.close()
+
+    def tick(self, db: Database) -> bool:
+        """Look once at everything; whether anything runs or waits."""
+        self._reap(db)
+        waiting = store.waiting_commands(db, STARTS)
+        for command in waiting:
+            if self._ready_for(command["run_id"]):
+                self._start(db, command["run_id"])
+        runs = store.open_runs(db)
+        for run in runs:
+            self._watch(db, run)
+        self.ladders = {run["id"]: self.ladders[run["id"]] for run in runs if run["id"] in self.ladders}
+        return bool(self.children or waiting or runs)
+
+    def _reap(self, db: Database) -> None:
+        """Bury trainers that have ended, with what is left of their group, and end their runs if they did not."""
+        for run_id, (child, run) in list(self.children.items()):
+            if process.alive(run["pid"], run["process_started_at"], run["boot_id"]):
+                continue
+            # Until it is waited for, its number stays taken: the group is still its own.
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(child.pid, signal.SIGKILL)
+            returncode = child.wait()
+            killed = self.ladders[run_id].killed if run_id in self.ladders else ""
+            if end_dead(self.home, db, run, returncode, killed):
+                say(f"run {run_id}: trainer {child.pid} {process.describe_exit(returncode)}")
+            del self.children[run_id]
+
+    def _ready_for(self, run_id: str) -> bool:
+        """Whether the last trainer of a run is quite gone."""
+        return run_id not in self.children and not process.is_held(lock_of(self.home, run_id))
+
+    def _start(self, db: Database, run_id: str) -> None:
+        """Take a waiting start and spawn the trainer, unless the run has been stopped meanwhile."""
+        log = self.home.log(run_id)
+        log.parent.mkdir(parents=True, exist_ok=True)
+        commands = store.take_commands(db, STARTS, run_id)
+        try:
+            with log.open("ab") as output, store.writing(db):
+                # In one transaction, so that whoever stops or ends the run finds it with its process or without one.
+                run = store.get_run(db, run_id)
+                if run["status"] == "preparing":
+                    store.drop_commands(db, run_id, REQUESTS, "meant for the attempt before")
+                    output.write(f"{BANNER} {run['attempt'] + 1}, {datetime.now().astimezone():%Y-%m-%d %H:%M:%S}\n".encode())
+                    output.flush()
+                    child = subprocess.Popen([*self.trainer, "--home", str(self.home.path), run_id], cwd=PROJECT,
+                                             stdin=subprocess.DEVNULL, stdout=output, stderr=output,
+                                             start_new_session=True)
+                    who = process.identity(child.pid)
+                    self.children[run_id] = (child, run | who)
+                    store.update_state(db, run_id, **who)
+                    say(f"run {run_id}: trainer {child.pid} started")
+                elif run["status"] == "stopping":
+                    store.end_run(db, run_id, "stopped")
+        except OSError as error:
+            store.end_run(db, run_id, "failed", f"The trainer could not be started: {error.strerror or error}.")
+        for command in commands:
+            store.finish_command(db, command["id"], "started" if run_id in self.children else "not started")
+
+    def _watch(self, db: Database, run: store.Row) -> None:
+        """One run that has not ended: adopted ones may be dead, stopping ones may need another rung."""
+        if run["id"] not in self.children and run["pid"] is not None and not _lives(run):
+            if end_dead(self.home, db, run, killed=self.ladders[run["id"]].killed if run["id"] in self.ladders else ""):
+                say(f"run {run['id']}: adopted trainer {run['pid']} is gone")
+        elif run["status"] == "stopping":
+            self._urge(db, run, self.ladders.setdefault(run["id"], Stopping()))
+
+    def _urge(self, db: Database, run: store.Row, ladder: Stopping) -> None:
+        """The stop ladder: the command row and a first SIGTERM are there already; then SIGTERM, then SIGKILL."""
+        command = store.last_command(db, run["id"], "stop")
+        clock = time.monotonic()
+        if command and command["argument"] == "now" and ladder.now_since is None:
+            ladder.now_since = clock
+        if command and command["taken_at"] is None and not ladder.told and clock - ladder.since > DEAF:
+            ladder.told = True
+            process.send(signal.SIGTERM, run["pid"], run["process_started_at"], run["boot_id"])
+        saving = max(self.grace, GRACE_SAVING) if run["phase"] == "saving" and self.grace == GRACE else self.grace
+        late = ladder.now_since is not None and clock - ladder.now_since > self.grace_now
+        if ladder.killed or not (late or clock - ladder.since > saving):
+            return
+        if late:
+            ladder.killed = f"Ended at once by SIGKILL; it did not end by itself within {self.grace_now:.0f} s."
+        else:
+            ladder.killed = (f"It did not save and end within {clock - ladder.since:.0f} s and was killed (SIGKILL); "
+                             "the last checkpoint counts.")
+        if process.send(signal.SIGKILL, run["pid"], run["process_started_at"], run["boot_id"], group=True):
+            store.add_event(db, run["id"], "kill", ladder.killed, run["step"])
+
+
+def say(message: str) -> None:
+    """A line in the supervisor's log."""
+    print(f"{datetime.now():%Y-%m-%d %H:%M:%S} {message}", flush=True)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Supervise a home; ends at once where another supervisor does it already."""
+    parser = argparse.ArgumentParser(prog="python -m engine.supervisor", description=__doc__)
+    parser.add_argument("--home", required=True)
+    parser.add_argument("--idle", type=float, default=10.0, help="seconds without work after which it ends")
+    parser.add_argument("--trainer", type=shlex.split, default=TRAINER, help=argparse.SUPPRESS)
+    given = parser.parse_args(argv)
+    supervisor = Supervisor(Home.at(given.home), given.trainer, idle=given.idle)
+
+    def leave(number: int, frame: FrameType | None) -> None:
+        supervisor.end = True
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, leave)
+    return supervise(supervisor)
+
+
+def supervise(supervisor: Supervisor) -> int:
+    """Hold the home's lock while the supervisor runs; exit status."""
+    home = supervisor.home
+    while lock := process.hold_lock(home.supervisor_lock):
+        with lock:
+            say(f"supervisor {os.getpid()} watches {home.path}")
+            supervisor.run()
+        if supervisor.end or not home.database.exists() or not _work_waits(home):
+            say(f"supervisor {os.getpid()} ends")
+            return 0
+    return 0
+
+
+def _work_waits(home: Home) -> bool:
+    """Whether a start came in while the lock was still held: its sender has taken us for alive."""
+    db = store.connect(home.database)
+    try:
+        return bool(store.waiting_commands(db, STARTS))
+    finally:
+        db.close()
+
+
+def _lives(run: store.Row) -> bool:
+    return process.alive(run["pid"], run["process_started_at"], run["boot_id"])
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,275 @@
+"""One training run, in a process of its own: `python -m engine.train --home DIR RUN_ID`.
+
+Read `train` from top to bottom: it is the whole loop. The process is started by the supervisor and talks to the rest
+of the program through runs.db only.
+"""
+
+import argparse
+import errno
+import math
+import os
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from sqlite_utils import Database
+from torch import Tensor
+
+from engine import store, tokenizer
+from engine.checkpoint import (CorruptCheckpoint, load_checkpoint, newest_valid, prune, sampling_weights, save_checkpoint,
+                               save_sampling, sweep)
+from engine.config import ConfigError, RunConfig, from_json
+from engine.data import Dataset, Rows, Stopped, ensure_dataset, validation_rows
+from engine.device import Place, choose_place
+from engine.generate import Ask, make_speaker
+from engine.home import Home
+from engine.meter import Diverged, Meter
+from engine.model import Transformer
+from engine.optim import Optimizers
+from engine.process import hold_lock, identity
+from engine.prompts import load_suite
+from engine.recorder import Recorder
+from engine.schedule import learning_rate_factor
+
+
+@dataclass
+class Run:
+    """What the parts of a running trainer share."""
+
+    home: Home
+    id: str
+    config: RunConfig
+    db: Database
+    recorder: Recorder
+    attempt: int
+
+
+def train(run: Run) -> str:
+    """Train until the last step or until asked to stop; returns the status the run ends with."""
+    config, recorder = run.config, run.recorder
+    prompts = [(suite, prompt) for suite in config.sample.suites.split(",") for prompt in load_suite(suite.strip())]
+    dataset = prepare_dataset(run)
+    place = choose_place(config.train)
+    recorder.state(phase="starting", message="Building the model", progress=None, environment=place.describe())
+
+    with place.device:
+        model = Transformer(config.model, place.dtype)
+    model.init_weights(config.train.seed)
+    optimizers = Optimizers(model, config.optimizer, place.muon_dtype)
+    scaler = torch.amp.GradScaler(place.device.type, enabled=place.precision == "fp16")
+    step, elapsed_seconds = resume(run, model, optimizers, scaler)
+    if config.train.compile and place.device.type == "cuda":
+        recorder.state(status="compiling", message="Compiling the model for this GPU")
+        model.compile(dynamic=False)
+    else:
+        recorder.state(status="running", phase="training", message="")
+
+    rows = Rows(dataset.train, config.model.context, config.train.seed)
+    validation = Validation(dataset, config, place)
+    total_steps, batch_tokens = config.total_steps, config.train.batch_tokens
+    micro_batch = config.train.micro_batch or config.rows_per_step
+    meter = Meter(recorder, config, step, elapsed_seconds)
+
+    def look_up(finished: bool) -> None:
+        """What is due after a step: evaluate, ask the prompts, save."""
+        if finished or step % config.eval.every == 0:
+            with meter.phase("evaluating", "Reading text it has never seen"):
+                result = validation.measure(model)
+                recorder.add("evals", step=step, tokens=step * batch_tokens, elapsed_seconds=meter.elapsed_seconds, **result)
+                recorder.state(val_loss=result["val_loss"])
+        if finished or step % config.sample.every == 0 or recorder.sample.is_set():
+            recorder.sample.clear()
+            with meter.phase("sampling", "Answering the prompts"):
+                ask_prompts(run, model, dataset, place, prompts, step)
+        if finished or (step and step % config.checkpoint.every == 0):
+            with meter.phase("saving", "Saving a checkpoint"):
+                save(run, model, optimizers, scaler, step, meter.elapsed_seconds)
+
+    if step == 0:
+        look_up(finished=False)
+    while step < total_steps and not recorder.stop.is_set():
+        if recorder.pause.is_set():
+            meter.wait_while_paused()
+            continue
+        factor = learning_rate_factor(step, total_steps, config.schedule)
+        inputs, targets = to_device(rows.batch(step * config.rows_per_step, config.rows_per_step), place)
+        loss_sum = torch.zeros((), device=place.device)
+        for first in range(0, config.rows_per_step, micro_batch):
+            loss, _ = model.loss(inputs[first:first + micro_batch], targets[first:first + micro_batch])
+            scaler.scale(loss / batch_tokens).backward()
+            loss_sum += loss.detach()
+        scaler.unscale_(optimizers)
+        grad_norm = torch.nn.utils.clip_grad_norm_(model.parameters(), config.train.grad_clip)
+        scaler.step(optimizers, factor)
+        scaler.update()
+        for parameter in model.parameters():
+            parameter.grad = None
+
+        step += 1
+        if step == meter.first_step + 1:
+            recorder.state(status="running", phase="training", message="")
+        meter.add(step, config.optimizer.muon_lr * factor, loss_sum / batch_tokens, grad_norm)
+        look_up(finished=step == total_steps)
+
+    meter.read()
+    if step == total_steps:
+        return "finished"
+    store.update_state(run.db, run.id, status="stopping", phase="saving", message="Saving before the end")
+    if not recorder.stop_now.is_set():
+        save(run, model, optimizers, scaler, step, meter.elapsed_seconds)
+    return "stopped"
+
+
+def prepare_dataset(run: Run) -> Dataset:
+    """The run's dataset, made at the first start, with its progress shown."""
+    def report(message: str, progress: float) -> None:
+        run.recorder.state(phase="data", message=message, progress=progress)
+
+    return ensure_dataset(run.home, run.config, report, run.recorder.stop.is_set)
+
+
+def resume(run: Run, model: Transformer, optimizers: Optimizers, scaler: torch.amp.GradScaler) -> tuple[int, float]:
+    """Go on from the newest checkpoint that is whole; returns its step and seconds worked, or zeros where there is none."""
+    folder = run.home.run(run.id)
+    sweep(folder)
+    path, problems = newest_valid(folder)
+    for problem in problems:
+        run.recorder.event("corrupt", f"{problem} An earlier checkpoint is used.")
+    state: dict[str, Any] = {"step": 0, "elapsed_seconds": 0.0}
+    if path is not None:
+        state = load_checkpoint(path, model, optimizers)
+        scaler.load_state_dict(state["scaler"])
+    step = int(state["step"])
+    if run.attempt > 1:
+        with store.writing(run.db):
+            store.supersede_after(run.db, run.id, step if path else -1)
+        run.recorder.event("resumed", f"Attempt {run.attempt} goes on from step {step:,}", step)
+    run.recorder.state(step=step, tokens=step * run.config.train.batch_tokens)
+    return step, float(state["elapsed_seconds"])
+
+
+class Validation:
+    """The fixed rows every evaluation reads, and what they count as in bytes."""
+
+    def __init__(self, dataset: Dataset, config: RunConfig, place: Place) -> None:
+        self.inputs, self.targets = validation_rows(dataset.val, config.model.context, config.eval.tokens)
+        self.bytes = int(tokenizer.byte_lengths(tokenizer.load(dataset.tokenizer_path))[self.targets].sum())
+        self.rows = config.train.micro_batch or config.rows_per_step
+        self.place = place
+
+    @torch.no_grad()
+    def measure(self, model: Transformer) -> dict[str, float]:
+        """Loss in nats a token, accuracy, perplexity and bits per byte, in the precision of training."""
+        nats, correct = torch.zeros(2, dtype=torch.float64)
+        for first in range(0, len(self.inputs), self.rows):
+            loss, hits = model.loss(*to_device((self.inputs[first:first + self.rows],
+                                                self.targets[first:first + self.rows]), self.place))
+            nats, correct = nats + loss.double().cpu(), correct + hits.double().cpu()
+        loss_per_token = float(nats) / self.targets.size
+        return {"val_loss": loss_per_token, "val_accuracy": float(correct) / self.targets.size,
+                "val_perplexity": math.exp(min(loss_per_token, 700.0)),
+                "val_bits_per_byte": float(nats) / math.log(2) / max(self.bytes, 1)}
+
+
+def ask_prompts(run: Run, model: Transformer, dataset: Dataset, place: Place, prompts: list[tuple[str, str]],
+                step: int) -> None:
+    """Keep the weights of this age in bf16 and let them answer every prompt; training's state is not touched."""
+    weights, tokens = sampling_weights(model), step * run.config.train.batch_tokens
+    written = save_sampling(run.home.run(run.id), step, weights)
+    store.add_checkpoint(run.db, run.id, attempt=run.attempt, step=step, tokens=tokens, kind="sampling",
+                         path=f"sampling/{written.path.name}", bytes=written.bytes, sha256=written.sha256)
+    speaker = make_speaker(
+        run.config.model, weights, tokenizer.load(dataset.tokenizer_path), place.device, run_id=run.id,
+        attempt=run.attempt, step=step, tokens=tokens, weights_sha256=written.sha256)
+    asks = [Ask.from_config(prompt, run.config.sample) for _, prompt in prompts]
+    for (suite, _), ask, piece in zip(prompts, asks, speaker.answer(asks), strict=True):
+        run.recorder.add("samples", **speaker.sample_row(ask, piece, "periodic", suite.strip()))
+
+
+def save(run: Run, model: Transformer, optimizers: Optimizers, scaler: torch.amp.GradScaler, step: int,
+         elapsed_seconds: float) -> None:
+    """Write a checkpoint, after everything measured up to it is stored, and let go of the oldest ones."""
+    run.recorder.flush()
+    folder = run.home.run(run.id)
+    state = {"step": step, "tokens": step * run.config.train.batch_tokens, "rows": step * run.config.rows_per_step,
+             "elapsed_seconds": elapsed_seconds, "scaler": scaler.state_dict()}
+    written = save_checkpoint(folder, step, model, optimizers, state)
+    store.add_checkpoint(run.db, run.id, attempt=run.attempt, step=step, tokens=state["tokens"], kind="full",
+                         path=written.path.name, bytes=written.bytes, sha256=written.sha256)
+    for gone in prune(folder, run.config.checkpoint.keep):
+        store.forget_checkpoint(run.db, run.id, gone, "full")
+
+
+def to_device(batch: tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]], place: Place) -> tuple[Tensor, Tensor]:
+    """A numpy batch as tensors where the model is; the copy to a GPU does not wait."""
+    inputs, targets = torch.from_numpy(batch[0]), torch.from_numpy(batch[1])
+    if place.device.type == "cuda":
+        return (inputs.pin_memory().to(place.device, non_blocking=True),
+                targets.pin_memory().to(place.device, non_blocking=True))
+    return inputs.to(place.device), targets.to(place.device)
+
+
+def explain(error: BaseException, config: RunConfig) -> str:
+    """One sentence on why a run failed and what to do."""
+    if isinstance(error, (ConfigError, CorruptCheckpoint, store.Refused, store.StoreError)):
+        return str(error)
+    if isinstance(error, torch.OutOfMemoryError):
+        rows = config.train.micro_batch or config.rows_per_step
+        return (f"The GPU ran out of memory with {rows} rows in one forward pass; "
+                f"set train.micro_batch to {max(1, rows // 2)} or less (the result stays the same).")
+    if isinstance(error, MemoryError):
+        return "The machine ran out of memory; choose a smaller model.width, model.layers or train.micro_batch."
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        return "The disk is full; free some space, then resume. The last checkpoint is whole."
+    return f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error).strip() else 'no message'}"[:500]
+
+
+def main(argv: list[str] | None = None, work: Callable[[Run], str] = train) -> int:
+    """Run one attempt and leave a true end status behind; returns the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m engine.train")
+    parser.add_argument("--home", required=True)
+    parser.add_argument("run_id")
+    arguments = parser.parse_args(argv)
+    home, run_id = Home.at(arguments.home), arguments.run_id
+    lock = hold_lock(home.run(run_id) / "lock")
+    if lock is None:
+        print(f"{run_id} is being trained by another process", file=sys.stderr)
+        return 1
+    # Denormal numbers cost a hundred times a normal one on a CPU and mean nothing here.
+    torch.set_flush_denormal(True)
+    db = store.connect(home.database, durable=True)
+    row, config = store.get_run(db, run_id), from_json(store.get_config(db, run_id))
+    attempt = row["attempt"] + 1
+    store.update_state(db, run_id, attempt=attempt, heartbeat_at=time.time(), started_at=row["started_at"] or time.time(),
+                       **identity())
+    recorder = Recorder(home.database, run_id, attempt)
+    signal.signal(signal.SIGTERM, lambda *_: recorder.stop.set())
+    error: str | None = None
+    try:
+        status = work(Run(home, run_id, config, db, recorder, attempt))
+    except Stopped:
+        status = "stopped"
+    except Diverged as reason:
+        status, error = "diverged", str(reason)
+    except Exception as reason:  # noqa: BLE001 - the boundary of the process: whatever it was is told and kept
+        traceback.print_exc()
+        status, error = "failed", explain(reason, config)
+    recorder.close()
+    if error:
+        store.add_event(db, run_id, status, error)
+    store.end_run(db, run_id, status, error, attempt=attempt)
+    db.close()
+    lock.release()
+    return 0 if error is None else 1
+
+
+if __name__ == "__main__":
+    code = main()
+    sys.stdout.flush()
+    os._exit(code)
