@@ -4,6 +4,7 @@ import hashlib
 import json
 import shlex
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -65,7 +66,7 @@ def prepare(home: Home, name: str, source: Path, tokenizer: str, *, report: Repo
         _make(folder, source, tokenizer, licence, report, stopped)
 
 
-def _alone(folder: Path, report: Report, stopped: Asked) -> Any:
+def _alone(folder: Path, report: Report, stopped: Asked) -> AbstractContextManager[None]:
     return alone(folder, lambda: report(f"Waiting for another run that prepares {folder.name}", 0.0), stopped)
 
 

@@ -101,7 +101,8 @@ def check_fit(dataset: Dataset, config: RunConfig) -> None:
                    if is_embedded(dataset.name) else "")
         raise ConfigError(f"model.vocab_size = {config.model.vocab_size}, but the dataset {dataset.name} has "
                           f"{pieces} pieces; set model.vocab_size={pieces}{way_out}.")
-    for split, tokens, least in (("train", dataset.train, 2 * context + 1), ("validation", dataset.val, context + 1)):
+    needs = (("training", dataset.train, 2 * context + 1), ("validation", dataset.val, context + 1))
+    for split, tokens, least in needs:
         if len(tokens) < least:
             raise ConfigError(f"The dataset {dataset.name} has {len(tokens):,} {split} tokens, but model.context = "
                               f"{context} needs at least {least:,}; choose a smaller context or more text.")
