@@ -38,7 +38,7 @@ def save_checkpoint(folder: Path, step: int, model: nn.Module, optimizers: Optim
     final, temporary = folder / _name(step), folder / f".{_name(step)}"
     _remove(temporary)
     temporary.mkdir(parents=True)
-    files = {"model.safetensors": save(_tensors(model)), "optimizer.safetensors": save(_contiguous(optimizers.state())),
+    files = {"model.safetensors": save(_tensors(model)), "optimizer.safetensors": save(_contiguous(optimizers.tensors())),
              "state.json": (json.dumps(state, indent=1) + "\n").encode()}
     manifest = {name: {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()} for name, data in files.items()}
     files["manifest.json"] = (json.dumps(manifest, indent=1) + "\n").encode()
@@ -58,7 +58,7 @@ def load_checkpoint(path: Path, model: nn.Module, optimizers: Optimizers) -> dic
         model.load_state_dict(load_file(path / "model.safetensors"))
     except RuntimeError as error:
         raise CorruptCheckpoint(f"{path.name} holds another model than this run's config describes.") from error
-    optimizers.load_state(load_file(path / "optimizer.safetensors"))
+    optimizers.load_tensors(load_file(path / "optimizer.safetensors"))
     state: dict[str, Any] = json.loads((path / "state.json").read_text(encoding="utf-8"))
     return state
 

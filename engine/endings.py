@@ -1,20 +1,60 @@
-"""How a run ends that can no longer speak for itself: what its trainer died of, in a sentence."""
+"""Runs that can no longer speak for themselves: whether the trainer is gone, and what it died of, in a sentence."""
 
 import re
 import signal
+import time
+from pathlib import Path
 
 from sqlite_utils import Database
 
 from engine import process, store
 from engine.home import PROJECT, Home
 
+STARTS = ("start", "resume")
+"""Commands that the supervisor answers with a trainer."""
 REQUESTS = ("stop", "pause", "unpause", "sample")
 """Commands for a trainer; they mean nothing to the next one of the same run."""
 BANNER = "=== attempt"
 """Starts the line that separates the attempts in a run's log."""
 ASKED_EXITS = (0, -signal.SIGTERM, 128 + signal.SIGTERM)
 LONGEST = 300
+SILENT = 4.0
+"""Seconds without a heartbeat after which a dead trainer is no longer left to its supervisor."""
+UNCLAIMED = 5.0
+"""Seconds after which a taken start that has no process counts as lost."""
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+
+
+def lock_of(home: Home, run_id: str) -> Path:
+    """The file that a run's trainer keeps locked while it lives."""
+    return home.run(run_id) / "lock"
+
+
+def is_lost(home: Home, db: Database, run: store.Row, watched: bool) -> bool:
+    """Whether a run that has not ended has nobody left who could train it or end it.
+
+    `watched`: another process supervises it; that one goes first, because it knows what its child died of.
+    """
+    if run["pid"] is not None:
+        if process.alive(run["pid"], run["process_started_at"], run["boot_id"]):
+            return False
+        silent = run["heartbeat_at"] is not None and time.time() - run["heartbeat_at"] > SILENT
+        return not watched or silent
+    if watched or process.is_held(lock_of(home, run["id"])):
+        return False
+    start = store.last_command(db, run["id"], STARTS)
+    return start is None or (start["taken_at"] is not None and abs(time.time() - start["taken_at"]) > UNCLAIMED)
+
+
+def stop_command(db: Database, run_id: str) -> store.Row | None:
+    """The newest request to stop that the present attempt of a run was given."""
+    command = store.last_command(db, run_id, (*STARTS, "stop"))
+    return command if command and command["kind"] == "stop" else None
+
+
+def at_once(command: store.Row | None) -> bool:
+    """Whether a stop request skips the save."""
+    return command is not None and command["argument"] == "now"
 
 
 def last_words(home: Home, run_id: str) -> str:
@@ -69,10 +109,8 @@ def _verdict(db: Database, run: store.Row, returncode: int | None, killed: str, 
 
 def _asked_for(db: Database, run: store.Row, returncode: int | None) -> bool:
     """Whether a stopping run's trainer did no more than what it was told."""
-    command = store.last_command(db, run["id"], "stop")
-    at_once = command is not None and command["argument"] == "now"
     unknown_but_harmless = returncode is None and _early(run)
-    return at_once or unknown_but_harmless or returncode in ASKED_EXITS
+    return unknown_but_harmless or returncode in ASKED_EXITS or at_once(stop_command(db, run["id"]))
 
 
 def _early(run: store.Row) -> bool:

@@ -35,6 +35,11 @@ class Home:
         """What the supervisor printed."""
         return self.path / ".supervisor.log"
 
+    @property
+    def worker_log(self) -> Path:
+        """What the generation worker printed."""
+        return self.path / ".worker.log"
+
     def run(self, run_id: str) -> Path:
         """The folder of one run: checkpoints, sampling weights, log."""
         return self.path / "checkpoints" / run_id

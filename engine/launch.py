@@ -1,4 +1,4 @@
-"""What people ask of runs: start, stop, resume, pause, status. Requests are rows; supervisor and trainer act on them."""
+"""What people ask of runs: start, stop, resume, pause, status. Requests are rows that supervisor and trainer act on."""
 
 import os
 import re
@@ -9,25 +9,19 @@ import threading
 import time
 from collections.abc import Mapping
 from importlib import metadata
-from pathlib import Path
 from typing import Any
 
 from sqlite_utils import Database
 
 from engine import process, store
 from engine.config import ConfigError, from_json, load_preset
-from engine.endings import end_dead
+from engine.endings import STARTS, at_once, end_dead, is_lost, lock_of, stop_command
 from engine.home import PROJECT, Home
 
-STARTS = ("start", "resume")
-"""Commands that the supervisor answers with a trainer."""
 RESUME_WAIT = 30.0
 """Seconds that a resume waits for the last trainer to be gone."""
-SILENT = 4.0
-"""Seconds without a heartbeat after which a dead trainer is no longer left to its supervisor."""
-UNCLAIMED = 5.0
-"""Seconds after which a taken start without a process or a supervisor counts as lost; also between two starts of a
-supervisor by readers (one needs half a second to take its lock)."""
+RESTART = 5.0
+"""Seconds between two supervisors started by readers; one needs half a second until it holds its lock."""
 STATUS = ("id", "name", "preset", "kind", "status", "phase", "message", "progress", "step", "total_steps", "tokens",
           "target_tokens", "train_loss", "val_loss", "tokens_per_second", "elapsed_seconds", "eta_seconds", "device",
           "attempt", "pid", "created_at", "started_at", "ended_at", "heartbeat_at", "error")
@@ -176,7 +170,7 @@ def reconcile(home: Home, db: Database) -> None:
     if not runs:
         return
     watched = process.is_held(home.supervisor_lock)
-    lost = [run for run in runs if _is_lost(home, db, run, watched)]
+    lost = [run for run in runs if is_lost(home, db, run, watched)]
     for run in lost:
         end_dead(home, db, run)
     if not watched and len(lost) < len(runs) and not _just_started(home):
@@ -199,21 +193,14 @@ def start_supervisor(home: Home) -> None:
     threading.Thread(target=child.wait, name="supervisor-reaper", daemon=True).start()
 
 
-def lock_of(home: Home, run_id: str) -> Path:
-    """The file that a run's trainer keeps locked while it lives."""
-    return home.run(run_id) / "lock"
-
-
 def _ask_to_stop(db: Database, run: store.Row, now: bool) -> bool:
     """Leave the rows of a stop request; False when nobody has to be told any more."""
     if store.drop_commands(db, run["id"], STARTS, "stopped before it began"):
         store.end_run(db, run["id"], "stopped")
         store.add_event(db, run["id"], "stopped", "Stopped before the trainer was started.", run["step"])
         return False
-    if run["status"] == "stopping":
-        command = store.last_command(db, run["id"], "stop")
-        if not now or (command and command["argument"] == "now"):
-            return False
+    if run["status"] == "stopping" and (not now or at_once(stop_command(db, run["id"]))):
+        return False
     store.update_state(db, run["id"], status="stopping")
     store.give_command(db, run["id"], "stop", "now" if now else "")
     message = "Asked to end at once, without a save." if now else "Asked to save and stop."
@@ -244,24 +231,9 @@ def _still_there(home: Home, db: Database, run_id: str) -> bool:
     return dead or run["status"] == "stopping"
 
 
-def _is_lost(home: Home, db: Database, run: store.Row, watched: bool) -> bool:
-    """Whether a run that has not ended has nobody left who could train it or end it."""
-    if run["pid"] is not None:
-        if process.alive(run["pid"], run["process_started_at"], run["boot_id"]):
-            return False
-        # The supervisor knows what its child died of: it goes first, unless it hangs.
-        silent = run["heartbeat_at"] is not None and time.time() - run["heartbeat_at"] > SILENT
-        return not watched or silent
-    if watched or process.is_held(lock_of(home, run["id"])):
-        return False
-    starts = [command for kind in STARTS if (command := store.last_command(db, run["id"], kind))]
-    newest = max(starts, key=lambda command: int(command["id"]), default=None)
-    return newest is None or (newest["taken_at"] is not None and abs(time.time() - newest["taken_at"]) > UNCLAIMED)
-
-
 def _just_started(home: Home) -> bool:
     try:
-        return abs(time.time() - home.supervisor_log.stat().st_mtime) < UNCLAIMED
+        return abs(time.time() - home.supervisor_log.stat().st_mtime) < RESTART
     except FileNotFoundError:
         return False
 

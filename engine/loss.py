@@ -16,8 +16,9 @@ def linear_cross_entropy(hidden: Tensor, weight: Tensor, targets: Tensor) -> tup
     Both results are fp32 scalars on the device; only the first has a gradient. Log-sum-exp is taken in fp32, and the
     gradients are made while the scores are at hand, as in Apple's cut cross-entropy and Liger (chunked, not fused).
     """
-    total, correct = _LinearCrossEntropy.apply(hidden, weight, targets, torch.is_grad_enabled())
-    return total, correct
+    results: tuple[Tensor, Tensor] = _LinearCrossEntropy.apply(  # type: ignore[no-untyped-call]
+        hidden, weight, targets, torch.is_grad_enabled())
+    return results
 
 
 class _LinearCrossEntropy(torch.autograd.Function):

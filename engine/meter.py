@@ -22,8 +22,10 @@ class Diverged(RuntimeError):
 class Meter:
     """Collects what each step measured and hands it to the recorder; knows training time from time spent otherwise."""
 
-    def __init__(self, recorder: Recorder, config: RunConfig, step: int, elapsed_seconds: float) -> None:
-        self.recorder, self.config = recorder, config
+    def __init__(self, recorder: Recorder, config: RunConfig, step: int, elapsed_seconds: float, *,
+                 skips_overflow: bool = False) -> None:
+        """`skips_overflow`: an fp16 gradient that overflows skips its step and is no divergence."""
+        self.recorder, self.config, self.skips_overflow = recorder, config, skips_overflow
         self.elapsed_before, self.started = elapsed_seconds, time.perf_counter()
         self.first_step = self.last_step = step
         self._pending: list[tuple[int, float, Tensor, Tensor]] = []
@@ -52,7 +54,7 @@ class Meter:
             self.recorder.add("metrics", step=step, tokens=step * batch, train_loss=loss if math.isfinite(loss) else None,
                               learning_rate=rate, grad_norm=norm if math.isfinite(norm) else None,
                               tokens_per_second=speed, elapsed_seconds=self.elapsed_seconds)
-            if not (math.isfinite(loss) and math.isfinite(norm)):
+            if not (math.isfinite(loss) and (math.isfinite(norm) or self.skips_overflow)):
                 raise Diverged(f"The loss stopped being a number at step {step:,}; the last checkpoint before it is kept. "
                                "A lower learning rate (optimizer.muon_lr, optimizer.adamw_lr) usually helps.")
         self.last_step = self._pending[-1][0]

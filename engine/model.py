@@ -5,6 +5,7 @@ checkpoint. Weights are kept in fp32; products run in `compute_dtype`.
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -15,7 +16,13 @@ from engine.config import ModelConfig
 from engine.loss import linear_cross_entropy
 
 
-class Linear(nn.Module):
+class Layer(nn.Module):
+    """A module that gives one tensor; says so to type checkers."""
+
+    __call__: Callable[..., Tensor]
+
+
+class Linear(Layer):
     """A product with a weight matrix [out, in], in the precision of what comes in; no bias."""
 
     def __init__(self, inputs: int, outputs: int) -> None:
@@ -26,7 +33,7 @@ class Linear(nn.Module):
         return F.linear(x, self.weight.to(x.dtype))
 
 
-class RMSNorm(nn.Module):
+class RMSNorm(Layer):
     """Root-mean-square normalisation over the last dimension with a gain (Zhang and Sennrich 2019)."""
 
     def __init__(self, size: int, eps: float) -> None:
@@ -56,7 +63,7 @@ class Cache:
         return cls(torch.zeros(shape, dtype=dtype, device=device), torch.zeros(shape, dtype=dtype, device=device))
 
 
-class Attention(nn.Module):
+class Attention(Layer):
     """Causal self-attention in which groups of query heads share one key/value head (Ainslie et al. 2023)."""
 
     def __init__(self, config: ModelConfig) -> None:
@@ -74,8 +81,9 @@ class Attention(nn.Module):
         # One product for all three projections: fewer, larger operations.
         weight = torch.cat((self.q_proj.weight, self.k_proj.weight, self.v_proj.weight)).to(x.dtype)
         heads = F.linear(x, weight).view(rows, length, -1, self.head_size)
-        q, k, v = heads.split((self.heads, self.kv_heads, self.kv_heads), dim=2)
-        q, k, v = rotate(self.q_norm(q), rotary).transpose(1, 2), rotate(self.k_norm(k), rotary).transpose(1, 2), v.transpose(1, 2)
+        q, k, v = heads.tensor_split((self.heads, self.heads + self.kv_heads), dim=2)
+        q, k = rotate(self.q_norm(q), rotary), rotate(self.k_norm(k), rotary)
+        q, k, v = q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2)
         if cached is None:
             y = causal_attention(q, k, v)
         else:
@@ -99,7 +107,7 @@ class CachedKeys:
         return self.keys.scatter_(2, index, keys), self.values.scatter_(2, index, values)
 
 
-class MLP(nn.Module):
+class MLP(Layer):
     """The feed-forward part: SwiGLU (Shazeer 2020) or squared ReLU (So et al. 2021)."""
 
     def __init__(self, config: ModelConfig) -> None:
@@ -115,7 +123,7 @@ class MLP(nn.Module):
         return self.down_proj(F.silu(self.gate_proj(x)) * up if self.gated else F.relu(up).square())
 
 
-class Block(nn.Module):
+class Block(Layer):
     """Attention and feed-forward, each with its norm in front and added to the residual stream."""
 
     def __init__(self, config: ModelConfig) -> None:
@@ -130,7 +138,7 @@ class Block(nn.Module):
         return x + self.mlp(self.post_attention_layernorm(x))
 
 
-class Transformer(nn.Module):
+class Transformer(Layer):
     """The language model. Make it under `torch.device(...)`, then call `init_weights` with a seed."""
 
     cosines: Tensor
@@ -201,7 +209,7 @@ class Transformer(nn.Module):
 
     def _embed(self, tokens: Tensor) -> Tensor:
         # The published model scales its embeddings by sqrt(width) on the way in.
-        return self.embed_tokens(tokens).to(self.compute_dtype) * math.sqrt(self.config.width)
+        return F.embedding(tokens, self.embed_tokens.weight).to(self.compute_dtype) * math.sqrt(self.config.width)
 
     def _scores(self, hidden: Tensor) -> Tensor:
         return F.linear(hidden, self.embed_tokens.weight.to(hidden.dtype)).float()
@@ -231,7 +239,8 @@ def rotary_angles(config: ModelConfig, device: torch.device) -> Tensor:
     """Angle of each position and channel pair [context, head_size / 2] in fp32 (Su et al. 2021)."""
     channel = torch.arange(0, config.head_size, 2, dtype=torch.float32, device=device)
     frequency = config.rope_base ** (-channel / config.head_size)
-    return torch.arange(config.context, dtype=torch.float32, device=device)[:, None] * frequency
+    position = torch.arange(config.context, dtype=torch.float32, device=device)
+    return torch.outer(position, frequency)
 
 
 def rotate(x: Tensor, rotary: tuple[Tensor, Tensor]) -> Tensor:

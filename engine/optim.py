@@ -52,20 +52,22 @@ class Muon:
     def step(self, learning_rate: float) -> None:
         """One update from the gradients in place."""
         for role, matrices in self.stacks.items():
+            weights: list[Tensor] = list(matrices)
             gradient = torch.stack([_gradient(matrix) for matrix in matrices])
             average = self.averages[role].lerp_(gradient, 1 - self.momentum)
             direction = gradient.lerp_(average, self.momentum).to(self.dtype)
             update = orthogonalize(direction, self.coefficients, self.safety).float()
             rate = learning_rate * math.sqrt(max(1.0, update.shape[-2] / update.shape[-1]))
             if self.weight_decay:
-                torch._foreach_mul_(matrices, 1 - learning_rate * self.weight_decay)
-            torch._foreach_add_(matrices, list(update.unbind()), alpha=-rate)
+                torch._foreach_mul_(weights, 1 - learning_rate * self.weight_decay)
+            torch._foreach_add_(weights, list(update.unbind()), alpha=-rate)
 
 
-class Optimizers:
-    """Both optimizers as one: every parameter is in exactly one of them."""
+class Optimizers(torch.optim.Optimizer):
+    """Both optimizers as one, so that a gradient scaler takes it: every parameter is in exactly one of them."""
 
     def __init__(self, model: nn.Module, config: OptimizerConfig, muon_dtype: torch.dtype) -> None:
+        super().__init__(model.parameters(), {})
         self.config = config
         matrices: dict[str, list[nn.Parameter]] = {}
         self.others: dict[str, nn.Parameter] = {}
@@ -82,21 +84,21 @@ class Optimizers:
             list(self.others.values()), lr=config.adamw_lr, betas=(config.beta1, config.beta2), eps=1e-10,
             weight_decay=0.0, fused=True)
 
-    def step(self, factor: float) -> None:
+    def step(self, factor: float) -> None:  # type: ignore[override]
         """One update at `factor` of the highest learning rates."""
         self.muon.step(self.config.muon_lr * factor)
         self.adamw.param_groups[0]["lr"] = self.config.adamw_lr * factor
         self.adamw.step()
 
-    def state(self) -> dict[str, Tensor]:
+    def tensors(self) -> dict[str, Tensor]:
         """Everything the optimizers remember, as named tensors for safetensors."""
         tensors = {f"muon.{role}": average for role, average in self.muon.averages.items()}
         for name, parameter in self.others.items():
             tensors |= {f"adamw.{name}.{key}": value for key, value in self.adamw.state[parameter].items()}
         return tensors
 
-    def load_state(self, tensors: dict[str, Tensor]) -> None:
-        """Restore what `state` gave."""
+    def load_tensors(self, tensors: dict[str, Tensor]) -> None:
+        """Restore what `tensors` gave."""
         for role, average in self.muon.averages.items():
             average.copy_(tensors[f"muon.{role}"])
         for name, parameter in self.others.items():

@@ -43,9 +43,9 @@ def started_at(pid: int) -> float | None:
 
 
 def identity(pid: int | None = None) -> Identity:
-    """The identity of a living process, by default this one; raises ProcessLookupError."""
+    """The identity of a process, by default this one; of a zombie too. Raises ProcessLookupError."""
     pid = os.getpid() if pid is None else pid
-    start = started_at(pid)
+    start = _look(pid)[1]
     if start is None:
         raise ProcessLookupError(f"There is no process {pid}.")
     return {"pid": pid, "process_started_at": start, "boot_id": boot_id()}

@@ -19,15 +19,16 @@ from types import FrameType
 from sqlite_utils import Database
 
 from engine import process, store
-from engine.endings import BANNER, REQUESTS, end_dead
+from engine.endings import BANNER, REQUESTS, STARTS, at_once, end_dead, is_lost, lock_of, stop_command
 from engine.home import PROJECT, Home
-from engine.launch import STARTS, lock_of
 
 TRAINER = (sys.executable, "-m", "engine.train")
 TICK = 0.1
 """Seconds between two looks at the database and the processes."""
-GRACE, GRACE_SAVING, GRACE_NOW = 60.0, 180.0, 5.0
-"""Seconds from a stop to SIGKILL: ordinary, while the trainer says that it is saving, and for `stop --now`."""
+GRACE, GRACE_NOW = 60.0, 5.0
+"""Seconds from a stop to SIGKILL: ordinary (three times that while the trainer says that it is saving), and at once."""
+LINGER = 30.0
+"""Seconds that a trainer may take to exit after it has ended its run."""
 DEAF = 1.0
 """Seconds after which a stop that the trainer has not taken is repeated as SIGTERM."""
 
@@ -46,10 +47,11 @@ class Supervisor:
     """Watches one home until `end` is set, or nothing has run or waited for `idle` seconds."""
 
     def __init__(self, home: Home, trainer: Sequence[str] = TRAINER, *, idle: float = 10.0, grace: float = GRACE,
-                 grace_now: float = GRACE_NOW) -> None:
+                 grace_now: float = GRACE_NOW, linger: float = LINGER) -> None:
         self.home, self.trainer, self.idle = home, trainer, idle
-        self.grace, self.grace_now = grace, grace_now
+        self.grace, self.grace_now, self.linger = grace, grace_now, linger
         self.end = False
+        self.done_since: dict[str, float] = {}
         self.children: dict[str, tuple[subprocess.Popen[bytes], store.Row]] = {}
         self.ladders: dict[str, Stopping] = {}
 
@@ -83,7 +85,9 @@ class Supervisor:
         runs = store.open_runs(db)
         for run in runs:
             self._watch(db, run)
-        self.ladders = {run["id"]: self.ladders[run["id"]] for run in runs if run["id"] in self.ladders}
+        still_open = {run["id"] for run in runs}
+        self.ladders = {run_id: ladder for run_id, ladder in self.ladders.items() if run_id in still_open}
+        self._shake_off(set(self.children) - still_open)
         return bool(self.children or waiting or runs)
 
     def _reap(self, db: Database) -> None:
@@ -91,9 +95,10 @@ class Supervisor:
         for run_id, (child, run) in list(self.children.items()):
             if process.alive(run["pid"], run["process_started_at"], run["boot_id"]):
                 continue
-            # Until it is waited for, its number stays taken: the group is still its own.
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(child.pid, signal.SIGKILL)
+            if child.returncode is None:
+                # Until it is waited for, its number stays taken: the group is still its own.
+                with contextlib.suppress(ProcessLookupError, PermissionError):
+                    os.killpg(child.pid, signal.SIGKILL)
             returncode = child.wait()
             killed = self.ladders[run_id].killed if run_id in self.ladders else ""
             if end_dead(self.home, db, run, returncode, killed):
@@ -115,7 +120,7 @@ class Supervisor:
                 run = store.get_run(db, run_id)
                 if run["status"] == "preparing":
                     store.drop_commands(db, run_id, REQUESTS, "meant for the attempt before")
-                    output.write(f"{BANNER} {run['attempt'] + 1}, {datetime.now().astimezone():%Y-%m-%d %H:%M:%S}\n".encode())
+                    output.write(f"{BANNER} {run['attempt'] + 1}, {datetime.now():%Y-%m-%d %H:%M:%S}\n".encode())
                     output.flush()
                     child = subprocess.Popen([*self.trainer, "--home", str(self.home.path), run_id], cwd=PROJECT,
                                              stdin=subprocess.DEVNULL, stdout=output, stderr=output,
@@ -132,33 +137,39 @@ class Supervisor:
             store.finish_command(db, command["id"], "started" if run_id in self.children else "not started")
 
     def _watch(self, db: Database, run: store.Row) -> None:
-        """One run that has not ended: adopted ones may be dead, stopping ones may need another rung."""
-        if run["id"] not in self.children and run["pid"] is not None and not _lives(run):
-            if end_dead(self.home, db, run, killed=self.ladders[run["id"]].killed if run["id"] in self.ladders else ""):
-                say(f"run {run['id']}: adopted trainer {run['pid']} is gone")
-        elif run["status"] == "stopping":
-            self._urge(db, run, self.ladders.setdefault(run["id"], Stopping()))
+        """One run that has not ended: an adopted one may be dead, a stopping one may need another rung."""
+        ladder = self.ladders.get(run["id"])
+        if run["id"] not in self.children and is_lost(self.home, db, run, watched=False):
+            if end_dead(self.home, db, run, killed=ladder.killed if ladder else ""):
+                say(f"run {run['id']}: trainer {run['pid']} is gone")
+            return
+        command = stop_command(db, run["id"])
+        if command or run["status"] == "stopping":
+            self._urge(db, run, command, self.ladders.setdefault(run["id"], Stopping()))
 
-    def _urge(self, db: Database, run: store.Row, ladder: Stopping) -> None:
+    def _urge(self, db: Database, run: store.Row, command: store.Row | None, ladder: Stopping) -> None:
         """The stop ladder: the command row and a first SIGTERM are there already; then SIGTERM, then SIGKILL."""
-        command = store.last_command(db, run["id"], "stop")
         clock = time.monotonic()
-        if command and command["argument"] == "now" and ladder.now_since is None:
+        if at_once(command) and ladder.now_since is None:
             ladder.now_since = clock
         if command and command["taken_at"] is None and not ladder.told and clock - ladder.since > DEAF:
-            ladder.told = True
-            process.send(signal.SIGTERM, run["pid"], run["process_started_at"], run["boot_id"])
-        saving = max(self.grace, GRACE_SAVING) if run["phase"] == "saving" and self.grace == GRACE else self.grace
+            ladder.told = _signal(signal.SIGTERM, run)
+        grace = self.grace * (3 if run["phase"] == "saving" else 1)
         late = ladder.now_since is not None and clock - ladder.now_since > self.grace_now
-        if ladder.killed or not (late or clock - ladder.since > saving):
+        if ladder.killed or not (late or clock - ladder.since > grace):
             return
-        if late:
-            ladder.killed = f"Ended at once by SIGKILL; it did not end by itself within {self.grace_now:.0f} s."
-        else:
-            ladder.killed = (f"It did not save and end within {clock - ladder.since:.0f} s and was killed (SIGKILL); "
-                             "the last checkpoint counts.")
-        if process.send(signal.SIGKILL, run["pid"], run["process_started_at"], run["boot_id"], group=True):
-            store.add_event(db, run["id"], "kill", ladder.killed, run["step"])
+        sentence = (f"Ended at once by SIGKILL: it did not end by itself within {self.grace_now:g} s." if late else
+                    f"It did not save and end within {grace:g} s and was killed (SIGKILL); the last checkpoint counts.")
+        if _signal(signal.SIGKILL, run):
+            ladder.killed = sentence
+            store.add_event(db, run["id"], "kill", sentence, run["step"])
+
+    def _shake_off(self, done: set[str]) -> None:
+        """Kill trainers that have ended their run but do not exit: they would keep memory and the run's lock."""
+        self.done_since = {run_id: self.done_since.get(run_id, time.monotonic()) for run_id in done}
+        for run_id, since in self.done_since.items():
+            if time.monotonic() - since > self.linger and _signal(signal.SIGKILL, self.children[run_id][1]):
+                say(f"run {run_id}: its trainer had ended the run {self.linger:g} s ago and was killed")
 
 
 def say(message: str) -> None:
@@ -180,7 +191,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, leave)
-    return supervise(supervisor)
+    try:
+        return supervise(supervisor)
+    except store.StoreError as error:
+        say(str(error))
+        return 1
 
 
 def supervise(supervisor: Supervisor) -> int:
@@ -205,8 +220,9 @@ def _work_waits(home: Home) -> bool:
         db.close()
 
 
-def _lives(run: store.Row) -> bool:
-    return process.alive(run["pid"], run["process_started_at"], run["boot_id"])
+def _signal(number: int, run: store.Row) -> bool:
+    """Signal the group of a run's trainer (SIGKILL) or the trainer itself, if it is still that very process."""
+    return process.send(number, run["pid"], run["process_started_at"], run["boot_id"], group=number == signal.SIGKILL)
 
 
 if __name__ == "__main__":

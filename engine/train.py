@@ -74,14 +74,15 @@ def train(run: Run) -> str:
     validation = Validation(dataset, config, place)
     total_steps, batch_tokens = config.total_steps, config.train.batch_tokens
     micro_batch = config.train.micro_batch or config.rows_per_step
-    meter = Meter(recorder, config, step, elapsed_seconds)
+    meter = Meter(recorder, config, step, elapsed_seconds, skips_overflow=scaler.is_enabled())
 
     def look_up(finished: bool) -> None:
         """What is due after a step: evaluate, ask the prompts, save."""
         if finished or step % config.eval.every == 0:
             with meter.phase("evaluating", "Reading text it has never seen"):
                 result = validation.measure(model)
-                recorder.add("evals", step=step, tokens=step * batch_tokens, elapsed_seconds=meter.elapsed_seconds, **result)
+                recorder.add("evals", step=step, tokens=step * batch_tokens,
+                             elapsed_seconds=meter.elapsed_seconds, **result)
                 recorder.state(val_loss=result["val_loss"])
         if finished or step % config.sample.every == 0 or recorder.sample.is_set():
             recorder.sample.clear()
@@ -102,14 +103,13 @@ def train(run: Run) -> str:
         loss_sum = torch.zeros((), device=place.device)
         for first in range(0, config.rows_per_step, micro_batch):
             loss, _ = model.loss(inputs[first:first + micro_batch], targets[first:first + micro_batch])
-            scaler.scale(loss / batch_tokens).backward()
+            torch.autograd.backward(scaler.scale(loss / batch_tokens))
             loss_sum += loss.detach()
         scaler.unscale_(optimizers)
         grad_norm = torch.nn.utils.clip_grad_norm_(model.parameters(), config.train.grad_clip)
         scaler.step(optimizers, factor)
         scaler.update()
-        for parameter in model.parameters():
-            parameter.grad = None
+        optimizers.zero_grad()
 
         step += 1
         if step == meter.first_step + 1:
@@ -135,7 +135,7 @@ def prepare_dataset(run: Run) -> Dataset:
 
 
 def resume(run: Run, model: Transformer, optimizers: Optimizers, scaler: torch.amp.GradScaler) -> tuple[int, float]:
-    """Go on from the newest checkpoint that is whole; returns its step and seconds worked, or zeros where there is none."""
+    """Go on from the newest checkpoint that is whole; returns its step and seconds worked, or zeros without one."""
     folder = run.home.run(run.id)
     sweep(folder)
     path, problems = newest_valid(folder)
@@ -246,8 +246,8 @@ def main(argv: list[str] | None = None, work: Callable[[Run], str] = train) -> i
     db = store.connect(home.database, durable=True)
     row, config = store.get_run(db, run_id), from_json(store.get_config(db, run_id))
     attempt = row["attempt"] + 1
-    store.update_state(db, run_id, attempt=attempt, heartbeat_at=time.time(), started_at=row["started_at"] or time.time(),
-                       **identity())
+    now = time.time()
+    store.update_state(db, run_id, attempt=attempt, heartbeat_at=now, started_at=row["started_at"] or now, **identity())
     recorder = Recorder(home.database, run_id, attempt)
     signal.signal(signal.SIGTERM, lambda *_: recorder.stop.set())
     error: str | None = None

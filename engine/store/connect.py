@@ -78,7 +78,7 @@ def rows(db: Database, sql: str, values: Sequence[Any] | Row = ()) -> list[Row]:
 def columns(db: Database, sql: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
     """All rows of a query as plain tuples, for reading many numbers."""
     with contextlib.closing(db.conn.execute(sql, values)) as cursor:
-        return cursor.fetchall()
+        return list(cursor.fetchall())
 
 
 def insert(db: Database, table: str, row: Row) -> int:

@@ -149,9 +149,11 @@ def waiting_commands(db: Database, kinds: tuple[str, ...]) -> list[Row]:
     return rows(db, f"SELECT * FROM commands WHERE taken_at IS NULL AND kind IN ({marks}) ORDER BY id", kinds)
 
 
-def last_command(db: Database, run_id: str, kind: str) -> Row | None:
-    """The newest command of this kind that a run was given, taken or not."""
-    found = rows(db, "SELECT * FROM commands WHERE run_id = ? AND kind = ? ORDER BY id DESC LIMIT 1", [run_id, kind])
+def last_command(db: Database, run_id: str, kinds: tuple[str, ...]) -> Row | None:
+    """The newest command of these kinds that a run was given, taken or not."""
+    marks = ", ".join("?" for _ in kinds)
+    found = rows(db, f"SELECT * FROM commands WHERE run_id = ? AND kind IN ({marks}) ORDER BY id DESC LIMIT 1",
+                 [run_id, *kinds])
     return found[0] if found else None
 
 

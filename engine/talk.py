@@ -1,0 +1,188 @@
+"""The page's end of the generation worker: ask a model, hear the answer grow, stop it. No torch in this process."""
+
+import contextlib
+import itertools
+import json
+import math
+import queue
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from engine.home import PROJECT, Home
+from engine.process import describe_exit
+from engine.prompts import LONGEST
+from engine.store import Refused
+
+WORKER = (sys.executable, "-m", "engine.worker")
+WAITING = 20
+"""Requests that may wait while one is answered."""
+LIMITS = {"max_tokens": (1, 8192), "temperature": (0, 10), "top_k": (0, 1_000_000), "top_p": (0, 1),
+          "seed": (0, 2**63 - 1)}
+WHOLE = ("step", "max_tokens", "top_k", "seed")
+Message = dict[str, Any]
+
+
+class Talker:
+    """Answers from models, one at a time and in order, for any number of threads. The worker starts when needed."""
+
+    def __init__(self, home: Home, *, worker: Sequence[str] = WORKER, waiting: int = WAITING) -> None:
+        self._home, self._command, self._waiting = home, worker, waiting
+        self._lock = threading.Lock()
+        self._numbers = itertools.count(1)
+        self._worker: _Worker | None = None
+
+    def stream(self, run_id: str, step: int | None, prompt: str, *, max_tokens: int = 80, temperature: float = 0.8,
+               top_k: int = 0, top_p: float = 0.95, seed: int = 7,
+               cancel: threading.Event | None = None) -> Iterator[Message]:
+        """Ask a run at `step` (None: its newest weights) and hear the whole continuation so far, again and again.
+
+        Every message has text, new_tokens, tokens_per_second and finish ("" while it goes on); the last one also step,
+        tokens and sample_id (None when it was cancelled before the first word). Setting `cancel` ends the answer with
+        such a last message; closing the iterator ends it too, unheard but kept. Raises Refused at the first message
+        for what cannot be asked, later when the worker dies.
+        """
+        asked = {"max_tokens": max_tokens, "temperature": temperature, "top_k": top_k, "top_p": top_p, "seed": seed}
+        request: Message = {"id": next(self._numbers), "run_id": str(run_id), "prompt": clean_prompt(prompt),
+                            "step": None if step is None else _number("step", step)}
+        request |= {name: _number(name, value) for name, value in asked.items()}
+        worker, answer = self._send(request)
+        fresh, done = True, False
+        try:
+            while not done:
+                message = _next(worker, answer, request["id"], cancel)
+                if message.get("ended") == 0 and fresh:
+                    fresh = False
+                    worker, answer = self._send(request)  # it had gone to sleep just as the request came
+                    continue
+                done = bool(message.get("finish", "ended"))
+                if "error" in message:
+                    raise Refused(message["error"])
+                if "ended" in message:
+                    how = describe_exit(message["ended"])
+                    raise Refused(f"The process that speaks for the model {how}; ask again to start a new one.")
+                fresh = False
+                yield message
+        finally:
+            worker.forget(request["id"], cancel=not done)
+
+    def close(self) -> None:
+        """End the worker; answers that are being made are refused."""
+        with self._lock:
+            worker, self._worker = self._worker, None
+        if worker:
+            worker.end()
+
+    def _send(self, request: Message) -> tuple["_Worker", "queue.SimpleQueue[Message]"]:
+        """Hand a request to a living worker."""
+        with self._lock:
+            while True:
+                if self._worker is None:
+                    self._worker = _Worker([*self._command, "--home", str(self._home.path)], self._home)
+                if len(self._worker.answers) > self._waiting:
+                    raise Refused(f"{self._waiting} answers are waiting already; ask again in a moment.")
+                if answer := self._worker.ask(request):
+                    return self._worker, answer
+                self._worker = None  # it has ended
+
+
+class _Worker:
+    """One worker process and the answers that it owes."""
+
+    def __init__(self, command: Sequence[str], home: Home) -> None:
+        with home.worker_log.open("ab") as log:
+            # A session of its own: Ctrl-C in the page's terminal is not meant for it. It ends with our end of stdin.
+            self.process = subprocess.Popen(command, cwd=PROJECT, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                            stderr=log, start_new_session=True)
+        self.answers: dict[int, queue.SimpleQueue[Message]] = {}
+        self.lock, self.ended = threading.Lock(), False
+        threading.Thread(target=self._listen, name="worker-listener", daemon=True).start()
+
+    def ask(self, request: Message) -> "queue.SimpleQueue[Message] | None":
+        """Where the answer will arrive; None when the worker has ended."""
+        with self.lock:
+            if self.ended:
+                return None
+            answer = self.answers[request["id"]] = queue.SimpleQueue()
+        self.tell(request)
+        return answer
+
+    def tell(self, message: Message) -> None:
+        """Write one line; where the worker has just died, its listener says so."""
+        assert self.process.stdin is not None
+        with contextlib.suppress(OSError, ValueError), self.lock:
+            self.process.stdin.write(json.dumps(message).encode() + b"\n")
+            self.process.stdin.flush()
+
+    def forget(self, number: int, cancel: bool) -> None:
+        """Nobody listens to this answer any more."""
+        with self.lock:
+            self.answers.pop(number, None)
+        if cancel:
+            self.tell({"cancel": number})
+
+    def end(self) -> None:
+        """Close its stdin, and kill it if it does not end by that."""
+        assert self.process.stdin is not None
+        with contextlib.suppress(OSError), self.lock:
+            self.process.stdin.close()
+        try:
+            self.process.wait(timeout=2)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+
+    def _listen(self) -> None:
+        """Bring each line to the one who waits for it; at the end, tell all how the worker ended."""
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            message = json.loads(line)
+            with self.lock:
+                answer = self.answers.get(message.pop("id", 0))
+            if answer:
+                answer.put(message)
+        self.process.stdout.close()
+        returncode = self.process.wait()
+        with self.lock:
+            self.ended = True
+            for answer in self.answers.values():
+                answer.put({"ended": returncode})
+            with contextlib.suppress(OSError):
+                self.process.stdin and self.process.stdin.close()
+
+
+def clean_prompt(prompt: str) -> str:
+    """The prompt as it can be encoded: no NUL, no lone surrogates, 1 to 8192 characters; raises Refused."""
+    clean = str(prompt).replace("\0", "").encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    if not 1 <= len(clean) <= LONGEST:
+        raise Refused(f"A prompt has 1 to {LONGEST:,} characters; this one has {len(clean):,}.")
+    return clean
+
+
+def _next(worker: _Worker, answer: "queue.SimpleQueue[Message]", number: int,
+          cancel: threading.Event | None) -> Message:
+    """The next message; the worker is told when `cancel` is set meanwhile."""
+    told = cancel is None
+    while True:
+        try:
+            return answer.get(timeout=None if told else 0.05)
+        except queue.Empty:
+            if cancel is not None and cancel.is_set():
+                worker.tell({"cancel": number})
+                told = True
+
+
+def _number(name: str, value: Any) -> int | float:
+    """A setting within its limits, from whatever a form or a script sent; raises Refused."""
+    low, high = LIMITS.get(name, (0, 10**12))
+    whole = name in WHOLE
+    try:
+        number = int(value) if whole and not isinstance(value, float) else float(value)
+    except (TypeError, ValueError, OverflowError):
+        number = math.nan
+    if isinstance(value, bool) or not low <= number <= high or (whole and number != int(number)):
+        kind = "a whole number" if whole else "a number"
+        raise Refused(f"{name} = {str(value)[:40]} must be {kind} from {low:,} to {high:,}.")
+    return int(number) if whole else number

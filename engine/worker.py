@@ -1,0 +1,205 @@
+"""The generation worker: one model in memory, one answer at a time. `python -m engine.worker --home DIR`.
+
+Requests come as JSON lines on stdin, answers go as JSON lines to stdout (engine/talk.py is the other end):
+
+    {"id": 1, "run_id": "...", "step": null, "prompt": "...", "max_tokens": 80, ...}    {"cancel": 1}
+    {"hello": 4711}    {"id": 1, "text": "...", "new_tokens": 3, "tokens_per_second": 41.0, "finish": ""}
+    ... "finish": "length", "step": 400, "tokens": 1638400, "sample_id": 7}    {"id": 1, "error": "a sentence"}
+
+It can run out of memory alone, and gives everything back when it ends: with stdin, or after some idle minutes.
+"""
+
+import argparse
+import json
+import os
+import queue
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Protocol, TextIO
+
+from sqlite_utils import Database
+
+from engine import store
+from engine.config import ConfigError
+from engine.home import Home
+
+IDLE = 300.0
+"""Seconds without a request after which the worker ends."""
+BETWEEN = 0.05
+"""Seconds between two pieces of an answer: more than 20 a second nobody can read."""
+THREADS = 4
+"""At most this many when nothing trains; one new token at a time does not feed more."""
+ASK = ("prompt", "max_tokens", "temperature", "top_k", "top_p", "seed")
+
+
+class Voice(Protocol):
+    """What the worker needs of a model."""
+
+    def ask(self, **fields: Any) -> Any:
+        """A checked question (engine.generate.Ask)."""
+
+    def load(self, db: Database, run_id: str, step: int | None) -> Any:
+        """A model at one age (engine.generate.Speaker)."""
+
+    def use_threads(self, number: int) -> None:
+        """How many cores an answer may use."""
+
+
+class TorchVoice:
+    """The real models; making one imports torch. Always on the CPU, so that one seed has one text, run or no run."""
+
+    def __init__(self, home: Home) -> None:
+        import torch
+
+        from engine import generate
+
+        self._home, self._torch, self._generate = home, torch, generate
+
+    def ask(self, **fields: Any) -> Any:
+        """A checked question."""
+        return self._generate.Ask(**fields)
+
+    def load(self, db: Database, run_id: str, step: int | None) -> Any:
+        """A model at one age; raises Refused."""
+        return self._generate.load_speaker(self._home, db, run_id, step, device="cpu")
+
+    def use_threads(self, number: int) -> None:
+        """How many cores an answer may use."""
+        self._torch.set_num_threads(number)
+
+
+class Worker:
+    """Serves one stream of requests. A thread reads them, so that a cancel is heard while an answer is made."""
+
+    def __init__(self, home: Home, requests: TextIO, answers: TextIO, make_voice: Callable[[Home], Voice], *,
+                 idle: float = IDLE) -> None:
+        self.home, self.requests, self.answers, self.idle = home, requests, answers, idle
+        self.make_voice = make_voice
+        self.voice: Voice | None = None
+        self.waiting: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
+        self.cancelled: set[int] = set()
+        self.closed = threading.Event()
+        self.loaded: tuple[object, Any] = (None, None)
+
+    def serve(self) -> None:
+        """Answer requests in order until stdin ends or nobody asks any more."""
+        self._say(hello=os.getpid())
+        threading.Thread(target=self._listen, name="listener", daemon=True).start()
+        try:
+            while (request := self.waiting.get(timeout=self.idle)) is not None:
+                self._answer(request)
+        except (queue.Empty, BrokenPipeError):
+            pass
+
+    def _listen(self) -> None:
+        """Sort what comes in; at the end of stdin nobody is there to hear the answer."""
+        for line in self.requests:
+            try:
+                message = json.loads(line)
+                if "cancel" in message:
+                    self.cancelled.add(message["cancel"])
+                else:
+                    self.waiting.put(message)
+            except (ValueError, TypeError):
+                print(f"not a request: {line[:200]!r}", file=sys.stderr)
+        self.closed.set()
+        self.waiting.put(None)
+
+    def _answer(self, request: dict[str, Any]) -> None:
+        """One answer, or one sentence on why there is none."""
+        number = request["id"]
+        try:
+            for message in self._pieces(request):
+                self._say(id=number, **message)
+        except (ConfigError, store.Refused, store.StoreError) as error:
+            self._say(id=number, error=str(error))
+        except BrokenPipeError:
+            raise
+        except Exception as error:  # noqa: BLE001 - the boundary of the process: the next answer may succeed
+            traceback.print_exc()
+            self.loaded = (None, None)
+            self._say(id=number, error=_sentence(error))
+        finally:
+            self.cancelled.discard(number)
+
+    def _pieces(self, request: dict[str, Any]) -> Iterator[dict[str, Any]]:
+        """The answer as it grows, at most 20 times a second; the last message says where it is kept."""
+        if self._is_cancelled(request["id"]):
+            yield {"text": "", "new_tokens": 0, "tokens_per_second": 0.0, "finish": "cancelled",
+                   "step": request["step"], "tokens": None, "sample_id": None}
+            return
+        self.voice = voice = self.voice or self.make_voice(self.home)
+        db = store.connect(self.home.database)
+        try:
+            trains = any(run["status"] in store.ACTIVE for run in store.open_runs(db))
+            voice.use_threads(1 if trains else min(THREADS, os.cpu_count() or 1))
+            ask = voice.ask(**{key: request[key] for key in ASK})
+            speaker = self._speaker(voice, db, request["run_id"], request["step"])
+            began = time.monotonic()
+            said = -BETWEEN
+            for piece in speaker.stream(ask, lambda: self._is_cancelled(request["id"])):
+                seconds = max(time.monotonic() - began, 1e-6)
+                message = {"text": piece.text, "new_tokens": piece.new_tokens, "finish": piece.finish,
+                           "tokens_per_second": piece.new_tokens / seconds}
+                if piece.finish:
+                    row = speaker.sample_row(ask, piece, "playground")
+                    empty = piece.finish == "cancelled" and not piece.text
+                    yield message | {"step": speaker.step, "tokens": speaker.tokens,
+                                     "sample_id": None if empty else store.add_sample(db, row)}
+                elif seconds - said >= BETWEEN:
+                    said = seconds
+                    yield message
+        finally:
+            db.close()
+
+    def _speaker(self, voice: Voice, db: Database, run_id: str, step: int | None) -> Any:
+        """The model that is asked, kept from the last answer if its weights are still the same."""
+        on_disk = store.list_checkpoints(db, run_id)
+        wanted = on_disk[-1]["step"] if step is None and on_disk else step
+        hashes = tuple((row["kind"], row["sha256"]) for row in on_disk if row["step"] == wanted)
+        if self.loaded[0] != (run_id, wanted, hashes) or not hashes:
+            self.loaded = (None, None)  # the old model's memory first
+            self.loaded = ((run_id, wanted, hashes), voice.load(db, run_id, wanted))
+        return self.loaded[1]
+
+    def _is_cancelled(self, number: int) -> bool:
+        return number in self.cancelled or self.closed.is_set()
+
+    def _say(self, **message: Any) -> None:
+        self.answers.write(json.dumps(message) + "\n")
+        self.answers.flush()
+
+
+def _sentence(error: Exception) -> str:
+    """What a person needs to know of an unforeseen failure; the trace is in the log."""
+    name = type(error).__name__
+    # torch is not imported here for its name's sake; its CPU allocator raises a plain RuntimeError.
+    if isinstance(error, MemoryError) or name == "OutOfMemoryError" or "can't allocate memory" in str(error):
+        return "There was not enough memory for this answer; ask for fewer tokens, or when nothing trains."
+    if isinstance(error, store.DatabaseError):
+        return "The answer could not be kept: runs.db is locked, damaged, or the disk is full."
+    return f"The answer failed ({name}); .worker.log in the home folder has the details."
+
+
+def main(argv: Sequence[str] | None = None, make_voice: Callable[[Home], Voice] = TorchVoice) -> int:
+    """Serve stdin and stdout; whatever prints goes to stderr, because stdout is the protocol's alone."""
+    parser = argparse.ArgumentParser(prog="python -m engine.worker")
+    parser.add_argument("--home", required=True)
+    parser.add_argument("--idle", type=float, default=IDLE)
+    given = parser.parse_args(argv)
+    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
+    os.nice(10)  # training and the page come first
+    with open(0, encoding="utf-8", errors="replace", closefd=False) as requests:
+        Worker(Home.at(given.home), requests, answers, make_voice, idle=given.idle).serve()
+    return 0
+
+
+if __name__ == "__main__":
+    # Not the interpreter's ordinary end: it would wait for the listener, which waits for stdin.
+    code = main()
+    sys.stderr.flush()
+    os._exit(code)
