@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save
+from safetensors import SafetensorError
+from safetensors.torch import load, load_file, save
 from torch import Tensor, nn
 
 from engine.optim import Optimizers
@@ -36,17 +37,21 @@ class Written:
 def save_checkpoint(folder: Path, step: int, model: nn.Module, optimizers: Optimizers, state: dict[str, Any]) -> Written:
     """Write everything that is needed to go on from `step` to `folder`/step_NNNNNN."""
     final, temporary = folder / _name(step), folder / f".{_name(step)}"
-    _remove(temporary)
-    temporary.mkdir(parents=True)
     files = {"model.safetensors": save(_tensors(model)), "optimizer.safetensors": save(_contiguous(optimizers.tensors())),
              "state.json": (json.dumps(state, indent=1) + "\n").encode()}
     manifest = {name: {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()} for name, data in files.items()}
     files["manifest.json"] = (json.dumps(manifest, indent=1) + "\n").encode()
-    for name, data in files.items():
-        _write_synced(temporary / name, data)
-    _sync_folder(temporary)
-    _remove(final)
-    temporary.rename(final)
+    _remove(temporary)
+    try:
+        temporary.mkdir(parents=True)
+        for name, data in files.items():
+            _write_synced(temporary / name, data)
+        _sync_folder(temporary)
+        _remove(final)
+        temporary.rename(final)
+    except BaseException:
+        _remove(temporary)  # half a checkpoint only fills a full disk further
+        raise
     _sync_folder(folder)
     return Written(final, sum(map(len, files.values())), str(manifest["model.safetensors"]["sha256"]))
 
@@ -67,14 +72,15 @@ def verify(path: Path) -> None:
     """Check every file of a checkpoint against its manifest; raises CorruptCheckpoint."""
     try:
         manifest = json.loads((path / "manifest.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        listed = [(name, int(entry["bytes"]), str(entry["sha256"])) for name, entry in manifest.items()]
+    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
         raise CorruptCheckpoint(f"{path.name} has no readable manifest.json.") from error
-    for name, expected in manifest.items():
+    for name, size, digest in listed:
         try:
             data = (path / name).read_bytes()
         except OSError as error:
             raise CorruptCheckpoint(f"{path.name}/{name} cannot be read.") from error
-        if len(data) != expected["bytes"] or hashlib.sha256(data).hexdigest() != expected["sha256"]:
+        if len(data) != size or hashlib.sha256(data).hexdigest() != digest:
             raise CorruptCheckpoint(f"{path.name}/{name}: hash mismatch, the file has changed since it was saved.")
 
 
@@ -97,8 +103,12 @@ def save_sampling(folder: Path, step: int, weights: dict[str, Tensor]) -> Writte
     target.parent.mkdir(parents=True, exist_ok=True)
     data = save(weights)
     temporary = target.with_name(f".{target.name}")
-    _write_synced(temporary, data)
-    temporary.replace(target)
+    try:
+        _write_synced(temporary, data)
+        temporary.replace(target)
+    except BaseException:
+        _remove(temporary)
+        raise
     _sync_folder(target.parent)
     return Written(target, len(data), hashlib.sha256(data).hexdigest())
 
@@ -116,7 +126,10 @@ def load_sampling(folder: Path, step: int) -> tuple[dict[str, Tensor], str]:
     path = sampling_path(folder, step)
     if path.exists():
         data = path.read_bytes()
-        return load_file(path), hashlib.sha256(data).hexdigest()
+        try:
+            return load(data), hashlib.sha256(data).hexdigest()
+        except SafetensorError as error:
+            raise CorruptCheckpoint(f"sampling/{path.name} is damaged: {error}.") from error
     checkpoint = folder / _name(step)
     verify(checkpoint)
     weights = {name: tensor.to(torch.bfloat16) for name, tensor in load_file(checkpoint / "model.safetensors").items()}
@@ -128,9 +141,12 @@ def sampling_path(folder: Path, step: int) -> Path:
     return folder / "sampling" / f"{_name(step)}.safetensors"
 
 
-def prune(folder: Path, keep: int) -> list[int]:
-    """Remove all but the newest `keep` checkpoints; returns the steps that are gone."""
-    old = _checkpoints(folder)[:-keep]
+def prune(folder: Path, keep: int, step: int) -> list[int]:
+    """Remove all but the newest `keep` checkpoints up to `step`, the one just written; returns the steps that are gone.
+
+    Later ones were damaged, or the run would not be at `step`: they must not push out those that are whole.
+    """
+    old = [path for path in _checkpoints(folder) if _step(path) <= step][:-keep]
     for path in old:
         _remove(path)
     return [_step(path) for path in old]
@@ -151,7 +167,7 @@ def _step(path: Path) -> int:
 
 
 def _checkpoints(folder: Path) -> list[Path]:
-    return sorted(folder.glob("step_*"), key=_step)
+    return sorted((path for path in folder.glob("step_*") if path.name[5:].isdecimal()), key=_step)
 
 
 def _tensors(model: nn.Module) -> dict[str, Tensor]:

@@ -253,7 +253,8 @@ def parse_value(text: str) -> Any:
     except ValueError:
         pass
     try:
-        value = float(number) * scale
+        # Without the rounding 4.02M would be 4019999.9999999995.
+        value = round(float(number) * scale, 6) if scale > 1 else float(number)
     except ValueError:
         return {"true": True, "false": False}.get(text, text)
     return int(value) if scale > 1 and value.is_integer() else value
@@ -305,6 +306,8 @@ def _check(key: str, value: Any, hint: Any, limits: Mapping[str, Any]) -> Any:
             raise ConfigError(f"{key} = {value!r} must be one of {', '.join(map(str, choices))}.")
         return value
     assert not isinstance(hint, types.UnionType), "settings have one plain type"
+    if isinstance(value, int) and abs(value) > 10**300:  # no float can hold it, and nobody can read it
+        raise ConfigError(f"{key} must be a number of fewer than 300 digits.")
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         value = float(value)
     if hint is int and isinstance(value, float) and value.is_integer():

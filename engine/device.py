@@ -35,8 +35,9 @@ class Place:
                 "threads": torch.get_num_threads(), "python": platform.python_version()}
 
 
-def choose_place(config: TrainConfig, device: str = "auto") -> Place:
-    """The device `device` names and the precision for it; raises ConfigError when it is not there."""
+def choose_place(config: TrainConfig, device: str = "") -> Place:
+    """The device `device` names (by default the config's) and the precision for it; ConfigError when it is not there."""
+    device = device or config.device
     if device == "auto":
         device = "cuda:0" if torch.cuda.is_available() else "cpu"
     kind = device.split(":")[0]

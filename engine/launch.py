@@ -101,10 +101,16 @@ def stop_run(home: Home, run: str, now: bool = False) -> None:
 
 
 def resume_run(home: Home, run: str) -> None:
-    """Begin one more attempt of a run that ended early; waits up to 30 s for the last trainer to be gone."""
+    """Begin one more attempt of a run that ended early, after up to 30 s for the last trainer to be gone.
+
+    A paused run goes on.
+    """
     db = store.connect(home.database, durable=True)
     try:
         found = store.find_run(db, run)
+        if found["status"] == "paused":
+            store.give_command(db, found["id"], "unpause")
+            return
         until = time.monotonic() + RESUME_WAIT
         while _still_there(home, db, found["id"]):
             if time.monotonic() > until:

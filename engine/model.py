@@ -222,13 +222,14 @@ PLAIN_LENGTH = 512
 def causal_attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     """softmax(q k^T / sqrt(head_size)) v with every position seeing itself and those before it.
 
-    q [rows, heads, length, head_size], k and v [rows, kv_heads, length, head_size]. torch's fused attention is used but
-    for short bf16 texts on a CPU: its kernel does not use the bf16 instructions there, and two plain products do
-    (2.5 times as fast, forward and backward, at 16 x 256 with 4 heads: docs/LOG.md).
+    q [rows, heads, length, head_size], k and v [rows, kv_heads, length, head_size]. This is torch's fused
+    attention, except for short bf16 texts on a CPU: its kernel does not use the bf16 instructions there, and two plain
+    products do (2.5 times as fast, forward and backward, at 16 x 256 with 4 heads: docs/LOG.md).
     """
     rows, heads, length, size = q.shape
     if q.device.type != "cpu" or q.dtype != torch.bfloat16 or length > PLAIN_LENGTH:
-        return F.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=True)
+        mixed: Tensor = F.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=True)
+        return mixed
     future = torch.full((length, length), -math.inf, dtype=q.dtype).triu(1)
     grouped = q.reshape(rows, k.shape[1], -1, size)
     scores = (grouped @ k.mT).view(rows, heads, length, length) * size**-0.5 + future

@@ -104,7 +104,7 @@ class Optimizers(torch.optim.Optimizer):
         for name, parameter in self.others.items():
             prefix = f"adamw.{name}."
             self.adamw.state[parameter] = {
-                key.removeprefix(prefix): value.clone() if key.endswith(".step") else value.to(parameter.device).clone()
+                key.removeprefix(prefix): value.to(parameter.device).clone()
                 for key, value in tensors.items() if key.startswith(prefix)}
 
 

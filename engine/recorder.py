@@ -56,7 +56,8 @@ class Recorder:
             self._asked += 1
             asked = self._asked
             self._wake.set()
-            return self._idle.wait_for(lambda: self._written >= asked or not self._thread.is_alive(), timeout)
+            self._idle.wait_for(lambda: self._written >= asked or not self._thread.is_alive(), timeout)
+            return self._written >= asked
 
     def close(self) -> bool:
         """Store what is left and end the writer; False when rows had to be left unwritten."""

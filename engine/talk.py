@@ -33,6 +33,7 @@ class Talker:
         self._lock = threading.Lock()
         self._numbers = itertools.count(1)
         self._worker: _Worker | None = None
+        self._closed = False
 
     def stream(self, run_id: str, step: int | None, prompt: str, *, max_tokens: int = 80, temperature: float = 0.8,
                top_k: int = 0, top_p: float = 0.95, seed: int = 7,
@@ -69,8 +70,9 @@ class Talker:
             worker.forget(request["id"], cancel=not done)
 
     def close(self) -> None:
-        """End the worker; answers that are being made are refused."""
+        """End the worker: the answer being made is cancelled, those that wait and later ones are refused."""
         with self._lock:
+            self._closed = True
             worker, self._worker = self._worker, None
         if worker:
             worker.end()
@@ -79,6 +81,8 @@ class Talker:
         """Hand a request to a living worker."""
         with self._lock:
             while True:
+                if self._closed:
+                    raise Refused("The program is ending; ask again when it is back.")
                 if self._worker is None:
                     self._worker = _Worker([*self._command, "--home", str(self._home.path)], self._home)
                 if len(self._worker.answers) > self._waiting:

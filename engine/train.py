@@ -44,6 +44,7 @@ class Run:
 
     home: Home
     id: str
+    device: str
     config: RunConfig
     db: Database
     recorder: Recorder
@@ -55,7 +56,7 @@ def train(run: Run) -> str:
     config, recorder = run.config, run.recorder
     prompts = [(suite, prompt) for suite in config.sample.suites.split(",") for prompt in load_suite(suite.strip())]
     dataset = prepare_dataset(run)
-    place = choose_place(config.train)
+    place = choose_place(config.train, run.device)
     recorder.state(phase="starting", message="Building the model", progress=None, environment=place.describe())
 
     with place.device:
@@ -75,9 +76,11 @@ def train(run: Run) -> str:
     total_steps, batch_tokens = config.total_steps, config.train.batch_tokens
     micro_batch = config.train.micro_batch or config.rows_per_step
     meter = Meter(recorder, config, step, elapsed_seconds, skips_overflow=scaler.is_enabled())
+    saved_step = step
 
     def look_up(finished: bool) -> None:
         """What is due after a step: evaluate, ask the prompts, save."""
+        nonlocal saved_step
         if finished or step % config.eval.every == 0:
             with meter.phase("evaluating", "Reading text it has never seen"):
                 result = validation.measure(model)
@@ -91,6 +94,7 @@ def train(run: Run) -> str:
         if finished or (step and step % config.checkpoint.every == 0):
             with meter.phase("saving", "Saving a checkpoint"):
                 save(run, model, optimizers, scaler, step, meter.elapsed_seconds)
+                saved_step = step
 
     if step == 0:
         look_up(finished=False)
@@ -121,7 +125,7 @@ def train(run: Run) -> str:
     if step == total_steps:
         return "finished"
     store.update_state(run.db, run.id, status="stopping", phase="saving", message="Saving before the end")
-    if not recorder.stop_now.is_set():
+    if step > saved_step and not recorder.stop_now.is_set():
         save(run, model, optimizers, scaler, step, meter.elapsed_seconds)
     return "stopped"
 
@@ -195,6 +199,9 @@ def ask_prompts(run: Run, model: Transformer, dataset: Dataset, place: Place, pr
 def save(run: Run, model: Transformer, optimizers: Optimizers, scaler: torch.amp.GradScaler, step: int,
          elapsed_seconds: float) -> None:
     """Write a checkpoint, after everything measured up to it is stored, and let go of the oldest ones."""
+    if not all(bool(weight.isfinite().all()) for weight in model.parameters()):
+        raise Diverged(f"The weights stopped being numbers at step {step:,}; the last checkpoint before it is kept. "
+                       "A lower learning rate (optimizer.muon_lr, optimizer.adamw_lr) usually helps.")
     run.recorder.flush()
     folder = run.home.run(run.id)
     state = {"step": step, "tokens": step * run.config.train.batch_tokens, "rows": step * run.config.rows_per_step,
@@ -202,7 +209,7 @@ def save(run: Run, model: Transformer, optimizers: Optimizers, scaler: torch.amp
     written = save_checkpoint(folder, step, model, optimizers, state)
     store.add_checkpoint(run.db, run.id, attempt=run.attempt, step=step, tokens=state["tokens"], kind="full",
                          path=written.path.name, bytes=written.bytes, sha256=written.sha256)
-    for gone in prune(folder, run.config.checkpoint.keep):
+    for gone in prune(folder, run.config.checkpoint.keep, step):
         store.forget_checkpoint(run.db, run.id, gone, "full")
 
 
@@ -243,7 +250,8 @@ def main(argv: list[str] | None = None, work: Callable[[Run], str] = train) -> i
         return 1
     # Denormal numbers cost a hundred times a normal one on a CPU and mean nothing here.
     torch.set_flush_denormal(True)
-    db = store.connect(home.database, durable=True)
+    # A lock held for long costs a run time, never its life.
+    db = store.connect(home.database, durable=True, patience=60.0)
     row, config = store.get_run(db, run_id), from_json(store.get_config(db, run_id))
     attempt = row["attempt"] + 1
     now = time.time()
@@ -252,7 +260,7 @@ def main(argv: list[str] | None = None, work: Callable[[Run], str] = train) -> i
     signal.signal(signal.SIGTERM, lambda *_: recorder.stop.set())
     error: str | None = None
     try:
-        status = work(Run(home, run_id, config, db, recorder, attempt))
+        status = work(Run(home, run_id, row["device"], config, db, recorder, attempt))
     except Stopped:
         status = "stopped"
     except Diverged as reason:

@@ -102,8 +102,8 @@ class Worker:
                 if "cancel" in message:
                     self.cancelled.add(message["cancel"])
                 else:
-                    self.waiting.put(message)
-            except (ValueError, TypeError):
+                    self.waiting.put(message | {"id": int(message["id"])})
+            except (ValueError, TypeError, LookupError):
                 print(f"not a request: {line[:200]!r}", file=sys.stderr)
         self.closed.set()
         self.waiting.put(None)

@@ -28,21 +28,21 @@ class Refused(RuntimeError):
     """A request that cannot be carried out now; the message is one sentence for the person."""
 
 
-def connect(path: Path, *, durable: bool = False) -> Database:
+def connect(path: Path, *, durable: bool = False, patience: float = 5.0) -> Database:
     """Open the database at `path`, which must have been made by `migrate`.
 
-    `durable` waits for the disk at each commit (run state, checkpoints); metrics do without.
-    Connections belong to the thread that opened them.
+    `durable` waits for the disk at each commit (run state, checkpoints); metrics do without. A statement waits up to
+    `patience` seconds for another process's lock. Connections belong to the thread that opened them.
     """
     if not path.exists():
         raise StoreError(f"{path.name} is not there; start the app once to make it, or check --home.")
-    return _open(path, durable)
+    return _open(path, durable, patience)
 
 
 def migrate(path: Path) -> None:
     """Make the database or bring it to the newest schema, once, under one lock; a newer one is refused."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    db = _open(path, durable=True)
+    db = _open(path, durable=True, patience=5.0)
     try:
         with writing(db):
             version = rows(db, "PRAGMA user_version")[0]["user_version"]
@@ -62,10 +62,11 @@ def writing(db: Database) -> Iterator[Database]:
     db.conn.execute("BEGIN IMMEDIATE")
     try:
         yield db
+        db.conn.execute("COMMIT")
     except BaseException:
-        db.conn.execute("ROLLBACK")
+        if db.conn.in_transaction:  # a full disk rolls back by itself; a commit that fails does not
+            db.conn.execute("ROLLBACK")
         raise
-    db.conn.execute("COMMIT")
 
 
 def rows(db: Database, sql: str, values: Sequence[Any] | Row = ()) -> list[Row]:
@@ -89,12 +90,12 @@ def insert(db: Database, table: str, row: Row) -> int:
         return int(cursor.lastrowid or 0)
 
 
-def _open(path: Path, durable: bool) -> Database:
+def _open(path: Path, durable: bool, patience: float) -> Database:
     if sqlite3.sqlite_version_info < SOUND:
         warnings.warn(f"SQLite {sqlite3.sqlite_version} can lose rows when processes share a database; "
                       "pip install pysqlite3 for a sound one.", stacklevel=3)
     # isolation_level None: no hidden BEGIN; transactions are the ones `writing` opens.
-    connection = sqlite3.connect(str(path), timeout=5.0, isolation_level=None)
+    connection = sqlite3.connect(str(path), timeout=patience, isolation_level=None)
     for setting in ("journal_mode = WAL", f"synchronous = {'FULL' if durable else 'NORMAL'}", "foreign_keys = ON",
                     "mmap_size = 0", "journal_size_limit = 67108864"):
         connection.execute(f"PRAGMA {setting}")

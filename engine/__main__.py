@@ -1,0 +1,93 @@
+"""The command line: `python -m engine COMMAND`. Exit status 0: done; 1: refused, with one line; 2: wrong usage."""
+
+import argparse
+import importlib
+import os
+import re
+import sys
+from collections.abc import Sequence
+
+from engine import commands, store
+from engine.config import DEFAULT_PRESET, ConfigError
+from engine.home import PROJECT
+
+
+def parser() -> argparse.ArgumentParser:
+    """All commands and their options."""
+    top = argparse.ArgumentParser(prog="python -m engine", description="Blueberry Studio without a browser.")
+    every = argparse.ArgumentParser(add_help=False)
+    every.add_argument("--home", help="folder with runs.db (default: $BLUEBERRY_HOME, else the project folder)")
+    every.add_argument("--json", action="store_true", help="print data for programs")
+    names = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    def add(name: str, *, run: str = "") -> argparse.ArgumentParser:
+        about = (commands.COMMANDS[name].__doc__ or "").partition("\n")[0]
+        made = names.add_parser(name, parents=[every], help=about, description=about)
+        if run:
+            made.add_argument("run", metavar=run, help="an id, the start of one, or a name")
+        return made
+
+    add("presets")
+    start = add("start")
+    start.add_argument("--preset", default=DEFAULT_PRESET)
+    start.add_argument("--name", default="", help="default: the preset's name and a number")
+    start.add_argument("--set", nargs="+", action="extend", default=[], metavar="KEY=VALUE",
+                       help="change a setting, for example train.tokens=1M")
+    add("runs")
+    add("status", run="RUN")
+    add("stop", run="RUN").add_argument("--now", action="store_true", help="end at once, without a save")
+    add("pause", run="RUN")
+    for waiting in (start, add("resume", run="RUN")):
+        waiting.add_argument("--wait", action="store_true", help="follow the run until it ends")
+    ask = add("generate", run="RUN[@STEP]")
+    ask.add_argument("--prompt", required=True)
+    for option, kind, value in (("--seed", int, 7), ("--temperature", float, 0.8), ("--top-k", int, 0),
+                                ("--top-p", float, 0.95), ("--max-tokens", int, 80)):
+        ask.add_argument(option, type=kind, default=value, help=f"default {value}")
+    add("samples", run="RUN").add_argument("--limit", type=int, default=0, metavar="N", help="only the newest N")
+    keep = add("archive")
+    keep.add_argument("sample", type=int, metavar="SAMPLE", help="number of a sample")
+    keep.add_argument("--category", required=True, help="good, strange, hallucination, or one of your own")
+    keep.add_argument("--title", required=True)
+    keep.add_argument("--note", default="")
+    names.add_parser("bench", help="Measure: " + ", ".join(benchmarks()), add_help=False)
+    return top
+
+
+def benchmarks() -> list[str]:
+    """Names of the scripts in benchmarks/."""
+    return sorted(path.stem for path in (PROJECT / "benchmarks").glob("[a-z]*.py"))
+
+
+def bench(argv: Sequence[str]) -> int:
+    """Run one benchmark with its own options."""
+    name = argv[0] if argv else ""
+    if not re.fullmatch(r"[a-z_]+", name) or name not in benchmarks():
+        print(f"python -m engine bench: choose one of {', '.join(benchmarks())}", file=sys.stderr)
+        return 2
+    return importlib.import_module(f"benchmarks.{name}").main(list(argv[1:])) or 0
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit status."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    try:
+        if words[:1] == ["bench"]:
+            return bench(words[1:])
+        given = parser().parse_args(words)
+        return commands.COMMANDS[given.command](given)
+    except (ConfigError, store.Refused, store.StoreError) as error:
+        message = str(error)
+    except store.DatabaseError as error:
+        message = f"runs.db cannot be used: {error}."
+    except KeyboardInterrupt:
+        message = "Interrupted."
+    except BrokenPipeError:  # `| head` has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    print(message, file=sys.stderr)
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

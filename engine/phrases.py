@@ -1,0 +1,52 @@
+"""Numbers as a person says them, for the command line; the page's ui/static/format.js says them the same way."""
+
+from collections.abc import Sequence
+
+SCALES = ((10**12, "T"), (10**9, "B"), (10**6, "M"), (10**3, "k"))
+
+
+def count(value: float | None) -> str:
+    """3_212_000 as "3.2 M", 512 as "512"."""
+    if value is None:
+        return "–"
+    for scale, letter in SCALES:
+        if value >= scale * 0.9995:
+            scaled = value / scale
+            return f"{scaled:.0f} {letter}" if scaled >= 100 else f"{scaled:.1f}".removesuffix(".0") + f" {letter}"
+    return f"{value:.0f}"
+
+
+def age(tokens: int) -> str:
+    """How much a model has read."""
+    return f"{count(tokens)} tokens old" if tokens else "not born yet"
+
+
+def duration(seconds: float | None) -> str:
+    """157.0 as "3 min", 9420 as "2 h 37 min"."""
+    if seconds is None:
+        return "–"
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    if minutes < 120:
+        return f"{minutes} min"
+    hours, rest = divmod(minutes, 60)
+    return (f"{hours} h {rest} min" if rest else f"{hours} h") if hours < 48 else f"{round(hours / 24)} days"
+
+
+def size(value: int) -> str:
+    """Bytes as MB or GB."""
+    return f"{value / 1e9:.1f} GB" if value >= 1e9 else f"{max(1, round(value / 1e6))} MB"
+
+
+def loss(value: float | None) -> str:
+    """A loss in nats with three digits."""
+    return "–" if value is None else f"{value:.3f}"
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[str] = ()) -> str:
+    """Aligned columns under their names; those named in `right` are flush right."""
+    widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
+    lines = [[cell.rjust(width) if name in right else cell.ljust(width)
+              for name, cell, width in zip(head, row, widths, strict=True)] for row in (head, *rows)]
+    return "\n".join("  ".join(line).rstrip() for line in lines)

@@ -1,0 +1,137 @@
+"""From first open to a run that survives reloads and restarts of the page."""
+
+import signal
+from typing import Any
+
+from conftest import App, newest_run, visit
+
+from engine import store
+from engine.home import Home
+from helpers import supervised, wait_for
+
+CURVE = """() => {
+  const plot = document.querySelector('#loss-chart .plot');
+  const steps = (plot.data || []).find((trace) => trace.name.endsWith('each step'));
+  return steps ? [steps.x.length, steps.x.at(-1), steps.y.at(-1)] : [0, null, null];
+}"""
+RANGE = "document.querySelector('#loss-chart .plot')?.layout?.xaxis?.range"
+
+
+def points(page: Any) -> int:
+    return int(page.evaluate(CURVE)[0])
+
+
+def history(home: Home, run_id: str) -> list[tuple[float | None, ...]]:
+    db = store.connect(home.database)
+    rows = store.metrics_after(db, run_id, 0)
+    db.close()
+    return rows
+
+
+def start(page: Any, steps: int = 400) -> None:
+    page.locator("[data-key='train.tokens']").fill(str(steps * 4096))
+    page.wait_for_function("document.querySelector('#plan').textContent.includes(' steps')")
+    page.click("#start")
+
+
+def same_as_database(page: Any, home: Home, run_id: str) -> None:
+    """The chart has as many points as the database, and the same last value."""
+    rows = history(home, run_id)
+    wait_for(lambda: points(page) == len(rows), timeout=10)
+    _, x, y = page.evaluate(CURVE)
+    columns = dict(zip(store.METRICS, rows[-1], strict=True))
+    assert x == columns["step"]
+    assert abs(y - columns["train_loss"]) < 1e-5
+
+
+def test_first_open_is_not_empty(app: App, page: Any) -> None:
+    visit(page, app)
+
+    page.wait_for_function(f"{RANGE} && document.querySelector('#loss-chart .plot').data[0].x.length > 50")
+    assert page.locator("#start").is_visible()
+    assert "Published, December 2025" in page.inner_text("#status")
+    assert "language model" in page.inner_text(".welcome")
+    assert "counted tokens (500 M), published as 1 B" in page.inner_text("#loss-chart")
+    assert page.locator("#feed .answer").count() == 3
+    page.click("#tab-capsule")
+    assert page.locator("#gallery .exhibit").count() == 3
+    assert "published, December 2025" in page.inner_text("#gallery")
+
+
+def test_a_run_survives_reload_and_restart_of_the_page(app: App, page: Any) -> None:
+    with supervised(app.home, "--speed", "40"):
+        visit(page, app, "?x=steps")
+        start(page)
+        wait_for(lambda: points(page) > 20)
+        run_id = newest_run(app.home)["id"]
+        assert f"run={run_id}" in page.url
+        page.evaluate("Plotly.relayout(document.querySelector('#loss-chart .plot'), {'xaxis.range': [5, 15]})")
+        page.wait_for_function("location.search.includes('zoom=5_15')")
+
+        page.reload()
+        page.wait_for_function(f"JSON.stringify({RANGE}) === '[5,15]'")
+        assert page.evaluate("document.querySelector('#loss-chart .plot').data[0].x.length") < 20
+
+        app.stop(signal.SIGKILL)
+        page.wait_for_selector("body.away")
+        assert "Reconnecting" in page.inner_text("#status")
+        before = len(history(app.home, run_id))
+        app.start()
+        page.wait_for_selector("body:not(.away)")
+        wait_for(lambda: len(history(app.home, run_id)) > before)
+        assert page.evaluate(RANGE) == [5, 15]
+
+        page.click("#reset-zoom")
+        wait_for(lambda: points(page) > 20)
+        wait_for(lambda: newest_run(app.home)["status"] == "finished", timeout=30)
+        page.wait_for_function("document.querySelector('#status').textContent.includes('Finished')")
+        same_as_database(page, app.home, run_id)
+        assert points(page) == 400
+
+
+def test_stop_and_resume(app: App, page: Any) -> None:
+    with supervised(app.home, "--speed", "40"):
+        visit(page, app, "?x=steps")
+        start(page, 200)
+        wait_for(lambda: points(page) > 5)
+        run_id = newest_run(app.home)["id"]
+
+        page.click("#stop")
+        page.wait_for_function("document.querySelector('#status').textContent.includes('Stopped')")
+        assert not page.locator("#stop").is_visible()
+
+        page.click("#resume")
+        page.wait_for_function("document.querySelector('#status').textContent.includes('Finished')", timeout=30_000)
+        assert newest_run(app.home)["attempt"] == 2
+        same_as_database(page, app.home, run_id)
+
+
+def test_a_second_run_on_the_device_is_refused_in_a_sentence(app: App, page: Any) -> None:
+    with supervised(app.home, "--speed", "5"):
+        visit(page, app)
+        start(page)
+        page.wait_for_selector("body[data-side=facts]")
+        page.click("text=Start another")
+        page.click("#start")
+
+        assert "stop it first" in page.locator(".toast-body").first.inner_text()
+
+
+def test_wrong_settings_are_shown_at_their_field(app: App, page: Any) -> None:
+    visit(page, app)
+    page.locator("[data-key='optimizer.muon_lr']").fill("-1")
+
+    page.wait_for_selector("[data-key='optimizer.muon_lr'][aria-invalid]")
+    assert "finite number > 0" in page.inner_text("#problem")
+
+
+def test_tabs_have_addresses_and_arrow_keys(app: App, page: Any) -> None:
+    visit(page, app)
+    page.focus("#tab-train")
+    page.keyboard.press("ArrowRight")
+
+    assert "tab=play" in page.url and page.locator("#prompt").is_visible()
+    page.go_back()
+    page.wait_for_selector("#panel-train:visible")
+    visit(page, app, "?tab=capsule")
+    assert page.locator("#gallery").is_visible()

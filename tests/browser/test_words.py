@@ -1,0 +1,108 @@
+"""Talking to a model, keeping what it says, finding it again; and texts that want to be scripts."""
+
+import time
+from typing import Any
+
+from conftest import App, visit
+
+from engine import store
+
+HOSTILE = "<script>window.hurt = 1</script><img src=x onerror='window.hurt = 1'>"
+
+
+def ask(page: Any, prompt: str, length: int = 40) -> None:
+    page.fill("#prompt textarea", prompt)
+    page.locator("[data-dial=max_tokens] input").evaluate(f"(dial) => {{ dial.value = {length}; }}")
+    page.click("#generate")
+
+
+def answered(page: Any) -> str:
+    page.wait_for_selector("body:not(.asking) #output .continuation", timeout=60_000)
+    return str(page.inner_text("#output"))
+
+
+def test_the_same_seed_gives_the_same_text(grown: App, page: Any) -> None:
+    visit(page, grown, "?tab=play")
+    page.wait_for_function("document.querySelectorAll('#play-age option').length > 1")
+
+    ask(page, "Once upon a time")
+    first = answered(page)
+    ask(page, "Once upon a time")
+
+    assert first.startswith("Once upon a time") and len(first) > 30
+    assert answered(page) == first
+
+
+def test_escape_cancels_and_what_was_said_can_be_kept(grown: App, page: Any) -> None:
+    visit(page, grown, "?tab=play")
+    page.wait_for_function("document.querySelectorAll('#play-age option').length > 1")
+
+    ask(page, "The captain", 512)
+    page.wait_for_function("document.querySelector('#output .continuation').textContent.length > 10", timeout=60_000)
+    pressed = time.monotonic()
+    page.keyboard.press("Escape")
+    page.wait_for_selector("body:not(.asking)")
+
+    assert time.monotonic() - pressed < 2
+    assert "cancelled" in page.inner_text("#answer-facts")
+    assert page.locator("#archive").is_visible()
+
+
+def test_keep_and_find_again(grown: App, page: Any) -> None:
+    visit(page, grown, "?tab=play")
+    page.wait_for_function("document.querySelectorAll('#play-age option').length > 1")
+    ask(page, "The Prince looked at", 12)
+    said = answered(page)
+    page.select_option("#category", "strange")
+    page.fill("#keep-title input", "A princely silence")
+    page.click("#archive")
+    page.wait_for_function("document.querySelector('#archive').textContent.startsWith('Kept')")
+
+    page.reload()
+    page.wait_for_selector("body.ready")
+    page.click("#tab-capsule")
+    page.fill("#gallery-search input", "princely")
+    page.wait_for_function("document.querySelector('#capsule-count').textContent === '1 exhibit'")
+
+    card = page.locator("#gallery .exhibit")
+    assert "The Strange" in card.inner_text() and "A princely silence" in card.inner_text()
+    card.locator("text=Ask again").click()
+    page.wait_for_selector("#prompt:visible")
+    page.wait_for_function("document.querySelector('#play-age select').value !== '-1'")
+    page.click("#generate")
+    assert answered(page) == said
+
+
+def test_the_feed_steps_back_through_the_ages(grown: App, page: Any) -> None:
+    visit(page, grown)
+    card = page.locator("#feed .answer").first
+    newest = card.inner_text()
+
+    card.locator("[aria-label=Younger]").click()
+    page.wait_for_function("document.querySelector('#feed .answer .age').textContent.includes('earlier')")
+
+    assert card.inner_text() != newest
+
+
+def test_texts_that_want_to_be_scripts_stay_texts(grown: App, page: Any) -> None:
+    db = store.connect(grown.home.database)
+    run = store.list_runs(db)[0]
+    sample = store.add_sample(db, {
+        "run_id": run["id"], "attempt": 1, "step": run["step"], "tokens": run["tokens"], "suite": "stories",
+        "prompt": HOSTILE, "text": HOSTILE, "seed": 7, "temperature": 0.8, "top_k": 0, "top_p": 0.95, "max_tokens": 80,
+        "source": "periodic", "created_at": time.time()})
+    store.keep(db, sample, HOSTILE[:39], HOSTILE, HOSTILE)
+    store.add_event(db, run["id"], "note", HOSTILE, 1)
+    db.close()
+
+    visit(page, grown)
+    page.wait_for_selector("#events li")
+    page.evaluate("document.querySelector('#all-answers').click()")
+    assert HOSTILE in page.inner_text("#feed") and HOSTILE in page.inner_text("#events")
+    page.click("#tab-capsule")
+    page.wait_for_function("document.querySelector('#gallery').textContent.includes('onerror')")
+    page.click("#tab-play")
+    ask(page, HOSTILE, 3)
+    assert HOSTILE in answered(page)
+    assert page.evaluate("window.hurt") is None
+    assert page.locator("#panel-capsule script, #gallery img, #output img").count() == 0

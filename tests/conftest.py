@@ -1,0 +1,26 @@
+"""Fixtures that many tests share."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from sqlite_utils import Database
+
+from engine import launch, store
+from engine.home import Home
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Home:
+    """An empty home with a database."""
+    fresh = Home.at(tmp_path / "home")
+    launch.open_home(fresh)
+    return fresh
+
+
+@pytest.fixture
+def db(home: Home) -> Iterator[Database]:
+    """An open connection to the home's database."""
+    opened = store.connect(home.database)
+    yield opened
+    opened.close()

@@ -1,0 +1,63 @@
+"""What several tests share: waiting for something to come true, and a supervisor whose trainers are fakes."""
+
+import contextlib
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TypeVar
+
+from engine import process, store
+from engine.home import PROJECT, Home
+
+FAKE = Path(__file__).resolve().parent / "fake_trainer.py"
+T = TypeVar("T")
+
+
+def wait_for(condition: Callable[[], T], timeout: float = 15.0, every: float = 0.02) -> T:
+    """The first true value of `condition`; fails the test when there is none within `timeout` seconds."""
+    until = time.monotonic() + timeout
+    while not (value := condition()):
+        assert time.monotonic() < until, f"still not so after {timeout:g} s"
+        time.sleep(every)
+    return value
+
+
+def fake_trainer(*options: str) -> list[str]:
+    """The command of a fake trainer with these options (see fake_trainer.py)."""
+    return [sys.executable, str(FAKE), *options]
+
+
+@contextlib.contextmanager
+def supervised(home: Home, *options: str, idle: float = 600.0) -> Iterator[subprocess.Popen[bytes]]:
+    """A real supervisor process for `home` that starts fake trainers; both are gone at the end."""
+    with home.supervisor_log.open("ab") as log:
+        child = subprocess.Popen(
+            [sys.executable, "-m", "engine.supervisor", "--home", str(home.path), "--idle", str(idle),
+             "--trainer", shlex.join(fake_trainer(*options))],
+            cwd=PROJECT, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
+    try:
+        wait_for(lambda: process.is_held(home.supervisor_lock))
+        yield child
+    finally:
+        child.terminate()
+        child.wait(timeout=10)
+        end_trainers(home)
+
+
+def end_trainers(home: Home) -> None:
+    """Kill what still trains in this home."""
+    db = store.connect(home.database)
+    for run in store.list_runs(db):
+        process.send(signal.SIGKILL, run["pid"], run["process_started_at"], run["boot_id"], group=True)
+    db.close()
+
+
+def kill(child: subprocess.Popen[bytes]) -> None:
+    """SIGKILL a process of ours and take note of its end."""
+    os.kill(child.pid, signal.SIGKILL)
+    child.wait(timeout=10)

@@ -1,0 +1,68 @@
+"""What only a CUDA device can show: `pytest -m gpu`. Elsewhere these are skipped."""
+
+import math
+from pathlib import Path
+
+import pytest
+import torch
+
+from engine import store
+from engine.config import load_preset
+from engine.generate import Ask, load_speaker
+from engine.home import Home
+from engine.loss import linear_cross_entropy
+from engine.train import main
+
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device"),
+    # torch itself warns about its own internals when it compiles.
+    pytest.mark.filterwarnings("default"),
+]
+
+SHORT = {"train.device": "cuda", "train.tokens": 40 * 4096, "eval.every": 20, "sample.every": 20, "checkpoint.every": 10,
+         "eval.tokens": 8192, "sample.max_tokens": 16}
+
+
+def train_once(home: Home, **overrides: object) -> store.Row:
+    store.migrate(home.database)
+    db = store.connect(home.database)
+    run_id = store.create_run(db, load_preset("seedling", {**SHORT, **overrides}), "seedling", "gpu", "cuda:0")
+    assert main(["--home", str(home.path), run_id]) == 0
+    return store.get_run(db, run_id)
+
+
+@pytest.mark.parametrize("precision", ["auto", "fp16", "fp32"])
+def test_a_run_learns_and_speaks_in_every_precision(tmp_path: Path, precision: str) -> None:
+    home = Home(tmp_path)
+
+    run = train_once(home, **{"train.precision": precision})
+
+    assert run["status"] == "finished" and run["val_loss"] < 6.5
+    db = store.connect(home.database)
+    sample = [row for row in store.list_samples(db, run["id"]) if row["step"] == 40][0]
+    speaker = load_speaker(home, db, run["id"], 40, "cuda")
+    again = speaker.answer([Ask.from_config(sample["prompt"], load_preset("seedling", SHORT).sample)])[0]
+    assert again.text == sample["text"]
+
+
+def test_a_compiled_run_learns_as_an_eager_one(tmp_path: Path) -> None:
+    eager = train_once(Home(tmp_path / "eager"))
+    compiled = train_once(Home(tmp_path / "compiled"), **{"train.compile": True})
+
+    assert math.isclose(eager["val_loss"], compiled["val_loss"], rel_tol=0.01)
+
+
+def test_the_loss_is_plain_cross_entropy() -> None:
+    torch.manual_seed(0)
+    hidden = torch.randn(5000, 64, device="cuda", requires_grad=True)
+    weight = torch.randn(999, 64, device="cuda", requires_grad=True)
+    targets = torch.randint(999, (5000,), device="cuda")
+
+    ours, _ = linear_cross_entropy(hidden, weight, targets)
+    plain = torch.nn.functional.cross_entropy(hidden @ weight.T, targets, reduction="sum")
+
+    torch.testing.assert_close(ours, plain, rtol=1e-4, atol=1e-2)
+    for mine, theirs in zip(torch.autograd.grad(ours, (hidden, weight)), torch.autograd.grad(plain, (hidden, weight)),
+                            strict=True):
+        torch.testing.assert_close(mine, theirs, rtol=1e-2, atol=1e-3)

@@ -1,0 +1,64 @@
+"""The learning rate rises, holds and falls; its corners are where the config says."""
+
+import math
+
+import pytest
+
+from engine.config import ScheduleConfig
+from engine.schedule import learning_rate_factor
+
+TOTAL = 100
+
+
+def factors(total: int = TOTAL, **settings: float | str) -> list[float]:
+    """The factor of every step, and of the end point after the last one."""
+    schedule = ScheduleConfig(**({"warmup": 0.1, "decay": 0.4, "shape": "linear", "final": 0.1} | settings))
+    return [learning_rate_factor(step, total, schedule) for step in range(total + 1)]
+
+
+@pytest.mark.parametrize("shape", ["linear", "cosine"])
+def test_end_points(shape: str) -> None:
+    rate = factors(shape=shape)
+
+    assert rate[0] == pytest.approx(0.1)  # the first of ten steps of warmup
+    assert rate[9] == 1.0  # the last one
+    assert rate[10] == rate[59] == rate[60] == 1.0  # held until forty steps are left
+    assert rate[61] < 1.0
+    assert 0.1 < rate[99] < 0.13
+    assert rate[100] == pytest.approx(0.1)  # `final` is where the run would go on
+
+
+def test_a_linear_fall_is_straight_and_a_cosine_is_half_way_in_the_middle() -> None:
+    straight, curved = factors(final=0.2), factors(final=0.2, shape="cosine")
+
+    assert straight[80] == pytest.approx(0.6) and curved[80] == pytest.approx(0.6)
+    assert straight[70] == pytest.approx(0.2 + 0.8 * 0.75)
+    assert curved[70] == pytest.approx(0.2 + 0.8 * (0.5 + 0.5 * math.cos(math.pi / 4)))
+
+
+@pytest.mark.parametrize("shape", ["linear", "cosine"])
+@pytest.mark.parametrize(("warmup", "decay"), [(0.1, 0.4), (0.5, 0.5), (0.0, 1.0), (1.0, 0.0), (0.33, 0.21)])
+@pytest.mark.parametrize("total", [1, 7, TOTAL])
+def test_it_never_falls_before_it_rises(shape: str, warmup: float, decay: float, total: int) -> None:
+    rate = factors(total, shape=shape, warmup=warmup, decay=decay, final=0.0)
+    top = rate.index(max(rate))
+
+    assert all(0.0 <= value <= 1.0 for value in rate)
+    assert rate[:top + 1] == sorted(rate[:top + 1])
+    assert rate[top:] == sorted(rate[top:], reverse=True)
+
+
+def test_without_warmup_the_first_step_is_whole() -> None:
+    assert factors(warmup=0.0)[0] == 1.0
+
+
+def test_without_decay_the_rate_holds_to_the_end() -> None:
+    assert factors(decay=0.0)[10:] == [1.0] * 91
+
+
+def test_every_step_that_is_made_learns_something() -> None:
+    assert min(factors(warmup=0.02, decay=0.65, final=0.0)[:TOTAL]) > 0
+
+
+def test_a_run_of_one_step_uses_the_whole_rate() -> None:
+    assert learning_rate_factor(0, 1, ScheduleConfig()) == 1.0

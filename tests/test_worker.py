@@ -1,0 +1,217 @@
+"""The worker answers one request at a time, hears a cancel meanwhile, and survives what goes wrong with one answer."""
+
+import json
+import os
+import queue
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fake_worker import FakeVoice
+from helpers import wait_for
+from sqlite_utils import Database
+
+from engine import process, store
+from engine.config import load_preset
+from engine.home import PROJECT, Home
+from engine.worker import Worker
+
+
+class Line:
+    """A worker in a thread, and the two pipes to it."""
+
+    def __init__(self, home: Home, idle: float = 60) -> None:
+        self.voice = FakeVoice()
+        requests, self.to_worker = (os.fdopen(end, mode) for end, mode in zip(os.pipe(), "rw", strict=True))
+        self.from_worker, answers = (os.fdopen(end, mode) for end, mode in zip(os.pipe(), "rw", strict=True))
+        self.ends = (requests, self.to_worker, self.from_worker, answers)
+        self.heard: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
+        self.worker = Worker(home, requests, answers, lambda _: self.voice, idle=idle)
+        self.thread = threading.Thread(target=self.worker.serve)
+        self.thread.start()
+
+    def send(self, **message: Any) -> None:
+        self.to_worker.write(json.dumps(message) + "\n")
+        self.to_worker.flush()
+
+    def ask(self, number: int, run_id: str, prompt: str = "once", **fields: Any) -> None:
+        self.send(**{"id": number, "run_id": run_id, "step": None, "prompt": prompt, "max_tokens": 3,
+                     "temperature": 0.8, "top_k": 0, "top_p": 0.95, "seed": 7} | fields)
+
+    def hear(self) -> dict[str, Any]:
+        line = self.from_worker.readline()
+        assert line, "the worker said no more"
+        return dict(json.loads(line))
+
+    def hear_last(self, number: int) -> dict[str, Any]:
+        while True:
+            message = self.hear()
+            assert message["id"] == number
+            if message.get("finish", "error"):
+                return message
+
+    def close(self) -> None:
+        if not self.to_worker.closed:
+            self.to_worker.close()
+        self.thread.join(timeout=10)
+        assert not self.thread.is_alive()
+        for end in self.ends:
+            end.close()
+
+
+@pytest.fixture
+def run_id(db: Database) -> str:
+    made = store.create_run(db, load_preset("seedling"), "seedling", "a", "cpu")
+    store.end_run(db, made, "finished")
+    return made
+
+
+@pytest.fixture
+def line(home: Home) -> Iterator[Line]:
+    made = Line(home)
+    assert made.hear() == {"hello": os.getpid()}
+    yield made
+    made.close()
+
+
+def test_an_answer_grows_and_is_kept(line: Line, run_id: str, db: Database) -> None:
+    line.ask(1, run_id, max_tokens=40)
+    first = line.hear()
+    assert (first["id"], first["finish"]) == (1, "")
+    last = line.hear_last(1)
+    assert last["text"].startswith(first["text"])
+    assert (last["new_tokens"], last["finish"], last["step"], last["tokens"]) == (40, "length", 0, 0)
+    assert last["tokens_per_second"] > 0
+    sample = store.get_sample(db, last["sample_id"])
+    assert (sample["text"], sample["source"], sample["run_id"]) == (last["text"], "playground", run_id)
+
+
+def test_at_most_about_twenty_pieces_a_second(line: Line, run_id: str) -> None:
+    line.ask(1, run_id, max_tokens=100)
+    began, pieces = time.monotonic(), 1
+    while not line.hear()["finish"]:
+        pieces += 1
+    assert pieces <= (time.monotonic() - began) * 20 + 2
+
+
+def test_requests_are_answered_in_order_by_one_loaded_model(line: Line, run_id: str) -> None:
+    for number in (1, 2, 3):
+        line.ask(number, run_id)
+    for number in (1, 2, 3):
+        line.hear_last(number)
+    assert line.voice.loads == [(run_id, None)] * 3  # no weights on disk yet: nothing to compare with
+
+
+def test_the_model_is_loaded_again_only_when_its_weights_change(line: Line, run_id: str, db: Database) -> None:
+    def save(step: int, sha256: str) -> None:
+        store.add_checkpoint(db, run_id, attempt=1, step=step, tokens=0, kind="sampling", path="x", bytes=1,
+                             sha256=sha256)
+
+    save(10, "aa")
+    for number in (1, 2):
+        line.ask(number, run_id)
+        assert line.hear_last(number)["step"] == 10
+    save(10, "bb")
+    line.ask(3, run_id, step=10)
+    line.hear_last(3)
+    save(20, "cc")
+    line.ask(4, run_id)
+    assert line.hear_last(4)["step"] == 20
+    assert line.voice.loads == [(run_id, 10), (run_id, 10), (run_id, 20)]
+
+
+def test_a_cancel_is_heard_during_an_answer_and_keeps_what_was_said(line: Line, run_id: str, db: Database) -> None:
+    line.ask(1, run_id, max_tokens=8000)
+    line.hear()
+    began = time.monotonic()
+    line.send(cancel=1)
+    last = line.hear_last(1)
+    assert time.monotonic() - began < 0.3
+    assert last["finish"] == "cancelled"
+    assert store.get_sample(db, last["sample_id"])["text"] == last["text"]
+
+
+def test_a_cancelled_request_that_waits_is_not_answered(line: Line, run_id: str) -> None:
+    line.ask(1, run_id, max_tokens=60)
+    line.ask(2, run_id)
+    line.send(cancel=2)
+    line.hear_last(1)
+    assert line.hear() == {"id": 2, "text": "", "new_tokens": 0, "tokens_per_second": 0.0, "finish": "cancelled",
+                           "step": None, "tokens": None, "sample_id": None}
+
+
+@pytest.mark.parametrize(("prompt", "words"), [
+    ("memory", "not enough memory"), ("bug", "The answer failed (ZeroDivisionError)"),
+    ("x" * 5000, "this model sees 256")])
+def test_a_failed_answer_is_a_sentence_and_the_next_one_succeeds(line: Line, run_id: str, prompt: str,
+                                                                 words: str) -> None:
+    line.ask(1, run_id, prompt)
+    error = line.hear_last(1)["error"]
+    assert words in error
+    assert "/path" not in error
+    line.ask(2, run_id)
+    assert line.hear_last(2)["finish"] == "length"
+
+
+def test_what_cannot_speak_says_why(line: Line) -> None:
+    line.ask(1, store.REFERENCE_ID)
+    assert "were not published" in line.hear_last(1)["error"]
+    line.ask(2, "nobody")
+    assert "There is no run" in line.hear_last(2)["error"]
+
+
+def test_a_line_that_is_no_request_is_passed_over(line: Line, run_id: str, capsys: pytest.CaptureFixture[str]) -> None:
+    line.to_worker.write("nonsense\n[1]\n")
+    line.ask(1, run_id)
+    assert line.hear_last(1)["finish"] == "length"
+    assert "not a request: 'nonsense" in capsys.readouterr().err
+
+
+def test_generation_yields_to_training(line: Line, run_id: str, db: Database) -> None:
+    line.ask(1, run_id)
+    line.hear_last(1)
+    assert line.voice.threads == min(4, os.cpu_count() or 1)
+    store.update_state(db, run_id, status="running")
+    line.ask(2, run_id)
+    line.hear_last(2)
+    assert line.voice.threads == 1
+
+
+def test_the_worker_ends_with_stdin_in_the_middle_of_an_answer(home: Home, run_id: str) -> None:
+    line = Line(home)
+    line.ask(1, run_id, max_tokens=8000)
+    assert line.hear()["hello"]
+    assert line.hear()["id"] == 1
+    line.close()
+
+
+def test_the_worker_ends_when_nobody_asks(home: Home) -> None:
+    line = Line(home, idle=0.05)
+    wait_for(lambda: not line.thread.is_alive())
+    line.close()
+
+
+def test_a_real_worker_greets_without_torch_and_keeps_stdout_clean(home: Home, run_id: str, tmp_path: Path) -> None:
+    with (tmp_path / "log").open("wb") as log:
+        fake = Path(__file__).with_name("fake_worker.py")
+        child = subprocess.Popen([sys.executable, str(fake), "--home", str(home.path)], cwd=PROJECT, text=True,
+                                 stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log)
+    assert child.stdout and child.stdin
+    assert json.loads(child.stdout.readline()) == {"hello": child.pid}
+    assert os.getpriority(os.PRIO_PROCESS, child.pid) >= 10
+    request = {"id": 1, "run_id": run_id, "step": None, "prompt": "print", "max_tokens": 1, "temperature": 1.0,
+               "top_k": 0, "top_p": 1.0, "seed": 1}
+    child.stdin.write(json.dumps(request) + "\n")
+    child.stdin.flush()
+    assert json.loads(child.stdout.readline())["finish"] == "length"
+    child.stdin.close()
+    assert child.wait(timeout=10) == 0
+    child.stdout.close()
+    assert "not for the protocol" in (tmp_path / "log").read_text(encoding="utf-8")
+    with pytest.raises(ProcessLookupError):
+        process.identity(child.pid)

@@ -1,0 +1,101 @@
+"""What the tests of the page share: histories written at once, and fakes of the processes behind the page."""
+
+import threading
+import time
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from sqlite_utils import Database
+
+from engine import config, store
+from engine.home import Home
+from engine.store import Row
+
+
+def add_rows(db: Database, rows: Iterable[tuple[str, Row]]) -> None:
+    """Insert rows of several tables in one transaction."""
+    with store.writing(db):
+        for table, row in rows:
+            store.insert(db, table, row)
+
+
+def make_run(db: Database, name: str = "one", device: str = "cpu") -> str:
+    """A run that trains, with an empty history."""
+    run_id = store.create_run(db, config.load_preset("seedling"), "seedling", name, device)
+    store.update_state(db, run_id, status="running", phase="training", message="", attempt=1, step=10, tokens=40_960,
+                       train_loss=7.123456, tokens_per_second=12_345.6, eta_seconds=99.9, progress=0.123456)
+    return run_id
+
+
+def add_points(db: Database, run_id: str, first: int, count: int, attempt: int = 1) -> None:
+    """Metrics of `count` steps, and an evaluation at each tenth."""
+    rows: list[tuple[str, Row]] = []
+    for step in range(first, first + count):
+        rows.append(("metrics", {
+            "run_id": run_id, "attempt": attempt, "step": step, "tokens": step * 4096, "train_loss": 8 - step / 1e6,
+            "learning_rate": 0.02, "grad_norm": 0.5123, "tokens_per_second": 12_345.678,
+            "elapsed_seconds": step / 10}))
+        if step % 10 == 0:
+            rows.append(("evals", {"run_id": run_id, "attempt": attempt, "step": step, "tokens": step * 4096,
+                                   "val_loss": 8.0, "val_accuracy": 0.1, "val_perplexity": 2980.9,
+                                   "val_bits_per_byte": 2.5, "elapsed_seconds": step / 10}))
+    add_rows(db, rows)
+
+
+def add_answer(db: Database, run_id: str, text: str, step: int = 10, prompt: str = "Once upon a time",
+               **more: Any) -> int:
+    """A stored answer; returns its id."""
+    return store.add_sample(db, {
+        "run_id": run_id, "attempt": 1, "step": step, "tokens": step * 4096, "suite": "stories", "prompt": prompt,
+        "text": text, "seed": 7, "temperature": 0.8, "top_k": 0, "top_p": 0.95, "max_tokens": 80, "source": "periodic",
+        "created_at": time.time(),
+        **more})
+
+
+class FakeLaunch:
+    """engine.launch without processes: rows only."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[Any, ...]] = []
+
+    def start_run(self, home: Home, preset: str, name: str = "", overrides: dict[str, Any] | None = None) -> str:
+        db = store.connect(home.database)
+        self.asked.append(("start", preset, name, overrides))
+        return store.create_run(db, config.load_preset(preset, overrides), preset, name or "run", "cpu")
+
+    def stop_run(self, home: Home, run: str, now: bool = False) -> None:
+        self.asked.append(("stop", run))
+
+    def resume_run(self, home: Home, run: str) -> None:
+        self.asked.append(("resume", run))
+
+    def run_status(self, home: Home, run: str) -> dict[str, Any]:
+        row = store.find_run(store.connect(home.database), run)
+        return {"id": row["id"], "status": row["status"]}
+
+    def reconcile(self, home: Home, db: Any) -> None:
+        self.asked.append(("reconcile",))
+
+    def default_device(self) -> str:
+        return "cpu"
+
+
+class FakeTalker:
+    """A model that says "word word word", one word a piece."""
+
+    def __init__(self) -> None:
+        self.asked: list[dict[str, Any]] = []
+
+    def stream(self, run_id: str, step: int | None, prompt: str, *, cancel: threading.Event | None = None,
+               **ask: Any) -> Iterator[dict[str, Any]]:
+        self.asked.append({"run_id": run_id, "step": step, "prompt": prompt, **ask})
+        for count in range(1, ask["max_tokens"] + 1):
+            ended = bool(cancel and cancel.is_set())
+            finish = "cancelled" if ended else "length" if count == ask["max_tokens"] else ""
+            yield {"text": " word" * count, "new_tokens": count, "tokens_per_second": 9.0, "finish": finish,
+                   "step": 10, "tokens": 40960, "sample_id": 1 if finish else None}
+            if ended:
+                return
+
+    def close(self) -> None:
+        """Nothing to end."""

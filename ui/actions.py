@@ -1,0 +1,163 @@
+"""What a person can do from the page or the API. Every argument is checked here: a browser cannot be trusted."""
+
+import logging
+import math
+import re
+import threading
+from collections.abc import Iterator
+from typing import Any, Protocol
+
+from engine import config, store
+from engine.config import ConfigError
+from engine.home import Home
+from engine.store import Refused, Row, StoreError
+from ui import describe
+from ui.reading import Reader
+
+log = logging.getLogger(__name__)
+CLEAR = (ConfigError, Refused, StoreError)
+"""Errors whose message is a sentence for the person."""
+LONGEST_PROMPT = 8192
+LONGEST_ANSWER = 4096
+MOST_CANCELS = 1000
+DATASET_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+TOKENIZER_NAME = re.compile(r"smollm2|bpe:[0-9]{1,7}")
+
+
+class Launch(Protocol):
+    """The part of engine.launch that the page uses."""
+
+    def start_run(self, home: Home, preset: str, name: str = ..., overrides: dict[str, Any] | None = ...) -> str: ...
+    def stop_run(self, home: Home, run: str, now: bool = ...) -> None: ...
+    def resume_run(self, home: Home, run: str) -> None: ...
+    def run_status(self, home: Home, run: str) -> dict[str, Any]: ...
+    def reconcile(self, home: Home, db: Any) -> None: ...
+    def default_device(self) -> str: ...
+
+
+class Talker(Protocol):
+    """The generation worker's client (engine.talk)."""
+
+    def stream(self, run_id: str, step: int | None, prompt: str, *, max_tokens: int = ..., temperature: float = ...,
+               top_k: int = ..., top_p: float = ..., seed: int = ...,
+               cancel: threading.Event | None = ...) -> Iterator[dict[str, Any]]: ...
+    def close(self) -> None: ...
+
+
+class Actions:
+    """The handlers behind the buttons and the API names of the page."""
+
+    def __init__(self, home: Home, launch: Launch, talker: Talker, reader: Reader) -> None:
+        self.home, self.launch, self.talker, self.reader = home, launch, talker, reader
+        self._cancels: dict[str, threading.Event] = {}
+
+    def start_run(self, preset: str, name: str = "", overrides_json: str = "{}") -> str:
+        """Start a detached run and return its id."""
+        overrides = describe.parse_overrides(_text(overrides_json, "The settings", 20_000))
+        name = _text(name, "The name", 200).strip()
+        chosen = config.load_preset(_text(preset, "The preset", 80), overrides)
+        check_data(chosen.data)
+        return self.launch.start_run(self.home, preset, name, overrides)
+
+    def stop_run(self, run: str) -> str:
+        """Ask a run to save and stop; returns at once with its id."""
+        run_id = self._run(run)["id"]
+        self.launch.stop_run(self.home, run_id)
+        return str(run_id)
+
+    def resume_run(self, run: str) -> str:
+        """Go on from the newest checkpoint; returns the run's id."""
+        run_id = self._run(run)["id"]
+        self.launch.resume_run(self.home, run_id)
+        return str(run_id)
+
+    def run_status(self, run: str) -> dict[str, Any]:
+        """Everything `python -m engine status --json` tells about a run."""
+        return self.launch.run_status(self.home, self._run(run)["id"])
+
+    def list_runs(self) -> list[dict[str, Any]]:
+        """All runs, newest first, the published one last."""
+        return [self.launch.run_status(self.home, run["id"]) for run in self.reader.runs()]
+
+    def ask(self, run: str, step: int | None, prompt: str, max_tokens: int, temperature: float, top_k: int,
+            top_p: float, seed: int, token: str = "") -> Iterator[dict[str, Any]]:
+        """Stream an answer of a run at the age `step` (None or -1 for the newest); `cancel(token)` ends it."""
+        prompt = _text(prompt, "The prompt", LONGEST_PROMPT).encode("utf-8", "replace").decode("utf-8")
+        if not prompt.strip():
+            raise Refused("Write a prompt first: 1 to 8,192 characters.")
+        row = self._run(run)
+        if row["kind"] == "published":
+            raise Refused("The published model's weights are not part of this home, so it cannot be asked.")
+        at = None if step is None or step == -1 else _whole(step, "The age", 0, 10**15)
+        length, k = _whole(max_tokens, "The length", 1, LONGEST_ANSWER), _whole(top_k, "Top-k", 0, 10**6)
+        heat, p = _real(temperature, "The temperature", 0, 10), _real(top_p, "Top-p", 1e-6, 1)
+        dice = _whole(seed, "The seed", 0, 2**63 - 1)
+        token = _text(token, "The token", 64)
+        try:
+            yield from self.talker.stream(row["id"], at, prompt, max_tokens=length, temperature=heat, top_k=k, top_p=p,
+                                          seed=dice, cancel=self._cancels.setdefault(token, threading.Event()))
+        finally:
+            self._cancels.pop(token, None)
+
+    def cancel(self, token: str) -> None:
+        """End the answer that was asked for with `token`, or keep it from beginning."""
+        token = _text(token, "The token", 64)
+        if token in self._cancels or len(self._cancels) < MOST_CANCELS:
+            self._cancels.setdefault(token, threading.Event()).set()
+
+    def archive_sample(self, sample_id: int, category: str, title: str, note: str = "") -> int:
+        """Keep a sample as an exhibit, or change how it is kept; returns the exhibit's id."""
+        sample = _whole(sample_id, "The sample", 1, 2**62)
+        return store.keep(self.reader.db(), sample, _text(category, "The category", 200),
+                          _text(title, "The title", 1000), _text(note, "The note", 10_000))
+
+    def search_samples(self, query: str = "", run: str = "", category: str = "") -> dict[str, Any]:
+        """The newest 50 exhibits that match, and how many there are."""
+        run_id = self._run(run)["id"] if run else ""
+        found, total = store.search_archive(self.reader.db(), _text(query, "The search", 1000),
+                                            _text(category, "The category", 200), run_id)
+        return {"total": total, "exhibits": found}
+
+    def _run(self, text: str) -> Row:
+        return store.find_run(self.reader.db(), _text(text, "The run", 200))
+
+
+def check_data(data: config.DataConfig) -> None:
+    """The page and the API name datasets and tokenizers; they never point at files."""
+    if not DATASET_NAME.fullmatch(data.dataset):
+        raise ConfigError(f"data.dataset = {data.dataset[:60]!r} must be the name of a folder below datasets/.")
+    if not TOKENIZER_NAME.fullmatch(data.tokenizer):
+        raise ConfigError(f"data.tokenizer = {data.tokenizer[:60]!r} must be smollm2 or bpe:SIZE; other tokenizers are "
+                          "chosen on the command line.")
+
+
+def sentence(error: Exception) -> str:
+    """What a person is told about an error; anything unforeseen goes to the log, not to them."""
+    if isinstance(error, CLEAR):
+        return str(error)
+    if isinstance(error, store.DatabaseError):
+        log.error("database: %s", error)
+        return "The database cannot be used right now; is the disk full, or runs.db read-only?"
+    log.error("unforeseen error", exc_info=error)
+    return "Something went wrong here; the terminal that runs app.py shows what."
+
+
+def _text(value: Any, what: str, longest: int) -> str:
+    if not isinstance(value, str):
+        raise Refused(f"{what} must be text.")
+    if len(value) > longest:
+        raise Refused(f"{what} has {len(value):,} characters; {longest:,} at most.")
+    return value.replace("\x00", "")
+
+
+def _real(value: Any, what: str, low: float, high: float) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) \
+            or not low <= value <= high:
+        raise Refused(f"{what} must be a number from {low:g} to {high:g}.")
+    return float(value)
+
+
+def _whole(value: Any, what: str, low: int, high: int) -> int:
+    if isinstance(value, bool) or not isinstance(value, int | float) or value != value // 1 or not low <= value <= high:
+        raise Refused(f"{what} must be a whole number from {low:,} to {high:,}.")
+    return int(value)

@@ -1,0 +1,136 @@
+"""Runs, presets and settings in the words and numbers the page shows. Pure functions: rows and configs in, JSON out."""
+
+import json
+import os
+import typing
+from dataclasses import fields, is_dataclass
+from typing import Any
+
+from engine import config, store
+from engine.config import ConfigError, RunConfig
+from engine.home import Home
+from engine.store import Row
+
+FRONT = ("train.tokens", "optimizer.muon_lr", "train.seed", "sample.every")
+"""The settings that matter; all others are folded away."""
+LABELS = {
+    "train.tokens": "Training tokens", "optimizer.muon_lr": "Muon learning rate", "train.seed": "Seed",
+    "sample.every": "Ask the prompts every", "optimizer.adamw_lr": "AdamW learning rate",
+    "eval.every": "Evaluate every", "eval.tokens": "Validation tokens", "checkpoint.every": "Save every",
+    "checkpoint.keep": "Checkpoints kept", "train.batch_tokens": "Tokens a step", "model.kv_heads": "Key/value heads",
+    "model.mlp_width": "Feed-forward width", "model.vocab_size": "Vocabulary", "model.rope_base": "RoPE base",
+    "model.norm_eps": "Norm epsilon", "sample.suites": "Prompt suites", "sample.seed": "Sampling seed",
+    "sample.top_k": "Top-k", "sample.top_p": "Top-p", "sample.max_tokens": "Answer length",
+    "optimizer.beta1": "AdamW beta 1", "optimizer.beta2": "AdamW beta 2", "schedule.final": "Final rate",
+    "train.compile": "Compile", "train.micro_batch": "Micro-batch"}
+GROUPS = {"data": "Data", "model": "Model", "train": "Training", "optimizer": "Optimizers", "schedule": "Schedule",
+          "eval": "Evaluation", "sample": "Samples", "checkpoint": "Checkpoints"}
+CPU_FLOPS_PER_CORE = 5e10
+GPU_FLOPS = 6e13
+"""Assumptions for machines on which nothing was measured yet: fp32 on one core, bf16 on one current GPU."""
+TRAINING_BYTES_PER_PARAMETER = 20
+"""fp32 weights, gradients, Muon or AdamW moments and their temporary copies (assumption until measured)."""
+
+
+def summary(run: Row, order: int) -> dict[str, Any]:
+    """One run for the switcher, the header and the facts; `order` counts runs by age and fixes the colour."""
+    names = ("id", "name", "preset", "kind", "status", "parameters", "target_tokens", "total_steps", "dataset", "note",
+             "device", "attempt", "step", "tokens", "error", "parent_run_id", "parent_step")
+    environment = run["environment"]
+    return {name: run[name] for name in names} | {
+        "colour": order, "created": round(run["created_at"]), "ended": run["ended_at"] and round(run["ended_at"]),
+        "active": run["status"] in store.OPEN, "resumable": run["status"] in store.RESUMABLE,
+        "device_name": environment.get("device_name", run["device"]), "precision": environment.get("precision", "")}
+
+
+def summaries(runs: list[Row]) -> list[dict[str, Any]]:
+    """All runs in the order given; colours follow the order of creation, so that a new run changes no other's."""
+    own = sorted((run for run in runs if run["kind"] != "published"), key=lambda run: run["created_at"])
+    order = {run["id"]: number for number, run in enumerate(own)}
+    return [summary(run, order.get(run["id"], -1)) for run in runs]
+
+
+def form_fields() -> list[dict[str, Any]]:
+    """Every setting a person can choose, with label, unit, help, limits and choices, from the config dataclasses."""
+    found = []
+    for group, kind in typing.get_type_hints(RunConfig).items():
+        if not is_dataclass(kind):
+            continue
+        hints = typing.get_type_hints(kind)
+        for item in fields(kind):
+            key, hint = f"{group}.{item.name}", hints[item.name]
+            choices = list(typing.get_args(hint)) if typing.get_origin(hint) is typing.Literal else []
+            found.append({
+                "key": key, "group": GROUPS.get(group, group.capitalize()), "front": key in FRONT, "choices": choices,
+                "label": LABELS.get(key, item.name.replace("_", " ").capitalize()), "help": item.metadata["help"],
+                "unit": item.metadata["unit"],
+                "type": "choice" if choices else hint.__name__ if isinstance(hint, type) else "str"})
+    return sorted(found, key=lambda field: FRONT.index(field["key"]) if field["front"] else len(FRONT))
+
+
+def preset_card(name: str, chosen: RunConfig, home: Home, device: str, flops: float) -> dict[str, Any]:
+    """What a preset is, what it needs, whether its data is here, and all its values."""
+    missing = missing_data(home, chosen)
+    return {
+        "name": name, "title": chosen.title, "parameters": chosen.model.parameters, "tokens": chosen.train.tokens,
+        "ready": not missing, "missing": missing, "values": config.settings(chosen),
+        "device": device, **plan(chosen, flops)}
+
+
+def missing_data(home: Home, chosen: RunConfig) -> str:
+    """Why this machine cannot feed the run yet and what to do about it; "" when it can."""
+    from engine.data import check_available  # tokenizers and numpy: not for who only reads
+
+    try:
+        check_available(home, chosen)
+    except (ConfigError, store.Refused) as error:
+        return str(error)
+    return ""
+
+
+def plan(chosen: RunConfig, flops: float) -> dict[str, Any]:
+    """What will run: steps, seconds and bytes, the last two as estimates."""
+    model = chosen.model
+    rows = chosen.train.micro_batch or chosen.rows_per_step
+    activations = rows * model.context * (34 * model.width * model.layers + 6 * model.vocab_size)
+    return {"steps": chosen.total_steps, "seconds": chosen.train.tokens * model.flops_per_token / flops,
+            "memory": model.parameters * TRAINING_BYTES_PER_PARAMETER + activations}
+
+
+def machine_flops(device: str, runs: list[Row], configs: dict[str, str]) -> tuple[float, bool]:
+    """FLOP/s that training reaches on `device`, and whether a run of this home measured it."""
+    for run in runs:
+        if run["kind"] == "trained" and run["device"] == device and run["tokens_per_second"] and run["id"] in configs:
+            return run["tokens_per_second"] * config.from_json(configs[run["id"]]).model.flops_per_token, True
+    return (CPU_FLOPS_PER_CORE * (os.cpu_count() or 1) if device == "cpu" else GPU_FLOPS), False
+
+
+def parse_overrides(text: str) -> dict[str, Any]:
+    """Overrides as JSON: one object of plain values, no key twice, no NaN; texts like "1M" become numbers."""
+    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        twice = [key for key, _ in pairs if [name for name, _ in pairs].count(key) > 1]
+        if twice:
+            raise ConfigError(f"{twice[0][:80]} is given twice; give it once.")
+        return dict(pairs)
+
+    def constant(name: str) -> Any:
+        raise ConfigError(f"{name} is not a setting's value; it must be a finite number.")
+
+    if len(text) > 20_000:
+        raise ConfigError(f"The settings have {len(text):,} characters; 20,000 at most.")
+    try:
+        values = json.loads(text or "{}", object_pairs_hook=once, parse_constant=constant)
+    except (json.JSONDecodeError, RecursionError) as error:
+        raise ConfigError('The settings must be a JSON object, for example {"train.tokens": 1000000}.') from error
+    if not isinstance(values, dict) or not all(isinstance(value, str | int | float) for value in values.values()):
+        raise ConfigError('The settings must be one JSON object of plain values: {"train.tokens": 1000000}.')
+    kinds = {field["key"]: field["type"] for field in form_fields()}
+    return {key: config.parse_value(value) if isinstance(value, str) and kinds.get(key) in ("int", "float", "bool")
+            else value for key, value in values.items()}
+
+
+def offending_key(message: str) -> str:
+    """The setting that an error sentence speaks of, so that the form can show it there."""
+    keys = [field["key"] for field in form_fields()]
+    at = {key: message.find(key) for key in keys if key in message}
+    return min(at, key=lambda key: (at[key], -len(key))) if at else ""

@@ -1,0 +1,48 @@
+"""The header: which run, how it is, how far it is, and the buttons that stop and resume it. Always visible."""
+
+from collections.abc import Callable
+
+import gradio as gr
+
+FIGURES = (("age", "Age"), ("loss", "Loss"), ("val", "Validation"), ("perplexity", "Perplexity"), ("speed", "Speed"),
+           ("eta", "Left"))
+TABS = (("train", "Train"), ("play", "Play"), ("capsule", "Time capsule"))
+MARK = """<svg class="mark" viewBox="0 0 32 32" aria-hidden="true"><circle cx="16" cy="17" r="12"/>
+<path d="M16 11.5l1.6 2.7 3-.6-.6 3 2.7 1.6-2.7 1.6.6 3-3-.6L16 25l-1.6-2.8-3 .6.6-3-2.7-1.6 2.7-1.6-.6-3 3 .6z"/>
+</svg>"""
+
+
+def build(stop_run: Callable[[str], str], resume_run: Callable[[str], str]) -> None:
+    """Header, tab bar, and the two buttons with their handlers."""
+    with gr.Column(elem_id="topbar"):
+        gr.HTML(_top(), apply_default_css=False)
+        stop = gr.Button("Stop and save", elem_id="stop", size="sm")
+        resume = gr.Button("Resume", elem_id="resume", size="sm", variant="primary")
+        gr.HTML(_tabs(), apply_default_css=False)
+    run = gr.Textbox(visible=False)
+    done = gr.Textbox(visible=False)
+    for button, handler, name in ((stop, stop_run, "stop_run"), (resume, resume_run, "resume_run")):
+        button.click(handler, [run], [done], js="() => window.blueberry.run()", api_name=name, show_progress="hidden",
+                     concurrency_limit=8).then(None, js="() => window.blueberry.refresh()")
+
+
+def _top() -> str:
+    return f"""
+    <div class="brand">{MARK}<span>Blueberry Studio</span></div>
+    <label id="run-select"><span class="sr">Run</span><span class="dot"></span><select></select></label>
+    <div id="status" role="status"><span class="dot"></span><span class="label">Opening</span></div>
+    <p class="message" aria-live="polite"></p>
+    <button class="quiet icon" id="theme-toggle" type="button" aria-label="Switch between light and dark">
+      <svg viewBox="0 0 24 24" aria-hidden="true"><circle cx="12" cy="12" r="8"/><path d="M12 4a8 8 0 0 1 0 16z"/></svg>
+    </button>"""
+
+
+def _tabs() -> str:
+    tabs = "".join(f'<button role="tab" type="button" id="tab-{name}" data-tab="{name}" aria-controls="panel-{name}">'
+                   f"{label}</button>" for name, label in TABS)
+    figures = "".join(f'<div data-figure="{name}"><dt>{label}</dt><dd>–</dd></div>' for name, label in FIGURES)
+    return f"""
+    <nav class="tabs" role="tablist" aria-label="Parts of the studio">{tabs}</nav>
+    <dl class="figures">{figures}</dl>
+    <div class="progress" role="progressbar" aria-label="Progress of the run" aria-valuemin="0" aria-valuemax="100">
+      <i></i></div>"""

@@ -1,0 +1,70 @@
+"""The page's frame: header, tabs, and the API names for scripts."""
+
+from collections.abc import Callable, Iterator
+from typing import Any, ParamSpec, TypeVar
+
+import gradio as gr
+
+from ui import capsule_tab, header, play_tab, train_tab
+from ui.actions import Actions, sentence
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def build_page(actions: Actions) -> Any:
+    """All of the page as Gradio Blocks; what moves in it is drawn by ui/static/app.js."""
+    with gr.Blocks(title="Blueberry Studio", analytics_enabled=False, fill_width=True) as demo:
+        header.build(spoken(actions.stop_run), spoken(actions.resume_run))
+        train_tab.build(spoken(actions.start_run))
+        play_tab.build(streamed(actions.ask), spoken(actions.cancel), spoken(actions.archive_sample))
+        capsule_tab.build()
+        add_api(actions)
+    demo.queue(max_size=64, default_concurrency_limit=8, api_open=True)
+    return demo
+
+
+def add_api(actions: Actions) -> None:
+    """The names of CONTRACT.md that no button carries."""
+    def run_status(run: str) -> dict[str, Any]:
+        """Everything about one run."""
+        return spoken(actions.run_status)(run)
+
+    def list_runs() -> list[dict[str, Any]]:
+        """All runs, newest first."""
+        return spoken(actions.list_runs)()
+
+    def search_samples(query: str = "", run: str = "", category: str = "") -> dict[str, Any]:
+        """The newest 50 exhibits that match."""
+        return spoken(actions.search_samples)(query, run, category)
+
+    def generate(run: str, step: int = -1, prompt: str = "Once upon a time", max_tokens: int = 80,
+                 temperature: float = 0.8, top_k: int = 0, top_p: float = 0.95, seed: int = 7) -> Iterator[str]:
+        """Stream what a run says at the age `step` (-1: newest): the whole continuation so far."""
+        for piece in streamed(actions.ask)(run, step, prompt, max_tokens, temperature, top_k, top_p, seed):
+            yield piece["text"]
+
+    for handler in (run_status, list_runs, search_samples):
+        gr.api(handler, api_name=handler.__name__)
+    gr.api(generate, api_name="generate", concurrency_limit=play_tab.AT_ONCE, concurrency_id="generation")
+
+
+def spoken(handler: Callable[P, R]) -> Callable[P, R]:
+    """The handler with every error turned into one sentence for the person (the boundary of this process)."""
+    def run(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return handler(*args, **kwargs)
+        except Exception as error:  # noqa: BLE001 - nothing but a sentence may reach a browser
+            raise gr.Error(sentence(error), print_exception=False) from None
+    return run
+
+
+def streamed(handler: Callable[P, Iterator[R]]) -> Callable[P, Iterator[R]]:
+    """The same for a handler that yields; closing it closes the handler at once, which cancels the answer."""
+    def run(*args: P.args, **kwargs: P.kwargs) -> Iterator[R]:
+        pieces = handler(*args, **kwargs)
+        try:
+            yield from pieces
+        except Exception as error:  # noqa: BLE001 - nothing but a sentence may reach a browser
+            raise gr.Error(sentence(error), print_exception=False) from None
+    return run

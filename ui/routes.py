@@ -1,0 +1,141 @@
+"""The JSON that the page's scripts read. Texts leave as JSON and are shown with textContent only."""
+
+import hashlib
+import json
+from typing import Any
+
+from fastapi import APIRouter, Request, Response
+
+from engine import config, store
+from engine.config import ConfigError
+from engine.store import Refused, Row
+from ui import describe, live
+from ui.actions import Launch, check_data
+from ui.reading import Reader
+from ui.series import SeriesCache
+
+SAMPLE_FIELDS = ("id", "run_id", "suite", "prompt", "text", "step", "tokens", "seed", "temperature", "top_k", "top_p",
+                 "max_tokens", "new_tokens", "finish", "source", "device", "dtype")
+
+
+def make_router(reader: Reader, launch: Launch) -> APIRouter:
+    """The routes below /api for one home."""
+    router, cache = APIRouter(prefix="/api"), SeriesCache()
+
+    @router.get("/runs")
+    def runs(request: Request) -> Response:
+        rows = reader.runs()
+        return reply(request, {"v": live.version(rows), "runs": describe.summaries(rows)})
+
+    @router.get("/live")
+    def refresh(request: Request, runs: str = "", x: str = "tokens", selected: str = "", events: int = 0) -> Response:
+        shown = live.parse_shown(runs)
+        return reply(request, live.live(reader.db(), reader.runs(), shown, x, selected, events))
+
+    @router.get("/series")
+    def series(request: Request, run: str, x: str = "steps", lo: float | None = None, hi: float | None = None,
+               points: int = 2000) -> Response:
+        row = reader.run(run)
+        return reply(request, live.series(reader.db(), cache, row, x, lo, hi, min(max(points, 100), 10_000)))
+
+    @router.get("/run")
+    def one_run(request: Request, run: str) -> Response:
+        return reply(request, run_facts(reader, run))
+
+    @router.get("/events")
+    def events(request: Request, run: str, limit: int = 200) -> Response:
+        rows = store.list_events(reader.db(), run, 0, min(max(limit, 1), 1000))
+        return reply(request, {"events": [live.event(row) for row in rows]})
+
+    @router.get("/feed")
+    def feed(request: Request, run: str) -> Response:
+        db = reader.db()
+        return reply(request, {"said": store.newest_sample_id(db, run),
+                               "samples": [spoken(row) for row in store.newest_samples(db, run)]})
+
+    @router.get("/ages")
+    def ages(request: Request, sample: int) -> Response:
+        db = reader.db()
+        row = store.get_sample(db, sample)
+        return reply(request, {"samples": [spoken(one) for one in
+                                           store.answers(db, row["run_id"], row["suite"], row["prompt"])]})
+
+    @router.get("/exhibits")
+    def exhibits(request: Request, q: str = "", category: str = "", run: str = "", page: int = 0) -> Response:
+        db = reader.db()
+        found, total = store.search_archive(db, q[:1000], category[:200], run[:200], min(max(page, 0), 10**6))
+        curves = {run_id: live.miniature(db, cache, store.get_run(db, run_id))
+                  for run_id in {row["run_id"] for row in found}}
+        return reply(request, {"total": total, "page_size": store.PAGE, "exhibits": found, "curves": curves})
+
+    @router.get("/presets")
+    def presets(request: Request) -> Response:
+        return reply(request, preset_cards(reader, launch))
+
+    @router.get("/check")
+    def check(request: Request, preset: str, overrides: str = "{}") -> Response:
+        return reply(request, check_settings(reader, launch, preset, overrides))
+
+    return router
+
+
+def reply(request: Request, content: Any) -> Response:
+    """JSON with an ETag: an answer that the browser has already is a 304 of a few bytes."""
+    body = json.dumps(content, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode("utf-8", "replace")
+    tag = f'"{hashlib.sha1(body, usedforsecurity=False).hexdigest()[:16]}"'
+    headers = {"etag": tag, "cache-control": "no-cache"}
+    if request.headers.get("if-none-match") == tag:
+        return Response(status_code=304, headers=headers)
+    return Response(body, media_type="application/json", headers=headers)
+
+
+def spoken(row: Row) -> dict[str, Any]:
+    """A sample as the page shows it."""
+    return {name: row[name] for name in SAMPLE_FIELDS}
+
+
+def run_facts(reader: Reader, run_id: str) -> dict[str, Any]:
+    """One run as it ran: its settings, its machine, the ages at which it can be asked, its latest evaluation."""
+    row, db = reader.run(run_id), reader.db()
+    found = json.loads(store.get_config(db, run_id))
+    newest = store.last_eval(db, run_id)
+    settings = config.settings(config.from_json(json.dumps(found))) if row["kind"] != "published" else {}
+    return {
+        "id": run_id, "settings": settings, "published": found if row["kind"] == "published" else None,
+        "environment": row["environment"], "ages": store.ages(db, run_id),
+        "evaluation": newest and {name: newest[name] for name in store.EVALS if name != "id"}}
+
+
+def preset_cards(reader: Reader, launch: Launch) -> dict[str, Any]:
+    """All presets with what they need on this machine, and the form's fields."""
+    device = launch.default_device()
+    flops, measured = speed_here(reader, device)
+    cards = [describe.preset_card(name, config.load_preset(name), reader.home, device, flops)
+             for name in config.presets()]
+    return {"presets": cards, "fields": describe.form_fields(), "default": config.DEFAULT_PRESET,
+            "measured": measured, "categories": store.CATEGORIES}
+
+
+def check_settings(reader: Reader, launch: Launch, preset: str, overrides: str) -> dict[str, Any]:
+    """What would run with these settings, or what is wrong and at which setting."""
+    try:
+        chosen = config.load_preset(preset, describe.parse_overrides(overrides))
+        check_data(chosen.data)
+    except ConfigError as error:
+        return {"error": str(error), "key": describe.offending_key(str(error))}
+    missing = describe.missing_data(reader.home, chosen)
+    flops, measured = speed_here(reader, launch.default_device())
+    return {"error": "", "missing": missing, "measured": measured, "parameters": chosen.model.parameters,
+            "tokens": chosen.train.tokens, **describe.plan(chosen, flops)}
+
+
+def speed_here(reader: Reader, device: str) -> tuple[float, bool]:
+    """FLOP/s on this device from the newest run that measured it, else an assumption."""
+    db = reader.db()
+    rows = store.list_runs(db)
+    recent = [row for row in rows if row["kind"] == "trained" and row["device"] == device and row["tokens_per_second"]]
+    try:
+        configs = {row["id"]: store.get_config(db, row["id"]) for row in recent[:1]}
+        return describe.machine_flops(device, recent, configs)
+    except (ConfigError, Refused):
+        return describe.machine_flops(device, [], {})

@@ -1,0 +1,153 @@
+// Starts the page once Gradio has drawn its frame, then asks the server for news: each second while something runs,
+// every ten seconds otherwise, never while nobody looks.
+
+import { $ } from "./dom.js";
+import { Away, emit, get, on, readAddress, run, state, writeAddress } from "./state.js";
+import * as header from "./header.js";
+import * as charts from "./charts.js";
+import * as setup from "./setup.js";
+import * as feed from "./feed.js";
+import * as play from "./play.js";
+import * as capsule from "./capsule.js";
+
+const BUSY_MS = 1000;
+const IDLE_MS = 10000;
+let timer = 0;
+let asking = false;
+let again = false;
+let active = 0;
+
+/** One question for news. A call while one is under way asks once more right after it. */
+export async function refresh() {
+  if (asking) {
+    again = true;
+    return;
+  }
+  clearTimeout(timer);
+  if (document.hidden) return;
+  asking = true;
+  try {
+    await ask();
+    connected(true);
+  } catch (error) {
+    if (!(error instanceof Away)) console.error(error);
+    connected(false, error.message);
+  } finally {
+    asking = false;
+    const wait = again ? 0 : active || !state.connected ? BUSY_MS : IDLE_MS;
+    again = false;
+    timer = setTimeout(refresh, wait);
+  }
+}
+
+async function ask() {
+  const shown = charts.cursors();
+  const axis = state.axis;
+  const news = await get("/api/live", { runs: shown, x: axis, selected: state.selected, events: feed.eventCursor() });
+  active = news.active;
+  if (news.v !== state.version) await loadRuns(news.v);
+  if (news.now) {
+    state.now = news.now;
+    emit("now", news.now);
+  }
+  charts.extend(news.runs || {}, axis);
+  if (news.events) feed.addEvents(news.events);
+  if (news.said !== undefined) await feed.said(news.said);
+}
+
+async function loadRuns(version) {
+  const answer = await get("/api/runs");
+  state.runs = answer.runs;
+  state.version = version || answer.v;
+  if (!run()) select(defaultRun(), { quiet: true });
+  emit("runs");
+}
+
+function defaultRun() {
+  const open = state.runs.find((one) => one.active);
+  return (open || state.runs.find((one) => one.kind === "trained") || state.runs[0] || { id: "" }).id;
+}
+
+export function select(id, { quiet = false, push = false } = {}) {
+  if (state.selected !== id) {
+    state.selected = id;
+    state.zoom = null;
+  }
+  const summary = state.runs.find((one) => one.id === id);
+  state.now = summary ? { status: summary.status, step: summary.step, tokens: summary.tokens } : {};
+  writeAddress(push);
+  emit("selected", id);
+  if (!quiet) refresh();
+}
+
+export function show(tab, { push = true } = {}) {
+  state.tab = tab;
+  writeAddress(push);
+  document.body.dataset.tab = tab;
+  emit("tab", tab);
+}
+
+function connected(value, message = "") {
+  if (state.connected === value) return;
+  state.connected = value;
+  document.body.classList.toggle("away", !value);
+  emit("connected", message);
+}
+
+function whenDrawn(callback) {
+  const parts = ["#topbar .tabs", "#panel-train .charts", "#panel-play #prompt", "#panel-capsule #gallery",
+    "#start", "#stop", "#resume", "#generate", "#cancel", "#archive"];
+  const ready = () => parts.every((part) => $(part));
+  if (ready()) return callback();
+  const observer = new MutationObserver(() => {
+    if (!ready()) return;
+    observer.disconnect();
+    callback();
+  });
+  observer.observe(document.documentElement, { childList: true, subtree: true });
+}
+
+async function start() {
+  readAddress();
+  header.mount({ select, show });
+  setup.mount({ select, refresh });
+  charts.mount();
+  feed.mount();
+  play.mount({ select, show });
+  capsule.mount({ show });
+  show(state.tab, { push: false });
+  document.body.classList.add("ready");
+  try {
+    await loadRuns();
+  } catch (error) {
+    connected(false, error.message);
+  }
+  select(state.selected);
+  document.addEventListener("visibilitychange", () => !document.hidden && refresh());
+  window.addEventListener("popstate", () => {
+    readAddress();
+    if (!run()) state.selected = defaultRun();
+    emit("zoom");
+    show(state.tab, { push: false });
+    select(state.selected);
+  });
+}
+
+on("look", refresh);
+
+// What the buttons of ui/*.py call.
+window.blueberry = {
+  run: () => [state.selected],
+  refresh,
+  startArguments: setup.startArguments,
+  started: (id) => { setup.started(); show("train", { push: false }); loadRuns().then(() => select(id, { push: true })); },
+  notStarted: setup.notStarted,
+  question: play.question,
+  heard: play.heard,
+  answered: play.answered,
+  cancelling: play.cancelling,
+  keeping: play.keeping,
+  kept: () => { play.kept(); emit("kept"); },
+};
+
+whenDrawn(start);

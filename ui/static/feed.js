@@ -1,0 +1,166 @@
+// What the model says now, prompt by prompt, and what happened to the run. Model texts are text nodes, never HTML.
+
+import { $, $$, fill, h, say } from "./dom.js";
+import { age, clock, count, date, isOpen, loss } from "./format.js";
+import { emit, get, on, run, state } from "./state.js";
+
+let heard = 0;
+let lastEvent = 0;
+let cards = new Map();
+
+export function mount() {
+  on("selected", reset);
+  on("now", banner);
+  $("#all-answers").addEventListener("click", () => {
+    say($("#all-answers"), $("#feed").classList.toggle("all") ? "Fewer prompts" : `All ${cards.size} prompts`);
+  });
+  on("runs", banner);
+}
+
+function reset() {
+  heard = -1;
+  lastEvent = 0;
+  cards = new Map();
+  fill($("#feed .answers"));
+  fill($("#events ol"));
+  $("#events").hidden = true;
+  say($("#feed .empty"), "");
+  banner();
+}
+
+export const eventCursor = () => lastEvent;
+
+/** The server's newest sample id for the selected run: read again when it is new. */
+export async function said(id) {
+  const one = run();
+  if (!one) return;
+  say($("#feed h2"), one.kind === "published" ? "What it said" : isOpen(one) ? "What it says now" : "What it says");
+  if (id === heard) return;
+  const asked = state.selected;
+  const answer = await get("/api/feed", { run: asked });
+  if (asked !== state.selected) return;
+  heard = answer.said;
+  const place = $("#feed .answers");
+  // Stories first: what a young model says to "for i in range(10):" is not its best.
+  const order = (sample) => (sample.suite === "published" ? 1 : 0);
+  for (const sample of answer.samples.sort((a, b) => order(a) - order(b))) {
+    const key = `${sample.suite}\n${sample.prompt}`;
+    if (!cards.has(key)) {
+      cards.set(key, new Card());
+      place.append(cards.get(key).element);
+    }
+    cards.get(key).newest(sample);
+  }
+  const all = $("#all-answers");
+  all.hidden = cards.size <= 4;
+  say(all, $("#feed").classList.contains("all") ? "Fewer prompts" : `All ${cards.size} prompts`);
+  say($("#feed .empty"), answer.samples.length ? "" : isOpen(one)
+    ? "Its first words appear here as soon as it has learned its alphabet: the same prompts are asked again and again as it grows."
+    : "This run was never asked anything.");
+}
+
+/** One prompt: its newest answer, and a way back through its ages. */
+class Card {
+  constructor() {
+    this.samples = [];
+    this.at = -1;
+    this.prompt = h("span", { class: "prompt" });
+    this.text = h("span");
+    this.words = h("p", { class: "words" }, this.prompt, this.text);
+    this.older = h("button", { type: "button", class: "quiet step", "aria-label": "Younger", onclick: () => this.step(-1) }, "‹");
+    this.newer = h("button", { type: "button", class: "quiet step", "aria-label": "Older", onclick: () => this.step(1) }, "›");
+    this.age = h("span", { class: "age", "aria-live": "polite" });
+    this.keep = h("button", { type: "button", class: "quiet", onclick: () => emit("keep", this.samples[this.at]) }, "Keep this");
+    this.element = h("article", { class: "answer" }, this.words, h("footer", {}, this.older, this.age, this.newer, this.keep));
+  }
+
+  newest(sample) {
+    const following = this.at === this.samples.length - 1;
+    if (this.samples.some((one) => one.id === sample.id)) return;
+    this.samples.push(sample);
+    if (following) this.at = this.samples.length - 1;
+    this.draw(following && this.samples.length > 1);
+  }
+
+  async step(by) {
+    if (!this.whole) {
+      const shown = this.samples[this.at];
+      const answer = await get("/api/ages", { sample: shown.id });
+      this.samples = answer.samples;
+      this.at = Math.max(0, this.samples.findIndex((one) => one.id === shown.id));
+      this.whole = true;
+    }
+    this.at = Math.min(this.samples.length - 1, Math.max(0, this.at + by));
+    this.draw();
+  }
+
+  draw(fresh = false) {
+    const sample = this.samples[this.at];
+    say(this.prompt, sample.prompt);
+    const repeats = sample.text.startsWith(sample.prompt);
+    say(this.text, repeats ? sample.text.slice(sample.prompt.length) : sample.text ? glue(sample.text) : " (the report gives no excerpt of this answer)");
+    this.text.className = sample.text ? "" : "none";
+    const latest = this.at === this.samples.length - 1;
+    const published = sample.source === "published";
+    say(this.age, published ? "published, December 2025" : sample.tokens ? `${age(sample.tokens)}${latest ? "" : ", earlier"}` : "before its first step");
+    this.older.disabled = published || (this.whole ? this.at === 0 : sample.step === 0);
+    this.newer.disabled = published || latest;
+    this.keep.hidden = published;
+    if (fresh) {
+      this.element.classList.remove("fresh");
+      void this.element.offsetWidth;
+      this.element.classList.add("fresh");
+    }
+  }
+}
+
+/** A tokenizer's answer begins with its own space; a published excerpt does not. */
+const glue = (text) => (/^\w/.test(text) ? " " : "") + text.trimEnd().replace(/\n\s*\n\s*/g, "\n\n");
+
+export function addEvents(events) {
+  const list = $("#events ol");
+  $("#events").hidden = false;
+  for (const one of events) {
+    if (one.id <= lastEvent) continue;
+    lastEvent = one.id;
+    list.prepend(h("li", { "data-kind": one.kind }, h("time", { title: date(one.at) }, clock(one.at)),
+      h("span", { class: "step" }, one.step === null ? "" : `step ${one.step.toLocaleString("en")}`), h("span", {}, one.message)));
+  }
+  for (const old of $$("#events li").slice(200)) old.remove();
+}
+
+/** One card above the charts when something needs a person. */
+function banner() {
+  const one = run();
+  const place = $("#banner");
+  const key = one ? `${one.id} ${one.status} ${one.error || ""} ${one.val_loss ?? ""}` : "";
+  if (place.dataset.shown === key) return;
+  place.dataset.shown = key;
+  const words = one && sentence(one);
+  place.hidden = !words;
+  if (!words) return;
+  place.dataset.tone = words.tone;
+  fill(place, h("div", {}, h("b", {}, words.title), words.text ? h("p", {}, words.text) : null), h("div", { class: "row" },
+    (words.actions || []).map(([label, action, strong]) => h("button", { type: "button", class: strong ? "strong" : "plain", onclick: action }, label))));
+}
+
+function sentence(one) {
+  const resume = ["Resume", () => $("#resume").click(), true];
+  const talk = ["Talk to it", () => emit("talk", { run: one.id }), true];
+  if (one.kind === "published") {
+    return { tone: "calm", title: "The published Blueberry-Nano: 151 M parameters, trained in 157 minutes on one RTX 4090.",
+      text: "Its log counts 500 M tokens; it was published as 1 B. Validation loss 3.194, accuracy 40.2%, perplexity 24.4. Start a model of your own on the left, and its curves appear here." };
+  }
+  if (one.status === "finished") {
+    return { tone: "good", title: `Your model is ${count(one.tokens)} tokens old.`,
+      text: `It ended at a validation loss of ${loss(one.val_loss)}. Talk to it, or keep its best lines.`,
+      actions: [talk, ["Read what it says", () => $("#feed").scrollIntoView({ behavior: "smooth" })]] };
+  }
+  if (one.status === "stopped") return { tone: "calm", title: `Stopped and saved, ${age(one.tokens)}.`, text: "Resume goes on exactly where it stopped.", actions: [resume, [talk[0], talk[1]]] };
+  if (["failed", "crashed", "diverged"].includes(one.status)) {
+    return { tone: "bad", title: { failed: "It failed.", crashed: "It crashed.", diverged: "It diverged: the loss was no longer a number." }[one.status],
+      text: one.error || "The log tells more.", actions: [resume] };
+  }
+  return null;
+}
+

@@ -1,0 +1,79 @@
+// Numbers and states in words, the same everywhere on the page.
+
+const SCALES = [[1e12, "T"], [1e9, "B"], [1e6, "M"], [1e3, "k"]];
+
+/** 3,212,000 as "3.2 M", 512 as "512". */
+export function count(value) {
+  if (value === null || value === undefined) return "–";
+  for (const [scale, letter] of SCALES) {
+    if (value >= scale * 0.9995) {
+      const scaled = value / scale;
+      return `${scaled >= 100 ? Math.round(scaled) : trim(scaled.toFixed(1))} ${letter}`;
+    }
+  }
+  return String(Math.round(value));
+}
+
+export const age = (tokens) => (tokens ? `${count(tokens)} tokens old` : "not born yet");
+
+export function loss(value) {
+  return Number.isFinite(value) ? value.toFixed(3) : "–";
+}
+
+export function perplexity(lossValue) {
+  if (!Number.isFinite(lossValue)) return "–";
+  const value = Math.exp(lossValue);
+  if (value >= 1e6) return "> 1 M";
+  return value >= 100 ? Math.round(value).toLocaleString("en") : value.toFixed(value >= 10 ? 1 : 2);
+}
+
+export function speed(value) {
+  return Number.isFinite(value) ? `${value >= 1e5 ? Math.round(value / 1e3) + "k" : value >= 1e4 ? trim((value / 1e3).toFixed(1)) + "k" : Math.round(value).toLocaleString("en")} tok/s` : "–";
+}
+
+export function duration(seconds) {
+  if (!Number.isFinite(seconds)) return "–";
+  if (seconds < 1) return "under 1 s";
+  if (seconds < 90) return `${Math.round(seconds)} s`;
+  const minutes = Math.round(seconds / 60);
+  if (minutes < 120) return `${minutes} min`;
+  const hours = Math.floor(minutes / 60);
+  if (hours < 48) return minutes % 60 ? `${hours} h ${minutes % 60} min` : `${hours} h`;
+  const days = Math.round(hours / 24);
+  return days < 730 ? `${days} days` : `${Math.round(days / 365)} years`;
+}
+
+export function bytes(value) {
+  return value >= 1e9 ? `${trim((value / 1e9).toFixed(1))} GB` : `${Math.max(1, Math.round(value / 1e6))} MB`;
+}
+
+export function setting(value) {
+  if (typeof value === "number" && Number.isInteger(value) && value >= 10000) return value.toLocaleString("en");
+  return typeof value === "boolean" ? (value ? "yes" : "no") : String(value);
+}
+
+export function date(seconds) {
+  return new Date(seconds * 1000).toLocaleDateString("en", { day: "numeric", month: "long", year: "numeric" });
+}
+
+export function clock(seconds) {
+  return new Date(seconds * 1000).toLocaleTimeString("en", { hour: "2-digit", minute: "2-digit", second: "2-digit", hour12: false });
+}
+
+const STATUS = {
+  queued: "Waiting in line", preparing: "Preparing", compiling: "Compiling", running: "Running", paused: "Paused",
+  stopping: "Stopping", stopped: "Stopped", finished: "Finished", failed: "Failed", diverged: "Diverged", crashed: "Crashed",
+};
+const PHASE = { training: "Training", evaluating: "Evaluating", sampling: "Asking the prompts", saving: "Saving" };
+
+/** The status pill's words; a running run says what it is doing. */
+export function status(run) {
+  if (run.kind === "published") return "Published, December 2025";
+  return run.status === "running" ? PHASE[run.phase] || "Running" : STATUS[run.status] || run.status;
+}
+
+export const statusName = (run) => (run.kind === "published" ? "published" : (STATUS[run.status] || run.status).toLowerCase());
+export const isOpen = (run) => ["queued", "preparing", "compiling", "running", "paused", "stopping"].includes(run.status);
+export const isResumable = (run) => ["stopped", "crashed", "failed", "diverged"].includes(run.status);
+
+const trim = (text) => text.replace(/\.0$/, "");

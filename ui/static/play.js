@@ -1,0 +1,175 @@
+// Play: ask a run of any age, watch the answer come, keep what is on the screen.
+
+import { $, $$, fill, h, options, say } from "./dom.js";
+import { age } from "./format.js";
+import { get, on, run, runById, state } from "./state.js";
+
+let ages = [];
+let asking = null;
+let sample = null;
+let keepWhat = null;
+let goTo = () => {};
+
+export function mount({ show }) {
+  goTo = show;
+  const who = $("#play-run select");
+  who.addEventListener("change", () => readAges(who.value));
+  on("runs", people);
+  on("selected", people);
+  on("tab", (tab) => tab === "play" && people());
+  on("talk", (wish) => talk(wish));
+  on("keep", keepFromFeed);
+  for (const dial of $$(".dial")) {
+    const input = $("input", dial);
+    input.addEventListener("input", () => say($("output", dial), input.value));
+  }
+  $("#prompt textarea").addEventListener("keydown", (event) => {
+    if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
+    event.preventDefault();
+    if (!asking) $("#generate").click();
+  });
+  document.addEventListener("keydown", (event) => {
+    if (event.key === "Escape" && asking && state.tab === "play") $("#cancel").click();
+  });
+  $("#category select").addEventListener("change", ownCategory);
+  $("#see-it").addEventListener("click", () => goTo("capsule"));
+  busy(false);
+}
+
+/** Runs that can be asked, and the ages of the chosen one. */
+function people() {
+  const who = $("#play-run select");
+  const own = state.runs.filter((one) => one.kind !== "published");
+  options(who, own.length ? own.map((one) => [one.id, one.name]) : [["", "No model yet: start one on the Train tab"]]);
+  if (run() && run().kind !== "published" && !who.dataset.chosen) who.value = state.selected;
+  $("#generate").disabled = !own.length;
+  readAges(who.value);
+  categories();
+}
+
+async function readAges(id, wanted = null) {
+  const select = $("#play-age select");
+  if (!id) return options(select, [["", "–"]]);
+  const asked = state.tab === "play" ? await get("/api/run", { run: id }).catch(() => null) : null;
+  if (!asked || $("#play-run select").value !== id) return;
+  ages = asked.ages;
+  const newestFirst = [...ages].reverse();
+  const growing = runById(id)?.active;
+  options(select, ages.length
+    ? [["-1", growing ? "Newest weights" : `Newest: ${age(newestFirst[0].tokens)}`], ...newestFirst.map((one) => [String(one.step), `${age(one.tokens)}, step ${one.step.toLocaleString("en")}`])]
+    : [["-1", "Nothing saved yet"]]);
+  if (wanted !== null && ages.some((one) => one.step === wanted)) select.value = String(wanted);
+}
+
+/** What Generate sends. */
+export function question() {
+  const dial = (name) => Number($(`[data-dial=${name}] input`).value);
+  const asked = {
+    run: $("#play-run select").value, step: Number($("#play-age select").value || -1),
+    prompt: $("#prompt textarea").value || $("#prompt textarea").placeholder, max_tokens: dial("max_tokens"),
+    token: crypto.randomUUID?.() || String(Math.random()), temperature: dial("temperature"), top_k: dial("top_k"), top_p: dial("top_p"), seed: Number($("#seed input").value || 0),
+  };
+  asking = asked;
+  sample = null;
+  busy(true);
+  const continuation = h("span", { class: "continuation" });
+  fill($("#output"), h("p", { class: "words" }, h("span", { class: "prompt" }, asked.prompt), continuation));
+  say($("#answer-facts"), "Waking the model");
+  return [JSON.stringify(asked)];
+}
+
+/** One piece of the answer, as Gradio streams it. */
+export function heard(value) {
+  if (!value) return;
+  const piece = JSON.parse(value);
+  const place = $("#output .continuation");
+  if (!place) return;
+  say(place, piece.text);
+  const runs = runById(asking?.run || $("#play-run select").value);
+  const parts = [`${piece.new_tokens} tokens`, piece.tokens_per_second ? `${Math.round(piece.tokens_per_second)} tok/s` : null,
+    runs ? runs.name : null, piece.tokens ? age(piece.tokens) : null, asking ? `seed ${asking.seed}` : null,
+    { length: "ended at the length you set", end: "ended by itself", cancelled: "cancelled" }[piece.finish]];
+  say($("#answer-facts"), parts.filter(Boolean).join(" · "));
+  if (piece.sample_id) {
+    sample = { id: piece.sample_id, prompt: asking?.prompt || "", text: piece.text };
+    offerKeeping(sample);
+  }
+}
+
+export function answered() {
+  if (asking && !sample && !$("#output .continuation")?.textContent) {
+    fill($("#output"), h("p", { class: "empty" }, "No answer this time."));
+    say($("#answer-facts"), "");
+  }
+  asking = null;
+  busy(false);
+}
+
+export function cancelling() {
+  $("#cancel").disabled = true;
+  return [asking ? asking.token : ""];
+}
+
+function busy(value) {
+  document.body.classList.toggle("asking", value);
+  $("#output").setAttribute("aria-busy", value);
+  $("#cancel").disabled = !value;
+}
+
+function offerKeeping(what) {
+  keepWhat = what;
+  $("#keep").hidden = false;
+  document.body.classList.add("keepable");
+  $("#archive").textContent = "Keep this";
+  $("#see-it").hidden = true;
+  $("#keep-title input").value = what.prompt.slice(0, 60).trim();
+}
+
+/** "Keep this" in the feed: the same form, here, with that answer on the screen. */
+function keepFromFeed(chosen) {
+  goTo("play");
+  fill($("#output"), h("p", { class: "words" }, h("span", { class: "prompt" }, chosen.prompt), h("span", { class: "continuation" }, chosen.text)));
+  say($("#answer-facts"), `${runById(chosen.run_id)?.name || ""} · ${age(chosen.tokens)} · seed ${chosen.seed}`);
+  offerKeeping(chosen);
+  $("#keep-title input").focus();
+}
+
+function categories() {
+  const known = Object.entries(state.presets?.categories || { good: "The Good", strange: "The Strange", hallucination: "The Hallucination" });
+  options($("#category select"), [...known, ["own", "One of your own"]]);
+  ownCategory();
+}
+
+function ownCategory() {
+  $("#own-category").hidden = $("#category select").value !== "own";
+}
+
+export function keeping() {
+  const category = $("#category select").value;
+  return [keepWhat ? keepWhat.id : 0, category === "own" ? $("#own-category input").value : category,
+    $("#keep-title input").value, $("#keep-note textarea").value];
+}
+
+export function kept() {
+  $("#archive").textContent = "Kept in the time capsule";
+  $("#see-it").hidden = false;
+  $("#keep-note textarea").value = "";
+}
+
+/** Open Play with a run, an age and the settings of an exhibit. */
+async function talk(wish) {
+  goTo("play");
+  const who = $("#play-run select");
+  who.value = wish.run;
+  who.dataset.chosen = "yes";
+  await readAges(wish.run, wish.step ?? null);
+  if (wish.prompt !== undefined) $("#prompt textarea").value = wish.prompt;
+  for (const dial of $$(".dial")) {
+    const value = wish[dial.dataset.dial];
+    if (value === undefined || value === null) continue;
+    $("input", dial).value = value;
+    say($("output", dial), String(value));
+  }
+  if (wish.seed !== undefined && wish.seed !== null) $("#seed input").value = wish.seed;
+  $("#prompt textarea").focus();
+}

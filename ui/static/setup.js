@@ -1,0 +1,170 @@
+// The left column: choose a preset and its settings, or read the facts of the run that is selected.
+
+import { $, $$, fill, h, say } from "./dom.js";
+import { age, bytes, count, date, duration, isOpen, perplexity, setting, statusName } from "./format.js";
+import { get, on, run, state } from "./state.js";
+
+let presets = [];
+let fields = [];
+let chosen = "";
+let wantsForm = false;
+let measured = false;
+let starting = false;
+let checking = 0;
+const typed = new Map();
+
+export function mount() {
+  on("selected", () => { wantsForm = false; view(); facts(); });
+  on("runs", () => { view(); facts(); });
+  on("now", view);
+  on("now", facts);
+  $("#back-to-run").addEventListener("click", () => { wantsForm = false; view(); });
+  $("#run-name input").addEventListener("keydown", (event) => event.key === "Enter" && $("#start").click());
+  load();
+}
+
+async function load() {
+  try {
+    const answer = await get("/api/presets");
+    ({ presets, fields, measured } = answer);
+    state.presets = answer;
+    choose(answer.default);
+    cards();
+    view();
+  } catch {
+    setTimeout(load, 1000);
+  }
+}
+
+/** Form for who has no run of their own in front of them, facts for who has. */
+function view() {
+  const one = run();
+  const form = wantsForm || !one || one.kind === "published";
+  document.body.dataset.side = form ? "form" : "facts";
+  $("#back-to-run").hidden = !(wantsForm && one && one.kind !== "published");
+  $(".welcome").hidden = wantsForm;
+}
+
+function cards() {
+  fill($("#preset .cards"), presets.map((one) => h("label", { class: one.ready ? "card" : "card missing" },
+    h("input", { type: "radio", name: "preset", value: one.name, checked: one.name === chosen,
+      onchange: () => choose(one.name) }),
+    h("b", {}, one.name), h("span", { class: "size" }, `${count(one.parameters)} parameters`),
+    h("span", { class: "for" }, one.title),
+    h("span", { class: "cost" }, `${count(one.tokens)} tokens, about ${duration(one.seconds)} and ${bytes(one.memory)} here${measured ? "" : " (estimate)"}`),
+    one.ready ? null : h("span", { class: "lacks" }, one.missing))));
+}
+
+function choose(name) {
+  chosen = name;
+  typed.clear();
+  const preset = presets.find((one) => one.name === name);
+  fill($(".settings.front"), fields.filter((field) => field.front).map((field) => row(field, preset)));
+  const groups = [...new Set(fields.filter((field) => !field.front).map((field) => field.group))];
+  fill($(".folded"), groups.map((group) => h("fieldset", {}, h("legend", {}, group),
+    fields.filter((field) => !field.front && field.group === group).map((field) => row(field, preset)))));
+  check();
+}
+
+function row(field, preset) {
+  const value = preset.values[field.key];
+  const change = (event) => {
+    const now = event.target.type === "checkbox" ? event.target.checked : event.target.value.trim();
+    if (String(now) === String(value)) typed.delete(field.key);
+    else typed.set(field.key, now);
+    clearTimeout(checking);
+    checking = setTimeout(check, 250);
+  };
+  const help = `help-${field.key.replace(".", "-")}`;
+  const shared = { "aria-describedby": help, "data-key": field.key, oninput: change };
+  const input = field.choices.length
+    ? h("select", { ...shared }, field.choices.map((choice) => h("option", { value: choice, selected: choice === value }, choice)))
+    : field.type === "bool" ? h("input", { ...shared, type: "checkbox", checked: value })
+      : h("input", { ...shared, type: "text", inputmode: field.type === "str" ? "text" : "decimal", autocomplete: "off",
+        spellcheck: "false", value: setting(value).replace(/,/g, field.type === "str" ? "," : "") });
+  return h("label", { class: "field" }, h("span", {}, field.label, field.unit ? h("small", {}, ` ${field.unit}`) : null), input,
+    h("small", { id: help, class: "help" }, field.help));
+}
+
+/** Ask the server what would run; show what is wrong at its field. */
+async function check() {
+  const asked = JSON.stringify([chosen, ...typed]);
+  let answer;
+  try {
+    answer = await get("/api/check", { preset: chosen, overrides: overrides() });
+  } catch {
+    return;
+  }
+  if (asked !== JSON.stringify([chosen, ...typed])) return;
+  for (const input of $$("#setup [data-key]")) {
+    const wrong = answer.error !== "" && input.dataset.key === answer.key;
+    input.toggleAttribute("aria-invalid", wrong);
+    if (wrong) input.closest("details")?.setAttribute("open", "");
+  }
+  say($("#problem"), answer.error);
+  const preset = presets.find((one) => one.name === chosen);
+  const estimate = answer.measured ? "" : " (estimate)";
+  say($("#plan"), answer.error ? "" : answer.missing ? answer.missing
+    : `${count(answer.parameters)} parameters, ${count(answer.tokens)} tokens in ${answer.steps.toLocaleString("en")} steps, about ${duration(answer.seconds)} on ${preset.device === "cpu" ? "this processor" : "this GPU"}${estimate}.`);
+}
+
+const overrides = () => JSON.stringify(Object.fromEntries(typed));
+
+export function startArguments() {
+  starting = true;
+  document.body.classList.add("starting");
+  return [chosen, $("#run-name input").value, overrides()];
+}
+
+export function started() {
+  notStarted();
+  wantsForm = false;
+  $("#run-name input").value = "";
+}
+
+export function notStarted() {
+  starting = false;
+  document.body.classList.toggle("starting", starting);
+}
+
+/** The selected run as it runs: machine, size, data, settings. */
+async function facts() {
+  const one = run();
+  const place = $("#facts");
+  if (!one || one.kind === "published") { fill(place); delete place.dataset.run; return; }
+  const key = `${one.id} ${one.attempt} ${one.status} ${one.device_name}`;
+  if (place.dataset.run === key) { progress(one); return; }
+  place.dataset.run = key;
+  let about;
+  try {
+    about = await get("/api/run", { run: one.id });
+  } catch {
+    delete place.dataset.run;
+    return;
+  }
+  if (state.selected !== one.id) return;
+  const environment = about.environment || {};
+  const lines = [
+    ["Status", h("span", { "data-fact": "status" })], ["Step", h("span", { "data-fact": "step" })],
+    ["Age", h("span", { "data-fact": "age" })], ["Preset", one.preset], ["Parameters", one.parameters.toLocaleString("en")],
+    ["Dataset", one.dataset], ["Device", environment.device_name || one.device], ["Precision", environment.precision],
+    ["Attempt", one.attempt > 1 ? `${one.attempt}` : null], ["Started", date(one.created)], ["Id", h("code", {}, one.id)]];
+  const press = (id, label) => h("button", { type: "button", class: "plain", onclick: () => $(`#${id}`).click() }, label);
+  fill(place,
+    h("h2", {}, one.name),
+    one.error ? h("p", { class: "problem" }, one.error) : null,
+    h("dl", {}, lines.filter(([, value]) => value).map(([label, value]) => [h("dt", {}, label), h("dd", {}, value)])),
+    h("div", { class: "row" }, isOpen(one) && one.status !== "stopping" ? press("stop", "Stop and save") : null,
+      one.resumable ? press("resume", "Resume") : null,
+      h("button", { type: "button", class: isOpen(one) ? "quiet" : "plain", onclick: () => { wantsForm = true; view(); scrollTo({ top: 0 }); } }, "Start another")),
+    isOpen(one) ? h("p", { class: "note" }, "You can close this page or restart the app: the run goes on.") : null,
+    h("details", { class: "more" }, h("summary", {}, "Settings it runs with"),
+      h("dl", { class: "all" }, Object.entries(about.settings).map(([name, value]) => [h("dt", {}, name), h("dd", {}, setting(value))]))));
+  progress(one);
+}
+
+function progress(one) {
+  const values = { status: statusName(one), step: `${(one.step || 0).toLocaleString("en")} of ${one.total_steps.toLocaleString("en")}`,
+    age: age(one.tokens), perplexity: perplexity(one.val_loss) };
+  for (const [name, value] of Object.entries(values)) say($(`#facts [data-fact=${name}]`), value);
+}

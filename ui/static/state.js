@@ -1,0 +1,69 @@
+// What this page is looking at. The database is the truth about runs; here are only its latest words and the selection.
+
+export const state = {
+  runs: [], version: "", selected: "", now: {}, tab: "train", axis: "tokens", zoom: null, compare: new Set(),
+  connected: true, presets: null,
+};
+
+const listeners = new Map();
+
+export function on(event, listener) {
+  listeners.set(event, [...(listeners.get(event) || []), listener]);
+}
+
+export function emit(event, value) {
+  for (const listener of listeners.get(event) || []) listener(value);
+}
+
+/** The selected run: its summary with the newest state over it. */
+export function run() {
+  const summary = state.runs.find((one) => one.id === state.selected);
+  return summary && { ...summary, ...state.now };
+}
+
+export const runById = (id) => state.runs.find((one) => one.id === id);
+
+/** JSON from our server. Throws Away when it cannot be reached, Error with its sentence when it refuses. */
+export class Away extends Error {}
+
+export async function get(path, parameters = {}) {
+  const query = new URLSearchParams(Object.entries(parameters).filter(([, value]) => value !== null && value !== undefined));
+  let response;
+  try {
+    response = await fetch(`${path}?${query}`, { signal: AbortSignal.timeout(15000) });
+  } catch {
+    throw new Away("The server does not answer.");
+  }
+  if (response.status === 502 || response.status === 503 || response.status === 504) {
+    const body = await response.json().catch(() => ({}));
+    throw new Away(body.error || "The server does not answer.");
+  }
+  const body = await response.json();
+  if (!response.ok) throw new Error(body.error || "The server could not answer.");
+  return body;
+}
+
+// The address: run, tab, axis and zoom, so that a reload, a link and the back button show the same page.
+
+export function readAddress() {
+  const query = new URLSearchParams(location.search);
+  state.selected = query.get("run") || "";
+  state.tab = ["train", "play", "capsule"].includes(query.get("tab")) ? query.get("tab") : "train";
+  state.axis = ["steps", "tokens", "time"].includes(query.get("x")) ? query.get("x") : "tokens";
+  const zoom = (query.get("zoom") || "").split("_").map(Number);
+  state.zoom = zoom.length === 2 && zoom.every(Number.isFinite) && zoom[0] < zoom[1] ? zoom : null;
+  state.compare = new Set((query.get("with") || "").split(",").filter(Boolean));
+}
+
+export function writeAddress(push = false) {
+  const query = new URLSearchParams(location.search);
+  const put = (name, value) => (value ? query.set(name, value) : query.delete(name));
+  put("run", state.selected);
+  put("tab", state.tab === "train" ? "" : state.tab);
+  put("x", state.axis === "tokens" ? "" : state.axis);
+  put("zoom", state.zoom && state.zoom.map((value) => Number(value.toPrecision(10))).join("_"));
+  put("with", [...state.compare].join(","));
+  const address = `${location.pathname}${query.size ? "?" : ""}${query}`;
+  if (address === location.pathname + location.search) return;
+  history[push ? "pushState" : "replaceState"](history.state, "", address);
+}

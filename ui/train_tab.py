@@ -1,0 +1,64 @@
+"""Train: choose and start a run on the left, watch it learn on the right. Drawn by setup.js, charts.js and feed.js."""
+
+from collections.abc import Callable
+
+import gradio as gr
+
+CHARTS = (("loss-chart", "Loss", "nats per token", "wide"), ("ppl-chart", "Perplexity", "log scale", ""),
+          ("accuracy-chart", "Accuracy", "of unseen tokens", ""),
+          ("bits-chart", "Bits per byte", "of unseen text", ""),
+          ("rate-chart", "Learning rate", "of Muon", ""), ("norm-chart", "Gradient norm", "before clipping", ""),
+          ("speed-chart", "Speed", "tokens per second", ""))
+
+
+def build(start_run: Callable[[str, str, str], str]) -> None:
+    """The panel, and Start with its handler."""
+    with gr.Row(elem_id="panel-train"):
+        with gr.Column(elem_id="side"):
+            gr.HTML(_form(), apply_default_css=False)
+            start = gr.Button("Start", elem_id="start", variant="primary", size="lg")
+            gr.HTML('<p class="plan" id="plan" aria-live="polite"></p><section id="facts"></section>',
+                    apply_default_css=False)
+        with gr.Column(elem_id="watch"):
+            gr.HTML(_watch(), apply_default_css=False)
+    preset, name, overrides, run = (gr.Textbox(visible=False) for _ in range(4))
+    start.click(start_run, [preset, name, overrides], [run], js="() => window.blueberry.startArguments()",
+                api_name="start_run", show_progress="hidden", concurrency_limit=8
+                ).success(None, [run], js="(run) => window.blueberry.started(run)"
+                          ).failure(None, js="() => window.blueberry.notStarted()")
+
+
+def _form() -> str:
+    return """
+    <section id="setup" aria-label="Start a run">
+      <h1 class="welcome">Train a small language model from nothing, on this machine, and watch it learn to write.</h1>
+      <button type="button" class="quiet back" id="back-to-run">Back to the run</button>
+      <fieldset id="preset"><legend>Choose a model</legend><div class="cards"></div></fieldset>
+      <label class="field" id="run-name"><span>Name <small>optional</small></span>
+        <input type="text" maxlength="64" autocomplete="off" spellcheck="false"></label>
+      <div class="settings front"></div>
+      <details class="more"><summary>More settings</summary><div class="folded"></div></details>
+      <p class="problem" id="problem" role="alert"></p>
+    </section>"""
+
+
+def _watch() -> str:
+    charts = [
+        f'<figure class="chart {size}" data-chart="{name}"><figcaption><b>{title}</b> <span>{unit}</span>'
+        f'<span class="legend"></span></figcaption><div id="{name}"><div class="plot"></div></div></figure>'
+        for name, title, unit, size in CHARTS]
+    return f"""
+    <div class="banner" id="banner" hidden></div>
+    <div class="toolbar">
+      <div class="segmented" role="group" aria-label="Horizontal axis" id="axis">
+        <button type="button" data-axis="tokens">Tokens</button><button type="button" data-axis="steps">Steps</button>
+        <button type="button" data-axis="time">Time</button></div>
+      <details class="menu" id="compare"><summary>Compare with</summary><div class="choices"></div></details>
+      <button type="button" class="quiet" id="reset-zoom" hidden>Show all</button>
+      <p class="note" id="chart-note"></p>
+    </div>
+    <div class="charts">{charts[0]}</div>
+    <section id="feed"><h2>What it says now</h2><p class="empty"></p><div class="answers"></div>
+      <button type="button" class="quiet" id="all-answers" hidden></button></section>
+    <section><h2 class="sr">More curves</h2><div class="charts small">{"".join(charts[1:])}</div></section>
+    <section id="events" hidden><h2>What happened</h2><ol></ol></section>"""
