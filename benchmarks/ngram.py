@@ -121,13 +121,13 @@ def _find(keys: Ints, wanted: Ints, valid: npt.NDArray[np.bool_]) -> tuple[Ints,
     return place, valid & (keys[place] == wanted)
 
 
-def main() -> int:
+def main(argv: list[str] | None = None) -> int:
     """Print one line for each order, and one for a run."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.ngram", description=__doc__.partition("\n")[0])
     parser.add_argument("--home", help="folder with datasets/ and runs.db")
     parser.add_argument("--dataset", default="starter", help="name of a prepared dataset (default: starter)")
     parser.add_argument("--run", help="also print the last validation figure of this run: id or name")
-    chosen = parser.parse_args()
+    chosen = parser.parse_args(argv)
     try:
         home = Home.at(chosen.home)
         if chosen.dataset == "starter":

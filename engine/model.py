@@ -233,7 +233,8 @@ def causal_attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     future = torch.full((length, length), -math.inf, dtype=q.dtype).triu(1)
     grouped = q.reshape(rows, k.shape[1], -1, size)
     scores = (grouped @ k.mT).view(rows, heads, length, length) * size**-0.5 + future
-    return (scores.softmax(dim=-1).view(rows, k.shape[1], -1, length) @ v).view(rows, heads, length, size)
+    weights = scores.softmax(dim=-1).view(rows, k.shape[1], -1, length)
+    return torch.matmul(weights, v).view(rows, heads, length, size)
 
 
 def rotary_angles(config: ModelConfig, device: torch.device) -> Tensor:

@@ -26,7 +26,9 @@ TRAINER = (sys.executable, "-m", "engine.train")
 TICK = 0.1
 """Seconds between two looks at the database and the processes."""
 GRACE, GRACE_NOW = 60.0, 5.0
-"""Seconds from a stop to SIGKILL: ordinary (three times that while the trainer says that it is saving), and at once."""
+"""Seconds from a stop to SIGKILL: ordinary, and at once."""
+SLOW = ("evaluating", "sampling", "saving")
+"""Phases that a trainer ends before it hears a stop: three times the grace."""
 LINGER = 30.0
 """Seconds that a trainer may take to exit after it has ended its run."""
 DEAF = 1.0
@@ -154,7 +156,7 @@ class Supervisor:
             ladder.now_since = clock
         if command and command["taken_at"] is None and not ladder.told and clock - ladder.since > DEAF:
             ladder.told = _signal(signal.SIGTERM, run)
-        grace = self.grace * (3 if run["phase"] == "saving" else 1)
+        grace = self.grace * (3 if run["phase"] in SLOW else 1)
         late = ladder.now_since is not None and clock - ladder.now_since > self.grace_now
         if ladder.killed or not (late or clock - ladder.since > grace):
             return

@@ -80,6 +80,7 @@ def pretend(given: argparse.Namespace, recorder: Recorder, config: RunConfig, ro
         recorder.state(phase="data", message="Learning a vocabulary", progress=share)
     step, steps, began = row["step"], given.points or config.total_steps, time.monotonic()
     recorder.state(status="running", phase="training", message="")
+    recorder.flush()
     if row["attempt"]:
         recorder.event("resumed", f"Attempt {recorder.attempt} goes on from step {step:,}", step)
     else:
@@ -91,6 +92,7 @@ def pretend(given: argparse.Namespace, recorder: Recorder, config: RunConfig, ro
             while recorder.pause.is_set() and not recorder.stop.is_set():
                 time.sleep(0.02)
             recorder.state(status="running", phase="training")
+            recorder.flush()
             continue
         time.sleep(1 / given.speed)
         step += 1

@@ -92,6 +92,7 @@ def test_a_killed_trainer_can_be_resumed_at_once(home: Home) -> None:
         first = running(home, run_id)
         who = process.identity(first["pid"])
         process.send(signal.SIGKILL, first["pid"], who["process_started_at"], who["boot_id"])
+        wait_for(lambda: not process.alive(who["pid"], who["process_started_at"], who["boot_id"]), every=0.001)
         launch.resume_run(home, run_id)
         assert running(home, run_id)["attempt"] == 2
 
@@ -150,7 +151,8 @@ def test_what_cannot_run_is_refused_before_a_row_is_made(
 def test_devices(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(launch, "_gpus", lambda: 2)
     assert launch.default_device() == "cuda:0"
-    assert [launch.choose_device(name) for name in ("auto", "cuda", "cuda:1", "cpu")] == ["cuda:0", "cuda:0", "cuda:1", "cpu"]
+    chosen = [launch.choose_device(name) for name in ("auto", "cuda", "cuda:1", "cpu")]
+    assert chosen == ["cuda:0", "cuda:0", "cuda:1", "cpu"]
     with pytest.raises(ConfigError, match="the last one is cuda:1"):
         launch.choose_device("cuda:2")
     monkeypatch.setattr(launch, "_gpus", lambda: 0)
@@ -184,8 +186,8 @@ except store.Refused as error:
     print("refused:", error)
 """
     with supervised(home, *FOREVER):
-        starters = [subprocess.Popen([sys.executable, "-c", script, str(home.path), str(number)], cwd=PROJECT, text=True,
-                                     stdin=subprocess.PIPE, stdout=subprocess.PIPE) for number in range(8)]
+        starters = [subprocess.Popen([sys.executable, "-c", script, str(home.path), str(number)], cwd=PROJECT,
+                                     text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE) for number in range(8)]
         for starter in starters:
             assert starter.stdout and starter.stdout.readline() == "ready\n"
         for starter in starters:
@@ -237,15 +239,15 @@ def test_a_recycled_pid_is_not_taken_for_the_trainer(home: Home, db: Database, m
     stranger = subprocess.Popen(["sleep", "600"], start_new_session=True)
     try:
         run_id = orphan(db, **(process.identity(stranger.pid) | {"process_started_at": 1.0}))
-        launch_error = pytest.raises(Refused, match="has ended already: it is crashed")
-        with launch_error:
+        with pytest.raises(Refused, match="has ended already: it is crashed"):
             launch.stop_run(home, run_id, now=True)
         assert stranger.poll() is None
     finally:
         kill(stranger)
 
 
-def test_a_living_trainer_without_a_supervisor_gets_one(home: Home, db: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_living_trainer_without_a_supervisor_gets_one(home: Home, db: Database,
+                                                        monkeypatch: pytest.MonkeyPatch) -> None:
     wanted = quiet(monkeypatch)
     run_id = orphan(db, **process.identity())
     assert launch.run_status(home, run_id)["status"] == "running"
@@ -255,7 +257,8 @@ def test_a_living_trainer_without_a_supervisor_gets_one(home: Home, db: Database
     assert wanted == [home]
 
 
-def test_a_waiting_start_without_a_supervisor_gets_one(home: Home, db: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_waiting_start_without_a_supervisor_gets_one(home: Home, db: Database,
+                                                       monkeypatch: pytest.MonkeyPatch) -> None:
     wanted = quiet(monkeypatch)
     store.create_run(db, load_preset("seedling"), "seedling", "a", "cpu")
     launch.reconcile(home, db)
@@ -316,7 +319,7 @@ def test_waiting_too_long_is_refused(home: Home, monkeypatch: pytest.MonkeyPatch
 def test_a_lost_database_beside_checkpoints_is_not_made_anew(home: Home, tmp_path: Path) -> None:
     home.run("abc").mkdir(parents=True)
     home.database.unlink()
-    with pytest.raises(StoreError, match="put runs.db back"):
+    with pytest.raises(StoreError, match=r"put runs\.db back"):
         launch.open_home(home)
     launch.open_home(Home.at(tmp_path / "fresh"))
 

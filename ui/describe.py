@@ -14,8 +14,8 @@ from engine.store import Row
 FRONT = ("train.tokens", "optimizer.muon_lr", "train.seed", "sample.every")
 """The settings that matter; all others are folded away."""
 LABELS = {
-    "train.tokens": "Training tokens", "optimizer.muon_lr": "Muon learning rate", "train.seed": "Seed",
-    "sample.every": "Ask the prompts every", "optimizer.adamw_lr": "AdamW learning rate",
+    "train.tokens": "Train on", "optimizer.muon_lr": "Muon learning rate", "train.seed": "Seed",
+    "sample.every": "Sample every", "optimizer.adamw_lr": "AdamW learning rate",
     "eval.every": "Evaluate every", "eval.tokens": "Validation tokens", "checkpoint.every": "Save every",
     "checkpoint.keep": "Checkpoints kept", "train.batch_tokens": "Tokens a step", "model.kv_heads": "Key/value heads",
     "model.mlp_width": "Feed-forward width", "model.vocab_size": "Vocabulary", "model.rope_base": "RoPE base",
@@ -25,7 +25,7 @@ LABELS = {
     "train.compile": "Compile", "train.micro_batch": "Micro-batch"}
 GROUPS = {"data": "Data", "model": "Model", "train": "Training", "optimizer": "Optimizers", "schedule": "Schedule",
           "eval": "Evaluation", "sample": "Samples", "checkpoint": "Checkpoints"}
-CPU_FLOPS_PER_CORE = 5e10
+CPU_FLOPS_PER_CORE = 1e11
 GPU_FLOPS = 6e13
 """Assumptions for machines on which nothing was measured yet: fp32 on one core, bf16 on one current GPU."""
 TRAINING_BYTES_PER_PARAMETER = 20

@@ -17,8 +17,7 @@ def build(start_run: Callable[[str, str, str], str]) -> None:
         with gr.Column(elem_id="side"):
             gr.HTML(_form(), apply_default_css=False)
             start = gr.Button("Start", elem_id="start", variant="primary", size="lg")
-            gr.HTML('<p class="plan" id="plan" aria-live="polite"></p><section id="facts"></section>',
-                    apply_default_css=False)
+            gr.HTML('<section id="facts" aria-label="The run"></section>', apply_default_css=False)
         with gr.Column(elem_id="watch"):
             gr.HTML(_watch(), apply_default_css=False)
     preset, name, overrides, run = (gr.Textbox(visible=False) for _ in range(4))
@@ -39,6 +38,7 @@ def _form() -> str:
       <div class="settings front"></div>
       <details class="more"><summary>More settings</summary><div class="folded"></div></details>
       <p class="problem" id="problem" role="alert"></p>
+      <p class="plan" id="plan" aria-live="polite"></p>
     </section>"""
 
 

@@ -3,11 +3,11 @@
 import signal
 from typing import Any
 
-from conftest import App, newest_run, visit
+from helpers import supervised, wait_for
+from pages import App, newest_run, visit
 
 from engine import store
 from engine.home import Home
-from helpers import supervised, wait_for
 
 CURVE = """() => {
   const plot = document.querySelector('#loss-chart .plot');

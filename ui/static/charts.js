@@ -4,7 +4,7 @@ import { $, $$, fill, h, say } from "./dom.js";
 import { get, on, run, runById, state, writeAddress } from "./state.js";
 import { count } from "./format.js";
 import { broken, extend as grow, fromSeries, smoothed } from "./curves.js";
-import { curveColour, token } from "./palette.js";
+import { curveColour, isDark, token } from "./palette.js";
 
 const POINTS = 2000;
 const AXES = {
@@ -78,7 +78,11 @@ async function load(id = null, anew = false) {
       const answer = await get("/api/series", {
         run: one, x: state.axis, points: POINTS,
         lo: state.zoom && state.zoom[0] / axis.scale, hi: state.zoom && state.zoom[1] / axis.scale });
-      if (loading.get(one) === ticket && answer.x === state.axis) held.set(one, fromSeries(answer, axis.scale));
+      if (loading.get(one) === ticket && answer.x === state.axis) {
+        held.set(one, fromSeries(answer, axis.scale));
+        // A chart without points is hidden once a run has ended; the new curves may have some for it.
+        for (const figure of $$(".chart.bare")) figure.classList.remove("bare");
+      }
     } catch (error) {
       console.warn(error.message);
     }
@@ -129,7 +133,8 @@ function toolbar() {
 }
 
 function choices() {
-  const others = state.runs.filter((one) => one.id !== state.selected).slice(0, 30);
+  const order = (one) => (one.kind === "published" ? 0 : 1);
+  const others = state.runs.filter((one) => one.id !== state.selected).sort((a, b) => order(a) - order(b)).slice(0, 30);
   fill($("#compare .choices"), others.map((one) => h("label", {},
     h("input", { type: "checkbox", checked: state.compare.has(one.id), onchange: (event) => {
       state.compare[event.target.checked ? "add" : "delete"](one.id);
@@ -137,7 +142,7 @@ function choices() {
       load();
       redraw();
     } }), h("span", { class: "dot", style: `background:${curveColour(one)}` }),
-    one.name, one.kind === "published" ? h("small", {}, "different tokenizer and corpus: not comparable") : null)));
+    h("span", {}, one.name), one.kind === "published" ? h("small", {}, "different tokenizer and corpus: not comparable") : null)));
   $("#compare").hidden = !others.length;
 }
 
@@ -148,7 +153,7 @@ function draw(name) {
   const figure = box.closest(".chart");
   const runs = shown().filter((id) => held.has(id)).map((id) => [runById(id), held.get(id)]);
   const traces = runs.flatMap(([one, curves]) => tracesOf(name, one, curves, one.id === state.selected));
-  figure.classList.toggle("bare", !traces.some((trace) => trace.x.length));
+  figure.classList.toggle("bare", runs.length === shown().length && !traces.some((trace) => trace.x.length));
   window.Plotly.react(box, traces, layout(name, traces), { displayModeBar: false, responsive: false, doubleClick: false });
   if (!box.dataset.listening) {
     box.dataset.listening = "yes";
@@ -160,7 +165,7 @@ function draw(name) {
 
 function relayout(change) {
   const range = change["xaxis.range"] || (change["xaxis.range[0]"] !== undefined && [change["xaxis.range[0]"], change["xaxis.range[1]"]]);
-  if (range && String(range) !== String(extent())) setZoom(range.map(Number));
+  if (range && String(range) !== String(axisRange())) setZoom(range.map((value) => (logAxis() ? 10 ** Number(value) : Number(value))));
 }
 
 function tracesOf(name, one, curves, selected) {
@@ -186,7 +191,7 @@ function tracesOf(name, one, curves, selected) {
 
 function lossTraces(one, curves, selected, line, colour) {
   const traces = [];
-  if (curves.m.loss && selected) traces.push(line(curves.m.loss, "each step", { opacity: 0.28, line: { color: colour, width: 1 } }));
+  if (curves.m.loss && selected) traces.push(line(curves.m.loss, "each step", { opacity: isDark() ? 0.35 : 0.4, line: { color: colour, width: 1 } }));
   if (curves.m.loss) traces.push(line(smoothed(curves), "smoothed"));
   if (curves.e.loss) {
     const few = curves.e.loss.x.length < 80 && one.kind !== "published";
@@ -215,8 +220,8 @@ function layout(name, traces) {
     margin: { l: 52, r: 12, t: 8, b: wide ? 40 : 34 }, paper_bgcolor: "transparent", plot_bgcolor: "transparent",
     font: { family: token("--sans"), size: 12, color: token("--ink") }, hovermode: "x unified", dragmode: "zoom",
     hoverlabel: { bgcolor: token("--surface"), bordercolor: token("--line"), font: { size: 12, color: token("--ink") } },
-    xaxis: { ...grid, showgrid: false, tickformat: axis.format, title: { text: titles[state.axis], font: { size: 11, color: ink }, standoff: 8 },
-      range: state.zoom || extent(), autorange: false },
+    xaxis: { ...grid, showgrid: false, tickformat: axis.format, title: { text: titles[state.axis] + (logAxis() ? ", log scale" : ""), font: { size: 11, color: ink }, standoff: 8 },
+      type: logAxis() ? "log" : "linear", range: axisRange(), autorange: false },
     yaxis: { ...grid, fixedrange: true, type: name === "ppl-chart" ? "log" : "linear", nticks: wide ? 7 : 5, autorange: true,
       rangemode: ["accuracy-chart", "speed-chart", "norm-chart"].includes(name) ? "tozero" : "normal", ...(name === "ppl-chart" ? logTicks(traces) : {}), tickformat: name === "accuracy-chart" ? ".0%" : name === "speed-chart" ? "~s" : undefined },
   };
@@ -226,7 +231,20 @@ function layout(name, traces) {
 function extent() {
   const curves = shown().filter((id) => held.has(id)).flatMap((id) => [...Object.values(held.get(id).m), ...Object.values(held.get(id).e)]);
   const last = Math.max(0, ...curves.map((curve) => curve.x[curve.x.length - 1] ?? 0));
-  return [0, last || 100];
+  const first = Math.min(...curves.flatMap((curve) => curve.x.find((x) => x > 0) ?? []));
+  // A little room at both ends, so that a ring on the edge is drawn whole.
+  return logAxis() ? [Math.min(first, last / 10) || 1, last * 1.1] : [-0.012 * (last || 100), 1.012 * (last || 100)];
+}
+
+/** The published run is a hundred times longer than a seedling: beside it both can be seen on a logarithmic axis only. */
+function logAxis() {
+  const kinds = shown().map((id) => runById(id).kind);
+  return kinds.includes("published") && kinds.some((kind) => kind !== "published");
+}
+
+function axisRange() {
+  const range = state.zoom || extent();
+  return logAxis() ? range.map((value) => Math.log10(Math.max(value, 1e-3))) : range;
 }
 
 /** 1, 2 and 5 of each power of ten that the curves reach; Plotly's own are too many or unlabelled. */

@@ -105,7 +105,7 @@ class Card {
     say(this.age, published ? "published, December 2025" : sample.tokens ? `${age(sample.tokens)}${latest ? "" : ", earlier"}` : "before its first step");
     this.older.disabled = published || (this.whole ? this.at === 0 : sample.step === 0);
     this.newer.disabled = published || latest;
-    this.keep.hidden = published;
+    for (const button of [this.older, this.newer, this.keep]) button.hidden = published;
     if (fresh) {
       this.element.classList.remove("fresh");
       void this.element.offsetWidth;

@@ -5,7 +5,8 @@ import { age } from "./format.js";
 import { get, on, run, runById, state } from "./state.js";
 
 let ages = [];
-let asking = null;
+let asked = null;
+let asking = false;
 let sample = null;
 let keepWhat = null;
 let goTo = () => {};
@@ -50,9 +51,9 @@ function people() {
 async function readAges(id, wanted = null) {
   const select = $("#play-age select");
   if (!id) return options(select, [["", "–"]]);
-  const asked = state.tab === "play" ? await get("/api/run", { run: id }).catch(() => null) : null;
-  if (!asked || $("#play-run select").value !== id) return;
-  ages = asked.ages;
+  const facts = state.tab === "play" ? await get("/api/run", { run: id }).catch(() => null) : null;
+  if (!facts || $("#play-run select").value !== id) return;
+  ages = facts.ages;
   const newestFirst = [...ages].reverse();
   const growing = runById(id)?.active;
   options(select, ages.length
@@ -64,12 +65,12 @@ async function readAges(id, wanted = null) {
 /** What Generate sends. */
 export function question() {
   const dial = (name) => Number($(`[data-dial=${name}] input`).value);
-  const asked = {
+  asked = {
     run: $("#play-run select").value, step: Number($("#play-age select").value || -1),
     prompt: $("#prompt textarea").value || $("#prompt textarea").placeholder, max_tokens: dial("max_tokens"),
     token: crypto.randomUUID?.() || String(Math.random()), temperature: dial("temperature"), top_k: dial("top_k"), top_p: dial("top_p"), seed: Number($("#seed input").value || 0),
   };
-  asking = asked;
+  asking = true;
   sample = null;
   busy(true);
   const continuation = h("span", { class: "continuation" });
@@ -78,39 +79,40 @@ export function question() {
   return [JSON.stringify(asked)];
 }
 
-/** One piece of the answer, as Gradio streams it. */
+/** One piece of the answer, as Gradio streams it; the last one can arrive after `answered`. */
 export function heard(value) {
-  if (!value) return;
+  if (!value || !asked) return;
   const piece = JSON.parse(value);
   const place = $("#output .continuation");
-  if (!place) return;
+  if (!place || (piece.finish === "" && !asking)) return;
   say(place, piece.text);
-  const runs = runById(asking?.run || $("#play-run select").value);
+  const runs = runById(asked.run);
   const parts = [`${piece.new_tokens} tokens`, piece.tokens_per_second ? `${Math.round(piece.tokens_per_second)} tok/s` : null,
-    runs ? runs.name : null, piece.tokens ? age(piece.tokens) : null, asking ? `seed ${asking.seed}` : null,
+    runs ? runs.name : null, piece.tokens ? age(piece.tokens) : null, `seed ${asked.seed}`,
     { length: "ended at the length you set", end: "ended by itself", cancelled: "cancelled" }[piece.finish]];
   say($("#answer-facts"), parts.filter(Boolean).join(" · "));
+  if (piece.finish) busy(false);
   if (piece.sample_id) {
-    sample = { id: piece.sample_id, prompt: asking?.prompt || "", text: piece.text };
+    sample = { id: piece.sample_id, prompt: asked.prompt, text: piece.text };
     offerKeeping(sample);
   }
 }
 
 export function answered() {
-  if (asking && !sample && !$("#output .continuation")?.textContent) {
+  if (!sample && $("#output .continuation")?.textContent === "") {
     fill($("#output"), h("p", { class: "empty" }, "No answer this time."));
     say($("#answer-facts"), "");
   }
-  asking = null;
   busy(false);
 }
 
 export function cancelling() {
   $("#cancel").disabled = true;
-  return [asking ? asking.token : ""];
+  return [asked ? asked.token : ""];
 }
 
 function busy(value) {
+  asking = value;
   document.body.classList.toggle("asking", value);
   $("#output").setAttribute("aria-busy", value);
   $("#cancel").disabled = !value;

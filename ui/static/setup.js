@@ -152,13 +152,11 @@ async function facts() {
   const press = (id, label) => h("button", { type: "button", class: "plain", onclick: () => $(`#${id}`).click() }, label);
   fill(place,
     h("h2", {}, one.name),
-    one.error ? h("p", { class: "problem" }, one.error) : null,
     h("dl", {}, lines.filter(([, value]) => value).map(([label, value]) => [h("dt", {}, label), h("dd", {}, value)])),
     h("div", { class: "row" }, isOpen(one) && one.status !== "stopping" ? press("stop", "Stop and save") : null,
-      one.resumable ? press("resume", "Resume") : null,
       h("button", { type: "button", class: isOpen(one) ? "quiet" : "plain", onclick: () => { wantsForm = true; view(); scrollTo({ top: 0 }); } }, "Start another")),
     isOpen(one) ? h("p", { class: "note" }, "You can close this page or restart the app: the run goes on.") : null,
-    h("details", { class: "more" }, h("summary", {}, "Settings it runs with"),
+    h("details", { class: "more" }, h("summary", {}, isOpen(one) ? "Settings it runs with" : "Settings it ran with"),
       h("dl", { class: "all" }, Object.entries(about.settings).map(([name, value]) => [h("dt", {}, name), h("dd", {}, setting(value))]))));
   progress(one);
 }

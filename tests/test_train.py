@@ -1,0 +1,486 @@
+"""The training loop: exact however it is interrupted, honest about how it ended.
+
+tests/golden_loss.json holds the losses of a small fixed run; a refactor must not change them. Where a change of the
+mathematics is meant, write them anew with `PYTHONPATH=. python tests/test_train.py` and say why in docs/LOG.md.
+"""
+
+import contextlib
+import errno
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import pytest
+import torch
+from sqlite_utils import Database
+from torch import Tensor
+
+from engine import device, launch, store
+from engine import train as module
+from engine.config import ConfigError
+from engine.home import PROJECT, Home
+from engine.meter import Meter
+from engine.model import Transformer
+from engine.optim import Optimizers
+from engine.train import explain, main
+from helpers import wait_for
+from support import new_run, tiny_config
+
+GOLDEN = Path(__file__).parent / "golden_loss.json"
+LONG = {"train__tokens": 60 * 256, "sample__every": 5}
+"""60 steps of 4 rows: nearly three epochs of the tiny dataset, with accumulation, evaluations and samples on the way."""
+PROMPTS = 6
+
+
+@contextlib.contextmanager
+def as_in_a_process_of_its_own() -> Iterator[None]:
+    """Undo what `main` sets for its whole process; one core, because tiny products only wait for a second one."""
+    threads, handler = torch.get_num_threads(), signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+        signal.signal(signal.SIGTERM, handler)
+        torch.set_flush_denormal(False)
+
+
+@pytest.fixture(autouse=True)
+def alone() -> Iterator[None]:
+    with as_in_a_process_of_its_own():
+        yield
+
+
+@pytest.fixture(scope="module")
+def straight(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """The final weights of a LONG run that nothing disturbed."""
+    home = Home.at(tmp_path_factory.mktemp("straight"))
+    launch.open_home(home)
+    db = store.connect(home.database)
+    run_id = new_run(home, db, **LONG)
+    with as_in_a_process_of_its_own():
+        assert attempt(home, run_id) == 0
+    db.close()
+    return final_weights(home, run_id)
+
+
+def attempt(home: Home, run_id: str, **changes: Any) -> int:
+    """One attempt in this process; returns its exit status."""
+    return main(["--home", str(home.path), run_id], **changes)
+
+
+def weights(home: Home, run_id: str, step: int) -> bytes:
+    return (home.run(run_id) / f"step_{step:06d}" / "model.safetensors").read_bytes()
+
+
+def final_weights(home: Home, run_id: str) -> bytes:
+    return weights(home, run_id, 60)
+
+
+def checkpoints(home: Home, run_id: str) -> list[int]:
+    return sorted(int(path.name[5:]) for path in home.run(run_id).glob("step_*"))
+
+
+def steps(db: Database, run_id: str, view: str = "current_metrics") -> list[int]:
+    return [row[0] for row in db.execute(f"SELECT step FROM {view} WHERE run_id = ? ORDER BY step", [run_id])]
+
+
+def losses(db: Database, run_id: str) -> list[float]:
+    return [row[4] for row in store.metrics_after(db, run_id, 0)]  # type: ignore[misc]
+
+
+def assert_whole(home: Home, db: Database, run_id: str) -> None:
+    """Each step of a finished LONG run is measured, evaluated and sampled exactly once, repeated ones left out."""
+    run = store.get_run(db, run_id)
+    assert (run["status"], run["step"], run["tokens"], run["error"]) == ("finished", 60, 60 * 256, None)
+    assert steps(db, run_id) == list(range(1, 61))
+    assert steps(db, run_id, "current_evals") == list(range(0, 61, 4))
+    said = [row["step"] for row in store.list_samples(db, run_id)]
+    assert sorted(said) == sorted(PROMPTS * list(range(0, 61, 5)))
+    assert checkpoints(home, run_id) == [56, 60]
+    on_disk = store.list_checkpoints(db, run_id)
+    assert [row["step"] for row in on_disk if row["kind"] == "full"] == [56, 60]
+    assert [row["step"] for row in on_disk if row["kind"] == "sampling"] == list(range(0, 61, 5))
+
+
+def stop_at(monkeypatch: pytest.MonkeyPatch, step: int, now: bool = False) -> None:
+    """Let the next run be asked to stop when it has made `step`."""
+    add = Meter.add
+
+    def added(self: Meter, at: int, *measured: Any) -> None:
+        add(self, at, *measured)
+        if at == step:
+            self.recorder.stop.set()
+            if now:
+                self.recorder.stop_now.set()
+
+    monkeypatch.setattr(Meter, "add", added)
+
+
+def test_a_run_learns_and_leaves_everything_behind(home: Home, db: Database) -> None:
+    run_id = new_run(home, db)
+
+    assert attempt(home, run_id) == 0
+
+    run, measured = store.get_run(db, run_id), losses(db, run_id)
+    assert (run["status"], run["phase"], run["step"], run["attempt"]) == ("finished", "", 24, 1)
+    assert measured[0] == pytest.approx(5.7, abs=0.05) and measured[-1] < 4.5  # ln 300 = 5.70 knows nothing
+    assert run["val_loss"] == store.last_eval(db, run_id)["val_loss"]  # type: ignore[index]
+    assert run["environment"]["precision"] == "fp32" and run["environment"]["threads"] == 1
+    evaluations = store.evals_after(db, run_id, 0)
+    assert [row[1] for row in evaluations] == [0, 4, 8, 12, 16, 20, 24]
+    for _, step, tokens, _, loss, accuracy, perplexity, bits in evaluations:
+        assert tokens == step * 256  # type: ignore[operator]
+        assert perplexity == pytest.approx(2.718281828 ** loss)  # type: ignore[operator]
+        assert 0 <= accuracy <= 1 and 0 < bits < loss * 1.4427  # type: ignore[operator]
+    samples = store.list_samples(db, run_id)
+    assert [row["step"] for row in samples] == [step for step in (0, 6, 12, 18, 24) for _ in range(PROMPTS)]
+    assert {row["source"] for row in samples} == {"periodic"} and {row["suite"] for row in samples} == {"stories"}
+    assert [row["step"] for row in store.ages(db, run_id)] == [0, 6, 12, 16, 18, 24]
+
+
+def test_resumed_after_a_kill_it_ends_with_the_same_weights(home: Home, db: Database, straight: bytes) -> None:
+    run_id = new_run(home, db, **LONG)
+    trainer = subprocess.Popen([sys.executable, "-m", "engine.train", "--home", str(home.path), run_id], cwd=PROJECT,
+                               env=os.environ | {"OMP_NUM_THREADS": "1"}, stdout=subprocess.DEVNULL)
+    try:
+        wait_for(lambda: any(at >= 16 for at in checkpoints(home, run_id)), timeout=60, every=0.001)
+    finally:
+        trainer.kill()
+        trainer.wait(timeout=10)
+    assert store.get_run(db, run_id)["status"] in store.ACTIVE, "it had ended before it could be killed"
+    killed_at = max(checkpoints(home, run_id))
+
+    assert attempt(home, run_id) == 0
+
+    assert final_weights(home, run_id) == straight
+    assert_whole(home, db, run_id)
+    assert store.get_run(db, run_id)["attempt"] == 2
+    assert [(event["kind"], event["step"]) for event in store.list_events(db, run_id)] == [("resumed", killed_at)]
+    repeated = [row["step"] for row in db["metrics"].rows_where("run_id = ? AND superseded = 1", [run_id])]
+    assert all(step > killed_at for step in repeated)
+
+
+def test_a_terminated_run_saves_where_it_is_and_goes_on_exactly(home: Home, db: Database, straight: bytes) -> None:
+    run_id = new_run(home, db, **LONG)
+
+    def terminate() -> None:
+        wait_for(lambda: any(at >= 8 for at in checkpoints(home, run_id)), every=0.001)
+        os.kill(os.getpid(), signal.SIGTERM)
+        os.kill(os.getpid(), signal.SIGTERM)  # twice does no harm
+
+    impatient = threading.Thread(target=terminate)
+    impatient.start()
+    assert attempt(home, run_id) == 0
+    impatient.join()
+
+    run = store.get_run(db, run_id)
+    assert (run["status"], run["phase"], run["error"]) == ("stopped", "", None)
+    assert 8 <= run["step"] < 60 and checkpoints(home, run_id)[-1] == run["step"]
+    assert steps(db, run_id) == list(range(1, run["step"] + 1))
+
+    assert attempt(home, run_id) == 0
+    assert final_weights(home, run_id) == straight
+    assert_whole(home, db, run_id)
+
+
+def test_a_damaged_checkpoint_costs_steps_but_no_exactness(
+        home: Home, db: Database, straight: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    run_id = new_run(home, db, **LONG)
+    with monkeypatch.context() as stopping:
+        stop_at(stopping, 21)
+        attempt(home, run_id)
+    assert checkpoints(home, run_id) == [16, 21]
+    damaged = home.run(run_id) / "step_000021" / "optimizer.safetensors"
+    damaged.write_bytes(damaged.read_bytes()[:-1] + b"?")
+
+    assert attempt(home, run_id) == 0
+
+    assert final_weights(home, run_id) == straight
+    assert_whole(home, db, run_id)
+    told = [event["message"] for event in store.list_events(db, run_id)]
+    assert told[0].startswith("step_000021/optimizer.safetensors: hash mismatch") and "from step 16" in told[1]
+
+
+def test_looking_and_asking_change_nothing(home: Home, db: Database, straight: bytes) -> None:
+    run_id = new_run(home, db, **LONG | {"sample__every": 10**9, "eval__every": 10**9})
+
+    assert attempt(home, run_id) == 0
+
+    assert final_weights(home, run_id) == straight
+    assert steps(db, run_id, "current_evals") == [0, 60]
+
+
+def test_two_runs_of_one_config_have_equal_weights_on_every_core(home: Home, db: Database) -> None:
+    torch.set_num_threads(2)
+    found = []
+    for _ in range(2):
+        run_id = new_run(home, db, train__tokens=2 * 256, train__precision="auto", eval__every=10**9, sample__every=10**9)
+        attempt(home, run_id)
+        found.append(weights(home, run_id, 2))
+
+    assert found[0] == found[1]
+
+
+def test_another_seed_makes_another_model(home: Home, db: Database) -> None:
+    found = []
+    for seed in (1, 2):
+        run_id = new_run(home, db, train__tokens=2 * 256, train__seed=seed)
+        attempt(home, run_id)
+        found.append(weights(home, run_id, 2))
+
+    assert found[0] != found[1]
+
+
+def test_a_stop_on_a_checkpoint_saves_once(home: Home, db: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    run_id = new_run(home, db)
+    stop_at(monkeypatch, 16)
+
+    attempt(home, run_id)
+
+    assert checkpoints(home, run_id) == [8, 16]
+    assert [row["step"] for row in db["checkpoints"].rows_where("kind = 'full' AND run_id = ?", [run_id])] == [8, 16]
+
+
+def test_a_stop_without_a_save_keeps_the_last_checkpoint(
+        home: Home, db: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    run_id = new_run(home, db)
+    stop_at(monkeypatch, 11, now=True)
+
+    attempt(home, run_id)
+
+    assert checkpoints(home, run_id) == [8]
+    assert store.get_run(db, run_id)["status"] == "stopped"
+
+
+def test_a_stop_before_the_first_step_resumes_without_repeating_itself(
+        home: Home, db: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    run_id = new_run(home, db)
+    ask = module.ask_prompts
+
+    def asked(run: module.Run, *rest: Any) -> None:
+        ask(run, *rest)
+        run.recorder.stop.set()
+
+    with monkeypatch.context() as stopping:
+        stopping.setattr(module, "ask_prompts", asked)
+        attempt(home, run_id)
+    assert (store.get_run(db, run_id)["status"], checkpoints(home, run_id)) == ("stopped", [])
+
+    assert attempt(home, run_id) == 0
+    assert steps(db, run_id, "current_evals") == [0, 4, 8, 12, 16, 20, 24]
+    assert len([row for row in store.list_samples(db, run_id) if row["step"] == 0]) == PROMPTS
+
+
+def test_a_stop_while_text_is_prepared_leaves_nothing_half_made(home: Home, db: Database) -> None:
+    run_id = new_run(home, db, data__dataset="starter-300")
+
+    def work(run: module.Run) -> str:
+        run.recorder.stop.set()
+        return module.train(run)
+
+    assert attempt(home, run_id, work=work) == 0
+
+    assert store.get_run(db, run_id)["status"] == "stopped"
+    assert not home.dataset("starter-300").exists()
+
+
+def in_between(what: Callable[[], None]) -> threading.Thread:
+    """Do something from outside while a run trains in this thread."""
+    thread = threading.Thread(target=what)
+    thread.start()
+    return thread
+
+
+def test_a_paused_run_waits_and_goes_on(home: Home, db: Database) -> None:
+    run_id = new_run(home, db, **LONG)
+    store.give_command(db, run_id, "pause")
+    seen: list[tuple[str, int]] = []
+
+    def look() -> None:
+        own = store.connect(home.database)
+        wait_for(lambda: store.get_run(own, run_id)["status"] == "paused")
+        for _ in range(3):
+            run = store.get_run(own, run_id)
+            seen.append((run["status"], run["step"]))
+        store.give_command(own, run_id, "unpause")
+        own.close()
+
+    looking = in_between(look)
+    assert attempt(home, run_id) == 0
+    looking.join()
+
+    assert len(set(seen)) == 1 and seen[0][1] < 60
+    assert_whole(home, db, run_id)
+
+
+def test_a_question_is_asked_at_once_when_a_person_wants_it(home: Home, db: Database) -> None:
+    run_id = new_run(home, db, **LONG | {"sample__every": 10**9})
+
+    def want() -> None:
+        own = store.connect(home.database)
+        wait_for(lambda: checkpoints(home, run_id))
+        store.give_command(own, run_id, "sample")
+        own.close()
+
+    wanting = in_between(want)
+    attempt(home, run_id)
+    wanting.join()
+
+    asked = sorted({row["step"] for row in store.list_samples(db, run_id)})
+    assert asked[0] == 0 and asked[-1] == 60 and len(asked) == 3
+
+
+def test_a_loss_that_is_no_number_ends_the_run_and_keeps_the_good_checkpoint(
+        home: Home, db: Database, straight: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    run_id = new_run(home, db, **LONG)
+    real, learned = Transformer.loss, []
+
+    def broken(self: Transformer, tokens: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        loss, correct = real(self, tokens, targets)
+        if torch.is_grad_enabled():
+            learned.append(loss)
+        return (loss * torch.nan if len(learned) > 2 * 10 else loss), correct
+
+    with monkeypatch.context() as breaking:
+        breaking.setattr(Transformer, "loss", broken)
+        assert attempt(home, run_id) == 1
+
+    run = store.get_run(db, run_id)
+    assert run["status"] == "diverged" and "stopped being a number at step 11" in run["error"]
+    assert checkpoints(home, run_id) == [8]
+    assert steps(db, run_id) == list(range(1, 12)) and losses(db, run_id)[-1] is None
+    assert store.list_events(db, run_id)[-1]["kind"] == "diverged"
+
+    assert attempt(home, run_id) == 0
+    assert final_weights(home, run_id) == straight
+    assert store.get_run(db, run_id)["error"] is None
+
+
+def test_weights_that_are_no_numbers_are_never_saved(
+        home: Home, db: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    run_id, made = new_run(home, db), []
+    real = Optimizers.step
+
+    def broken(self: Optimizers, factor: float) -> None:
+        real(self, factor)
+        made.append(factor)
+        if len(made) == 16:
+            self.param_groups[0]["params"][0].data[3, 3] = torch.inf
+
+    monkeypatch.setattr(Optimizers, "step", broken)
+    assert attempt(home, run_id) == 1
+
+    assert store.get_run(db, run_id)["status"] == "diverged"
+    assert checkpoints(home, run_id) == [8]
+
+
+def test_a_dataset_that_is_not_there_is_told_with_what_to_do(home: Home, db: Database) -> None:
+    run_id = new_run(home, db, data__dataset="smollm-1b")
+
+    assert attempt(home, run_id) == 1
+
+    run = store.get_run(db, run_id)
+    assert run["status"] == "failed"
+    assert run["error"].startswith("The dataset smollm-1b (70% FineWeb-Edu") and "choose the preset" in run["error"]
+
+
+def test_a_run_that_another_process_trains_is_left_alone(
+        home: Home, db: Database, capsys: pytest.CaptureFixture[str]) -> None:
+    run_id = new_run(home, db)
+    home.run(run_id).mkdir(parents=True)
+    hold = "import fcntl, sys; f = open(sys.argv[1], 'ab'); fcntl.lockf(f, fcntl.LOCK_EX); print(1, flush=True); sys.stdin.read()"
+    other = subprocess.Popen([sys.executable, "-c", hold, str(home.run(run_id) / "lock")], stdin=subprocess.PIPE,
+                             stdout=subprocess.PIPE)
+    assert other.stdin and other.stdout
+    other.stdout.readline()
+
+    assert attempt(home, run_id) == 1
+
+    assert "is being trained by another process" in capsys.readouterr().err
+    assert store.get_run(db, run_id)["attempt"] == 0
+    other.communicate()
+
+
+def test_small_batches_add_up_to_one(home: Home, db: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(device, "has_bf16", lambda _: False)
+    found = []
+    for micro_batch in (0, 1):
+        run_id = new_run(home, db, train__tokens=6 * 256, train__micro_batch=micro_batch, sample__every=10**9)
+        attempt(home, run_id)
+        found.append(losses(db, run_id))
+
+    assert found[0] == pytest.approx(found[1], rel=1e-4)
+
+
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+def test_half_precision_learns_as_full_precision_does(home: Home, db: Database, precision: str) -> None:
+    """On the CPU too, fp16 with a gradient scaler; its state is kept with the checkpoint."""
+    found = []
+    for kind in ("fp32", precision):
+        run_id = new_run(home, db, train__tokens=12 * 256, train__precision=kind, sample__every=10**9)
+        assert attempt(home, run_id) == 0
+        found.append(losses(db, run_id))
+
+    assert found[1] == pytest.approx(found[0], rel=0.01)
+    state = json.loads((home.run(run_id) / "step_000012" / "state.json").read_text())
+    assert ("scale" in state["scaler"]) == (precision == "fp16")
+
+
+def test_fp16_resumes_with_its_scale(home: Home, db: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    changes = {"train__tokens": 12 * 256, "train__precision": "fp16", "sample__every": 10**9}
+    whole, parted = new_run(home, db, **changes), None
+    attempt(home, whole)
+    parted = new_run(home, db, **changes)
+    with monkeypatch.context() as stopping:
+        stop_at(stopping, 5)
+        attempt(home, parted)
+    attempt(home, parted)
+
+    assert weights(home, parted, 12) == weights(home, whole, 12)
+
+
+def golden_run(home: Home) -> dict[str, list[float]]:
+    """Training and validation losses of ten steps in fp32, Muon's products too."""
+    db = store.connect(home.database)
+    run_id = new_run(home, db, train__tokens=10 * 256, eval__every=5, sample__every=10**9)
+    with patch.object(device, "has_bf16", lambda _: False):
+        assert attempt(home, run_id) == 0
+    found = {"train_loss": losses(db, run_id), "val_loss": [row[4] for row in store.evals_after(db, run_id, 0)]}
+    db.close()
+    return found  # type: ignore[return-value]
+
+
+def test_the_losses_are_the_golden_ones(home: Home) -> None:
+    golden = json.loads(GOLDEN.read_text(encoding="utf-8"))
+
+    for name, values in golden_run(home).items():
+        assert values == pytest.approx(golden[name], abs=1e-4), name
+
+
+@pytest.mark.parametrize(("error", "sentence"), [
+    (ConfigError("model.layers = 0 must be 1."), "model.layers = 0 must be 1."),
+    (store.Refused("There is no run."), "There is no run."),
+    (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate"), "set train.micro_batch to 1 or less"),
+    (MemoryError(), "The machine ran out of memory"),
+    (OSError(errno.ENOSPC, "No space left on device"), "The disk is full; free some space, then resume."),
+    (KeyError("surprise\nmore"), "KeyError: "), (ZeroDivisionError(), "ZeroDivisionError: no message")])
+def test_every_failure_is_one_sentence(error: BaseException, sentence: str) -> None:
+    told = explain(error, tiny_config())
+
+    assert sentence in told and "\n" not in told
+
+
+if __name__ == "__main__":
+    with as_in_a_process_of_its_own(), tempfile.TemporaryDirectory() as folder:
+        fresh = Home.at(folder)
+        launch.open_home(fresh)
+        GOLDEN.write_text(json.dumps(golden_run(fresh), indent=1) + "\n", encoding="utf-8")
