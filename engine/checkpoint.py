@@ -34,10 +34,12 @@ class Written:
     sha256: str
 
 
-def save_checkpoint(folder: Path, step: int, model: nn.Module, optimizers: Optimizers, state: dict[str, Any]) -> Written:
+def save_checkpoint(folder: Path, step: int, model: nn.Module, optimizers: Optimizers,
+                    state: dict[str, Any]) -> Written:
     """Write everything that is needed to go on from `step` to `folder`/step_NNNNNN."""
     final, temporary = folder / _name(step), folder / f".{_name(step)}"
-    files = {"model.safetensors": save(_tensors(model)), "optimizer.safetensors": save(_contiguous(optimizers.tensors())),
+    files = {"model.safetensors": save(_tensors(model)),
+             "optimizer.safetensors": save(_contiguous(optimizers.tensors())),
              "state.json": (json.dumps(state, indent=1) + "\n").encode()}
     manifest = {name: {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()} for name, data in files.items()}
     files["manifest.json"] = (json.dumps(manifest, indent=1) + "\n").encode()

@@ -51,7 +51,8 @@ class ModelConfig:
     def __post_init__(self) -> None:
         if self.width % self.heads:
             raise ConfigError(
-                f"model.heads = {self.heads} must divide model.width = {self.width}; try {_divisor(self.width, self.heads)}.")
+                f"model.heads = {self.heads} must divide model.width = {self.width}; "
+                f"try {_divisor(self.width, self.heads)}.")
         if self.heads % self.kv_heads:
             raise ConfigError(
                 f"model.kv_heads = {self.kv_heads} must divide model.heads = {self.heads}; "
@@ -176,9 +177,10 @@ class RunConfig:
 
     def __post_init__(self) -> None:
         if self.train.batch_tokens % self.model.context:
+            rows = max(1, round(self.train.batch_tokens / self.model.context))
             raise ConfigError(
                 f"train.batch_tokens = {self.train.batch_tokens} must be a multiple of model.context = "
-                f"{self.model.context}; try {max(1, round(self.train.batch_tokens / self.model.context)) * self.model.context}.")
+                f"{self.model.context}; try {rows * self.model.context}.")
         if self.train.micro_batch and self.rows_per_step % self.train.micro_batch:
             raise ConfigError(
                 f"train.micro_batch = {self.train.micro_batch} must divide the {self.rows_per_step} rows of a step; "

@@ -36,13 +36,14 @@ class Place:
 
 
 def choose_place(config: TrainConfig, device: str = "") -> Place:
-    """The device `device` names (by default the config's) and the precision for it; ConfigError when it is not there."""
+    """The device `device` names, or else the config, and the precision for it; ConfigError when it is not there."""
     device = device or config.device
     if device == "auto":
         device = "cuda:0" if torch.cuda.is_available() else "cpu"
     kind = device.split(":")[0]
     if kind == "cuda" and not torch.cuda.is_available():
-        raise ConfigError("train.device = cuda, but torch finds no CUDA device; choose cpu, or install the CUDA build of torch.")
+        raise ConfigError("train.device = cuda, but torch finds no CUDA device; choose cpu, or install the CUDA build "
+                          "of torch.")
     if kind == "mps" and not torch.backends.mps.is_available():
         raise ConfigError("train.device = mps, but this machine has no Apple GPU that torch can use; choose cpu.")
     if kind not in ("cpu", "cuda", "mps"):

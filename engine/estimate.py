@@ -1,6 +1,14 @@
 """What a run will need, before anything was measured. No torch."""
 
+import os
+from pathlib import Path
+
 from engine.config import RunConfig
+
+CPU_BF16, CPU_FP32 = 1.5e11, 6e10
+"""Operations a second that training reaches on one core with and without bf16 instructions (docs/LOG.md)."""
+GPU = 6e13
+"""The same for one current GPU: an assumption between an RTX 3060 and a 4090."""
 
 OVERHEAD = 550_000_000
 """torch, its libraries, the interpreter and buffers that do not grow with the model."""
@@ -20,3 +28,15 @@ def training_bytes(config: RunConfig) -> int:
     tokens = (config.train.micro_batch or config.rows_per_step) * model.context
     kept = model.layers * (14 * model.width + 4 * model.mlp_width)
     return OVERHEAD + PARAMETER * model.parameters + round(ACTIVATION * tokens * kept)
+
+
+def training_flops(device: str, cpuinfo: Path = Path("/proc/cpuinfo")) -> float:
+    """About how many operations a second training reaches on `device` of this machine."""
+    if device != "cpu":
+        return GPU
+    try:
+        flags = next((line for line in cpuinfo.read_text(encoding="utf-8").splitlines() if line.startswith("flags")), "")
+    except OSError:
+        flags = ""
+    bf16 = not {"avx512_bf16", "amx_bf16"}.isdisjoint(flags.split())
+    return (CPU_BF16 if bf16 else CPU_FP32) * (os.cpu_count() or 1)

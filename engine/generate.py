@@ -7,6 +7,7 @@ Every answer is made with the bf16 weights that are kept on disk, so that it can
 import contextlib
 import random
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -101,19 +102,17 @@ class Speaker:
 
     def answer(self, asks: Sequence[Ask], cancelled: Callable[[], bool] = lambda: False) -> list[Piece]:
         """Answer several prompts at once; each gets the text it would get alone."""
-        pieces: list[Piece] = []
         with one_thread(self.device):
-            for pieces in self._answer(asks, cancelled):
-                pass
-        return pieces
+            return deque(self._answer(asks, cancelled), maxlen=1).pop()
 
     def sample_row(self, ask: Ask, piece: Piece, source: str, suite: str = "") -> store.Row:
         """The answer as a row of the table `samples`, with all that is needed to ask again."""
-        return {"run_id": self.run_id, "attempt": self.attempt, "step": self.step, "tokens": self.tokens, "suite": suite,
-                "prompt": ask.prompt, "text": piece.text, "seed": ask.seed, "temperature": ask.temperature,
-                "top_k": ask.top_k, "top_p": ask.top_p, "max_tokens": ask.max_tokens, "new_tokens": piece.new_tokens,
-                "finish": piece.finish, "weights_sha256": self.weights_sha256, "dtype": self.dtype,
-                "device": self.device.type, "source": source, "created_at": time.time()}
+        return {"run_id": self.run_id, "attempt": self.attempt, "step": self.step, "tokens": self.tokens,
+                "suite": suite, "prompt": ask.prompt, "text": piece.text, "seed": ask.seed,
+                "temperature": ask.temperature, "top_k": ask.top_k, "top_p": ask.top_p,
+                "max_tokens": ask.max_tokens, "new_tokens": piece.new_tokens, "finish": piece.finish,
+                "weights_sha256": self.weights_sha256, "dtype": self.dtype, "device": self.device.type,
+                "source": source, "created_at": time.time()}
 
     @torch.inference_mode()
     def _answer(self, asks: Sequence[Ask], cancelled: Callable[[], bool]) -> Iterator[list[Piece]]:
@@ -165,28 +164,31 @@ def load_speaker(home: Home, db: Database, run_id: str, step: int | None = None,
     run = store.get_run(db, run_id)
     on_disk = store.list_checkpoints(db, run_id)
     if not on_disk:
-        raise store.Refused(f"{run['name']} has no weights on disk yet; wait for its first sample, or choose another run."
-                            if run["kind"] == "trained" else f"The weights of {run['name']} were not published here.")
+        raise store.Refused(
+            f"{run['name']} has no weights on disk yet; wait for its first sample, or choose another run."
+            if run["kind"] == "trained" else f"The weights of {run['name']} were not published here.")
     wanted = on_disk[-1]["step"] if step is None else step
     found = [row for row in on_disk if row["step"] == wanted]
     if not found:
         steps = sorted({row["step"] for row in on_disk})
-        raise store.Refused(f"{run['name']} has no weights of step {wanted}; there are {', '.join(map(str, steps[-12:]))}.")
+        raise store.Refused(f"{run['name']} has no weights of step {wanted}; there are "
+                            f"{', '.join(map(str, steps[-12:]))}.")
     try:
         weights, sha256 = load_sampling(home.run(run_id), wanted)
     except (OSError, CorruptCheckpoint) as error:
         raise store.Refused(f"The weights of {run['name']} at step {wanted} cannot be used: {error}") from error
     for row in found:
         if row["kind"] == "sampling" and row["sha256"] != sha256:
-            raise store.Refused(f"The weights of {run['name']} at step {wanted} have changed on disk since they were saved.")
+            raise store.Refused(f"The weights of {run['name']} at step {wanted} have changed on disk since they were "
+                                "saved.")
     config = from_json(store.get_config(db, run_id))
     words = tokenizer.load(open_dataset(home, config.data.dataset).tokenizer_path)
     return make_speaker(config.model, weights, words, torch.device(device), run_id=run_id, attempt=found[0]["attempt"],
                         step=wanted, tokens=found[0]["tokens"], weights_sha256=sha256)
 
 
-def make_speaker(config: ModelConfig, weights: dict[str, Tensor], words: Tokenizer, device: torch.device, *, run_id: str,
-                 attempt: int, step: int, tokens: int, weights_sha256: str) -> Speaker:
+def make_speaker(config: ModelConfig, weights: dict[str, Tensor], words: Tokenizer, device: torch.device, *,
+                 run_id: str, attempt: int, step: int, tokens: int, weights_sha256: str) -> Speaker:
     """A speaker from bf16 weights; products run in bf16 on a GPU and in fp32 elsewhere."""
     dtype = torch.bfloat16 if device.type == "cuda" else torch.float32
     with torch.device("meta"):
@@ -194,8 +196,8 @@ def make_speaker(config: ModelConfig, weights: dict[str, Tensor], words: Tokeniz
     model = model.to_empty(device=device).to(dtype)
     model.load_state_dict(weights)
     model.reset_rotary()
-    return Speaker(model=model.requires_grad_(False), tokenizer=words, run_id=run_id, attempt=attempt, step=step, tokens=tokens,
-                   weights_sha256=weights_sha256, device=device)
+    return Speaker(model=model.requires_grad_(False), tokenizer=words, run_id=run_id, attempt=attempt, step=step,
+                   tokens=tokens, weights_sha256=weights_sha256, device=device)
 
 
 def pick(logits: Tensor, ask: Ask, position: int) -> int:
@@ -228,8 +230,8 @@ class _Answer:
     def __post_init__(self) -> None:
         self.prompt_ids = self.tokenizer.encode(self.ask.prompt).ids
         if len(self.prompt_ids) >= self.context:
-            raise ConfigError(f"The prompt has {len(self.prompt_ids):,} tokens; this model sees {self.context:,} at once, "
-                              "so at most one less fits.")
+            raise ConfigError(f"The prompt has {len(self.prompt_ids):,} tokens; this model sees {self.context:,} at "
+                              "once, so at most one less fits.")
         self.end = self.tokenizer.token_to_id(tokenizer.END)
 
     @property

@@ -51,12 +51,13 @@ class Meter:
         steps, batch = len(self._pending), self.config.train.batch_tokens
         speed = steps * batch / max(now - self._read_at - self._away, 1e-9)
         for (step, rate, _, _), (loss, norm) in zip(self._pending, values, strict=True):
-            self.recorder.add("metrics", step=step, tokens=step * batch, train_loss=loss if math.isfinite(loss) else None,
-                              learning_rate=rate, grad_norm=norm if math.isfinite(norm) else None,
+            self.recorder.add("metrics", step=step, tokens=step * batch, learning_rate=rate,
+                              train_loss=loss if math.isfinite(loss) else None,
+                              grad_norm=norm if math.isfinite(norm) else None,
                               tokens_per_second=speed, elapsed_seconds=self.elapsed_seconds)
             if not (math.isfinite(loss) and (math.isfinite(norm) or self.skips_overflow)):
-                raise Diverged(f"The loss stopped being a number at step {step:,}; the last checkpoint before it is kept. "
-                               "A lower learning rate (optimizer.muon_lr, optimizer.adamw_lr) usually helps.")
+                raise Diverged(f"The loss stopped being a number at step {step:,}; the last checkpoint before it is "
+                               "kept. A lower learning rate (optimizer.muon_lr, optimizer.adamw_lr) usually helps.")
         self.last_step = self._pending[-1][0]
         self._pending.clear()
         self._read_at, self._away = now, 0.0

@@ -187,7 +187,7 @@ class Transformer(Layer):
         return self.norm(x)
 
     def loss(self, tokens: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-        """Summed cross-entropy in nats (to backpropagate) and the number of right first guesses, both over all targets."""
+        """Summed cross-entropy in nats (to backpropagate) and the number of right first guesses, over all targets."""
         return linear_cross_entropy(self(tokens).flatten(0, 1), self.embed_tokens.weight, targets.flatten())
 
     def logits(self, tokens: Tensor) -> Tensor:

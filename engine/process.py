@@ -74,6 +74,15 @@ def send(number: int, pid: int | None, process_started_at: float | None, boot: s
     return False
 
 
+def torch_environment() -> dict[str, str]:
+    """The environment for processes that compute with torch on a processor other programs use too.
+
+    OpenMP threads that wait for each other spin for milliseconds by default. With one busy program beside them on two
+    cores training fell from 15,000 to 700 tok/s; with short spins to 4,800, and alone it is as fast (docs/LOG.md).
+    """
+    return {"GOMP_SPINCOUNT": "1000"} | os.environ
+
+
 def describe_exit(returncode: int) -> str:
     """How a process ended, as the end of a sentence that starts with its name."""
     if returncode == 0:

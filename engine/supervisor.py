@@ -126,7 +126,7 @@ class Supervisor:
                     output.flush()
                     child = subprocess.Popen([*self.trainer, "--home", str(self.home.path), run_id], cwd=PROJECT,
                                              stdin=subprocess.DEVNULL, stdout=output, stderr=output,
-                                             start_new_session=True)
+                                             env=process.torch_environment(), start_new_session=True)
                     who = process.identity(child.pid)
                     self.children[run_id] = (child, run | who)
                     store.update_state(db, run_id, **who)

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from engine.home import PROJECT, Home
-from engine.process import describe_exit
+from engine.process import describe_exit, torch_environment
 from engine.prompts import LONGEST
 from engine.store import Refused
 
@@ -99,7 +99,7 @@ class _Worker:
         with home.worker_log.open("ab") as log:
             # A session of its own: Ctrl-C in the page's terminal is not meant for it. It ends with our end of stdin.
             self.process = subprocess.Popen(command, cwd=PROJECT, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                                            stderr=log, start_new_session=True)
+                                            stderr=log, env=torch_environment(), start_new_session=True)
         self.answers: dict[int, queue.SimpleQueue[Message]] = {}
         self.lock, self.ended = threading.Lock(), False
         threading.Thread(target=self._listen, name="worker-listener", daemon=True).start()

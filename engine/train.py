@@ -22,8 +22,16 @@ from sqlite_utils import Database
 from torch import Tensor
 
 from engine import store, tokenizer
-from engine.checkpoint import (CorruptCheckpoint, load_checkpoint, newest_valid, prune, sampling_weights, save_checkpoint,
-                               save_sampling, sweep)
+from engine.checkpoint import (
+    CorruptCheckpoint,
+    load_checkpoint,
+    newest_valid,
+    prune,
+    sampling_weights,
+    save_checkpoint,
+    save_sampling,
+    sweep,
+)
 from engine.config import ConfigError, RunConfig, from_json
 from engine.data import Dataset, Rows, Stopped, ensure_dataset, validation_rows
 from engine.device import Place, choose_place

@@ -2,6 +2,8 @@
 
 import atexit
 import shutil
+import threading
+from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -49,7 +51,8 @@ def _prepared() -> Path:
     folder = Path(mkdtemp(prefix="blueberry-tests-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     novel = next(data.documents(PROJECT / "data" / "starter" / "alice_in_wonderland.txt.xz"))[:9000]
-    (folder / "tiny.txt").write_text("\f".join(novel[start:start + 900] for start in range(0, len(novel), 900)), "utf-8")
+    pages = [novel[start:start + 900] for start in range(0, len(novel), 900)]
+    (folder / "tiny.txt").write_text("\f".join(pages), encoding="utf-8")
     home = Home.at(folder / "home")
     data.prepare(home, "tiny", folder / "tiny.txt", f"bpe:{VOCABULARY}", report=lambda *_: None, stopped=lambda: False)
     return home.dataset("tiny")
@@ -67,10 +70,20 @@ def new_run(home: Home, db: Database, **changes: Any) -> str:
     return store.create_run(db, tiny_config(**changes), "seedling", "tiny", "cpu")
 
 
-def count(home: Home, sql: str, *values: Any) -> Any:
-    """The first value of a query, for asking the database what tests want to know."""
-    db = store.connect(home.database)
-    try:
-        return db.execute(sql, values).fetchone()[0]
-    finally:
-        db.close()
+def at_once(count: int, work: Callable[[int], Any]) -> list[Any]:
+    """What `work` gives in `count` threads that start together; a refusal counts as a result."""
+    barrier, results = threading.Barrier(count), [None] * count
+
+    def one(number: int) -> None:
+        barrier.wait()
+        try:
+            results[number] = work(number)
+        except (store.Refused, store.StoreError, *store.DatabaseError) as error:
+            results[number] = error
+
+    threads = [threading.Thread(target=one, args=(number,)) for number in range(count)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return results

@@ -1,6 +1,5 @@
 """Checkpoints appear whole or not at all, and none is believed that has changed since."""
 
-import os
 import signal
 import subprocess
 import sys
@@ -9,16 +8,28 @@ from typing import Any
 
 import pytest
 import torch
+from support import VOCABULARY, tiny_model
 from torch import Tensor
 
 from engine import checkpoint
-from engine.checkpoint import (CorruptCheckpoint, Written, load_checkpoint, load_sampling, newest_valid, prune,
-                               sampling_path, sampling_weights, save_checkpoint, save_sampling, sweep, verify)
+from engine.checkpoint import (
+    CorruptCheckpoint,
+    Written,
+    load_checkpoint,
+    load_sampling,
+    newest_valid,
+    prune,
+    sampling_path,
+    sampling_weights,
+    save_checkpoint,
+    save_sampling,
+    sweep,
+    verify,
+)
 from engine.config import OptimizerConfig
 from engine.home import PROJECT
 from engine.model import Transformer
 from engine.optim import Optimizers
-from support import VOCABULARY, tiny_model
 
 FILES = ("model.safetensors", "optimizer.safetensors", "state.json", "manifest.json")
 
@@ -119,7 +130,8 @@ checkpoint.save_checkpoint(Path(sys.argv[1]), 10, *learned(), {"step": 10})
 def test_a_process_killed_while_saving_leaves_the_last_checkpoint(tmp_path: Path) -> None:
     save(tmp_path, 5)
 
-    ended = subprocess.run([sys.executable, "-c", KILLED, str(tmp_path), "manifest.json"], cwd=PROJECT, timeout=60, check=False)
+    ended = subprocess.run([sys.executable, "-c", KILLED, str(tmp_path), "manifest.json"], cwd=PROJECT, timeout=60,
+                           check=False)
 
     assert ended.returncode == -signal.SIGKILL
     assert names(tmp_path) == [".step_000010", "step_000005"]
@@ -274,7 +286,7 @@ def test_damaged_later_ones_do_not_push_out_the_one_just_written(tmp_path: Path)
 def test_folders_of_other_names_are_left_alone(tmp_path: Path) -> None:
     save(tmp_path, 5)
     (tmp_path / "step_000005 (copy)").mkdir()
-    os.symlink(tmp_path / "step_000005", tmp_path / "step_best")
+    (tmp_path / "step_best").symlink_to(tmp_path / "step_000005")
 
     assert newest_valid(tmp_path) == (tmp_path / "step_000005", [])
     assert prune(tmp_path, 1, 5) == []

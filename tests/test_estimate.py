@@ -1,9 +1,11 @@
 """Estimates stay near what was measured."""
 
+from pathlib import Path
+
 import pytest
 
 from engine.config import load_preset
-from engine.estimate import training_bytes
+from engine.estimate import training_bytes, training_flops
 
 
 @pytest.mark.parametrize(("layers", "width", "mlp_width", "context", "tokens", "micro_batch", "megabytes"), [
@@ -16,3 +18,11 @@ def test_training_memory_is_within_a_tenth_of_the_measured_peak(
         "model.heads": width // 64, "model.kv_heads": width // 128, "train.batch_tokens": tokens,
         "train.micro_batch": micro_batch})
     assert training_bytes(config) == pytest.approx(megabytes * 1e6, rel=0.1)
+
+
+def test_a_processor_with_bf16_instructions_is_expected_to_be_faster(tmp_path: Path) -> None:
+    old, new = tmp_path / "old", tmp_path / "new"
+    old.write_text("flags : sse avx2\n")
+    new.write_text("flags : sse avx2 avx512_bf16\n")
+    assert training_flops("cpu", new) > training_flops("cpu", old) == training_flops("cpu", tmp_path / "none") > 0
+    assert training_flops("cuda:0", old) > training_flops("cpu", new)

@@ -2,7 +2,6 @@
 
 import random
 from collections.abc import Iterator
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -10,19 +9,19 @@ import numpy as np
 import pytest
 import torch
 from sqlite_utils import Database
+from support import give_dataset, new_run, tiny_model
 from tokenizers import Tokenizer
 from torch import Tensor
 
 from engine import store, tokenizer
-from engine.checkpoint import sampling_path, sampling_weights, save_checkpoint, save_sampling
-from engine.config import ConfigError, OptimizerConfig
-from engine.generate import Ask, Piece, Speaker, load_speaker, make_speaker, pick
+from engine.checkpoint import sampling_weights
+from engine.config import ConfigError
+from engine.generate import Ask, Piece, Speaker, make_speaker, pick
 from engine.home import Home
-from engine.optim import Optimizers
-from support import give_dataset, new_run, tiny_model
 
 CPU = torch.device("cpu")
-PROMPTS = ["Alice", "The Queen of Hearts was", "a", "said the Hatter,", "Once upon a time there", "Off", "no, no!", "I wonder "]
+PROMPTS = ["Alice", "The Queen of Hearts was", "a", "said the Hatter,", "Once upon a time there", "Off", "no, no!",
+           "I wonder "]
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +30,8 @@ def words(tmp_path_factory: pytest.TempPathFactory) -> Tokenizer:
 
 
 def speaker_of(model: Any, words: Tokenizer) -> Speaker:
-    return Speaker(model=model, tokenizer=words, run_id="run", attempt=1, step=3, tokens=768, weights_sha256="0" * 64, device=CPU)
+    return Speaker(model=model, tokenizer=words, run_id="run", attempt=1, step=3, tokens=768,
+                   weights_sha256="0" * 64, device=CPU)
 
 
 @pytest.fixture
@@ -256,97 +256,12 @@ def test_a_sample_tells_all_that_is_needed_to_ask_again(speaker: Speaker, home: 
     ask = Ask(prompt="Alice", max_tokens=4, temperature=0.5, top_k=9, top_p=0.9, seed=11)
     piece = last(speaker.stream(ask))
 
-    sample = store.get_sample(db, store.add_sample(db, speaker.sample_row(ask, piece, "playground") | {"run_id": run_id}))
+    row = speaker.sample_row(ask, piece, "playground") | {"run_id": run_id}
+    sample = store.get_sample(db, store.add_sample(db, row))
 
-    again = Ask(**{field: sample[field] for field in ("prompt", "max_tokens", "temperature", "top_k", "top_p", "seed")})
+    fields = ("prompt", "max_tokens", "temperature", "top_k", "top_p", "seed")
+    again = Ask(**{field: sample[field] for field in fields})
     assert again == ask
     assert sample["text"] == piece.text and sample["new_tokens"] == 4 and sample["finish"] == "length"
     assert (sample["step"], sample["tokens"], sample["dtype"], sample["device"]) == (3, 768, "float32", "cpu")
     assert (sample["weights_sha256"], sample["source"], sample["superseded"]) == ("0" * 64, "playground", 0)
-
-
-# Loading a run's weights
-
-
-@pytest.fixture
-def run_id(home: Home, db: Database) -> str:
-    """A run with sampling weights of steps 3 and 6, and a checkpoint of step 6 only."""
-    run_id = new_run(home, db)
-    folder = home.run(run_id)
-    for step in (3, 6):
-        written = save_sampling(folder, step, sampling_weights(tiny_model(step)))
-        index(db, run_id, step, "sampling", written)
-    model = tiny_model(9)
-    index(db, run_id, 9, "full", save_checkpoint(folder, 9, model, Optimizers(model, OptimizerConfig(), torch.float32), {}))
-    return run_id
-
-
-def index(db: Database, run_id: str, step: int, kind: str, written: Any) -> None:
-    store.add_checkpoint(db, run_id, attempt=1, step=step, tokens=step * 256, kind=kind, path=written.path.name,
-                         bytes=written.bytes, sha256=written.sha256)
-
-
-def damage(path: Path) -> None:
-    data = bytearray(path.read_bytes())
-    data[-1] ^= 1
-    path.write_bytes(data)
-
-
-def test_the_newest_weights_speak_unless_an_age_is_named(home: Home, db: Database, run_id: str) -> None:
-    newest, young = load_speaker(home, db, run_id), load_speaker(home, db, run_id, 3)
-
-    assert (newest.step, newest.tokens, young.step, young.run_id) == (9, 2304, 3, run_id)
-    assert torch.equal(young.model.norm.weight, tiny_model(3).norm.weight.bfloat16().float())
-    ask = Ask(prompt="Alice", max_tokens=12)
-    assert newest.answer([ask]) != young.answer([ask])
-
-
-def test_weights_from_a_checkpoint_speak_as_those_from_their_own_file(home: Home, db: Database, run_id: str) -> None:
-    from_checkpoint = load_speaker(home, db, run_id, 9)
-    index(db, run_id, 9, "sampling", save_sampling(home.run(run_id), 9, sampling_weights(tiny_model(9))))
-    from_file = load_speaker(home, db, run_id, 9)
-
-    ask = Ask(prompt="Alice", max_tokens=12)
-    assert from_checkpoint.weights_sha256 == from_file.weights_sha256
-    assert from_checkpoint.answer([ask]) == from_file.answer([ask])
-
-
-def refusal(home: Home, db: Database, run_id: str, step: int | None = None) -> str:
-    with pytest.raises(store.Refused) as caught:
-        load_speaker(home, db, run_id, step)
-    return str(caught.value)
-
-
-def test_an_age_that_is_not_kept_names_those_that_are(home: Home, db: Database, run_id: str) -> None:
-    assert refusal(home, db, run_id, 4) == "tiny has no weights of step 4; there are 3, 6, 9."
-
-
-def test_a_run_without_weights_says_what_to_wait_for(home: Home, db: Database) -> None:
-    assert refusal(home, db, new_run(home, db)).startswith("tiny has no weights on disk yet; wait for its first sample")
-
-
-def test_the_published_run_has_none(home: Home, db: Database) -> None:
-    assert refusal(home, db, store.REFERENCE_ID) == "The weights of Blueberry-Nano were not published here."
-    assert refusal(home, db, "nobody") == "There is no run 'nobody'."
-
-
-def test_weights_that_have_changed_on_disk_are_not_believed(home: Home, db: Database, run_id: str) -> None:
-    damage(sampling_path(home.run(run_id), 3))
-    damage(home.run(run_id) / "step_000009" / "model.safetensors")
-
-    assert refusal(home, db, run_id, 3) == "The weights of tiny at step 3 have changed on disk since they were saved."
-    assert "model.safetensors: hash mismatch" in refusal(home, db, run_id, 9)
-
-
-def test_weights_that_are_cut_or_gone_are_refused_in_a_sentence(home: Home, db: Database, run_id: str) -> None:
-    sampling_path(home.run(run_id), 3).write_bytes(b"half")
-    sampling_path(home.run(run_id), 6).unlink()
-
-    assert refusal(home, db, run_id, 3).startswith("The weights of tiny at step 3 cannot be used: sampling/step_000003")
-    assert refusal(home, db, run_id, 6).startswith("The weights of tiny at step 6 cannot be used: step_000006 has no")
-
-
-def test_without_its_dataset_a_model_has_no_words(home: Home, db: Database, run_id: str) -> None:
-    (home.dataset("tiny") / "card.json").unlink()
-
-    assert "The dataset tiny is not in this home" in refusal(home, db, run_id, 3)

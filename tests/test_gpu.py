@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from training import stop_at
 
 from engine import store
 from engine.config import load_preset
@@ -20,8 +21,8 @@ pytestmark = [
     pytest.mark.filterwarnings("default"),
 ]
 
-SHORT = {"train.device": "cuda", "train.tokens": 40 * 4096, "eval.every": 20, "sample.every": 20, "checkpoint.every": 10,
-         "eval.tokens": 8192, "sample.max_tokens": 16}
+SHORT = {"train.device": "cuda", "train.tokens": 40 * 4096, "eval.every": 20, "sample.every": 20,
+         "checkpoint.every": 10, "eval.tokens": 8192, "sample.max_tokens": 16}
 
 
 def train_once(home: Home, **overrides: object) -> store.Row:
@@ -40,7 +41,7 @@ def test_a_run_learns_and_speaks_in_every_precision(tmp_path: Path, precision: s
 
     assert run["status"] == "finished" and run["val_loss"] < 6.5
     db = store.connect(home.database)
-    sample = [row for row in store.list_samples(db, run["id"]) if row["step"] == 40][0]
+    sample = next(row for row in store.list_samples(db, run["id"]) if row["step"] == 40)
     speaker = load_speaker(home, db, run["id"], 40, "cuda")
     again = speaker.answer([Ask.from_config(sample["prompt"], load_preset("seedling", SHORT).sample)])[0]
     assert again.text == sample["text"]
@@ -51,6 +52,21 @@ def test_a_compiled_run_learns_as_an_eager_one(tmp_path: Path) -> None:
     compiled = train_once(Home(tmp_path / "compiled"), **{"train.compile": True})
 
     assert math.isclose(eager["val_loss"], compiled["val_loss"], rel_tol=0.01)
+
+
+def test_a_resumed_run_goes_on_as_one_that_was_not_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole, home = train_once(Home(tmp_path / "whole")), Home(tmp_path / "parted")
+    store.migrate(home.database)
+    db = store.connect(home.database)
+    run_id = store.create_run(db, load_preset("seedling", SHORT), "seedling", "gpu", "cuda:0")
+    with monkeypatch.context() as stopping:
+        stop_at(stopping, 15)
+        assert main(["--home", str(home.path), run_id]) == 0
+    assert store.get_run(db, run_id)["status"] == "stopped"
+
+    assert main(["--home", str(home.path), run_id]) == 0
+
+    assert math.isclose(store.get_run(db, run_id)["val_loss"], whole["val_loss"], rel_tol=1e-3)
 
 
 def test_the_loss_is_plain_cross_entropy() -> None:

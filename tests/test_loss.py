@@ -21,7 +21,8 @@ def problem(tokens: int, dtype: torch.dtype = torch.float32) -> tuple[Tensor, Te
     """Hidden states, head, targets."""
     dice = torch.Generator().manual_seed(tokens)
     hidden = torch.randn(tokens, WIDTH, generator=dice, dtype=torch.float64).to(dtype).requires_grad_()
-    weight = torch.randn(VOCABULARY, WIDTH, generator=dice, dtype=torch.float64).to(torch.promote_types(dtype, torch.float32))
+    weight = torch.randn(VOCABULARY, WIDTH, generator=dice, dtype=torch.float64)
+    weight = weight.to(torch.promote_types(dtype, torch.float32))
     return hidden, weight.requires_grad_(), torch.randint(VOCABULARY, (tokens,), generator=dice)
 
 

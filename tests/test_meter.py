@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 import torch
+from support import tiny_config
 
 from engine import meter as module
 from engine.meter import Diverged, Meter
-from support import tiny_config
 
 BATCH = 256
 
@@ -67,7 +67,8 @@ def test_steps_are_recorded_in_order_with_what_they_measured(clock: Clock) -> No
         go(meter, clock, step, loss=5.0 - step)
     meter.read()
 
-    assert [(row["step"], row["tokens"], row["train_loss"], row["grad_norm"], row["learning_rate"]) for row in recorder.rows] == \
+    columns = ("step", "tokens", "train_loss", "grad_norm", "learning_rate")
+    assert [tuple(row[column] for column in columns) for row in recorder.rows] == \
         [(step, step * BATCH, 5.0 - step, 1.0, 0.02) for step in (1, 2, 3)]
     assert recorder.now["step"] == 3 and recorder.now["tokens"] == 3 * BATCH and recorder.now["train_loss"] == 2.0
 
@@ -154,8 +155,8 @@ def test_progress_and_what_is_left(clock: Clock) -> None:
 def test_a_number_that_is_none_ends_the_run_and_is_stored_as_nothing(clock: Clock, bad: float, where: str) -> None:
     meter, recorder = metered()
     go(meter, clock, 1)
-    meter._pending += [(2, 0.02, torch.tensor(bad if where == "loss" else 2.0), torch.tensor(bad if where == "norm" else 1.0)),
-                       (3, 0.02, torch.tensor(math.nan), torch.tensor(math.nan))]
+    go(meter, clock, 2, loss=bad if where == "loss" else 2.0, norm=bad if where == "norm" else 1.0, seconds=0.01)
+    go(meter, clock, 3, loss=math.nan, norm=math.nan, seconds=0.01)
 
     with pytest.raises(Diverged, match=r"step 2;.*kept.*lower learning rate"):
         meter.read()

@@ -4,12 +4,12 @@ import copy
 
 import pytest
 import torch
+from support import VOCABULARY, tiny_model
 from torch import Tensor, nn
 
 from engine.config import OptimizerConfig
 from engine.model import Transformer
 from engine.optim import Muon, Optimizers, orthogonalize
-from support import VOCABULARY, tiny_model
 
 JORDAN = (3.4445, -4.775, 2.0315)
 """The coefficients of Keller Jordan's Muon, which torch uses for each of its five steps."""
@@ -37,8 +37,8 @@ def test_muon_steps_as_torch_does(shape: tuple[int, int], weight_decay: float) -
     theirs = [nn.Parameter(matrix.detach().clone()) for matrix in mine]
     ours = Muon({"some.role": mine}, momentum=0.9, weight_decay=weight_decay, dtype=torch.bfloat16,
                 coefficients=(JORDAN,) * 5, safety=1.0)
-    torchs = torch.optim.Muon(theirs, lr=0.05, momentum=0.9, nesterov=True, weight_decay=weight_decay, ns_coefficients=JORDAN,
-                              ns_steps=5, eps=1e-7, adjust_lr_fn="original")
+    torchs = torch.optim.Muon(theirs, lr=0.05, momentum=0.9, nesterov=True, weight_decay=weight_decay,
+                              ns_coefficients=JORDAN, ns_steps=5, eps=1e-7, adjust_lr_fn="original")
 
     for _ in range(6):
         for one, other in zip(mine, theirs, strict=True):
@@ -56,7 +56,8 @@ def test_muon_steps_as_torch_does(shape: tuple[int, int], weight_decay: float) -
 @pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_orthogonal_means_singular_values_near_one(shape: tuple[int, int], dtype: torch.dtype) -> None:
-    stack = torch.randn(4, *shape, generator=torch.Generator().manual_seed(2)) * torch.tensor([1e-4, 1.0, 30.0, 1e4])[:, None, None]
+    sizes = torch.tensor([1e-4, 1.0, 30.0, 1e4])[:, None, None]
+    stack = torch.randn(4, *shape, generator=torch.Generator().manual_seed(2)) * sizes
 
     made = orthogonalize(stack.to(dtype)).float()
 

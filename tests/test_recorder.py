@@ -5,14 +5,14 @@ import threading
 from collections.abc import Iterator
 
 import pytest
+from helpers import wait_for
 from sqlite_utils import Database
+from support import new_run
 
 from engine import recorder as module
 from engine import store
 from engine.home import Home
 from engine.recorder import Recorder
-from helpers import wait_for
-from support import new_run
 
 
 @pytest.fixture
@@ -150,7 +150,8 @@ def test_commands_of_other_runs_and_for_the_supervisor_are_left_alone(
     recorder.flush()
 
     assert not recorder.stop.is_set()
-    assert [row["kind"] for row in store.waiting_commands(db, ("start", "stop", "resume"))] == ["start", "stop", "resume"]
+    waiting = store.waiting_commands(db, ("start", "stop", "resume"))
+    assert [row["kind"] for row in waiting] == ["start", "stop", "resume"]
 
 
 def test_once_asked_to_stop_a_run_does_not_say_it_is_running(recorder: Recorder, db: Database, run_id: str) -> None:

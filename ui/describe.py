@@ -1,13 +1,13 @@
 """Runs, presets and settings in the words and numbers the page shows. Pure functions: rows and configs in, JSON out."""
 
 import json
-import os
 import typing
 from dataclasses import fields, is_dataclass
 from typing import Any
 
 from engine import config, store
 from engine.config import ConfigError, RunConfig
+from engine.estimate import training_bytes, training_flops
 from engine.home import Home
 from engine.store import Row
 
@@ -25,11 +25,6 @@ LABELS = {
     "train.compile": "Compile", "train.micro_batch": "Micro-batch"}
 GROUPS = {"data": "Data", "model": "Model", "train": "Training", "optimizer": "Optimizers", "schedule": "Schedule",
           "eval": "Evaluation", "sample": "Samples", "checkpoint": "Checkpoints"}
-CPU_FLOPS_PER_CORE = 1e11
-GPU_FLOPS = 6e13
-"""Assumptions for machines on which nothing was measured yet: fp32 on one core, bf16 on one current GPU."""
-TRAINING_BYTES_PER_PARAMETER = 20
-"""fp32 weights, gradients, Muon or AdamW moments and their temporary copies (assumption until measured)."""
 
 
 def summary(run: Row, order: int) -> dict[str, Any]:
@@ -90,11 +85,8 @@ def missing_data(home: Home, chosen: RunConfig) -> str:
 
 def plan(chosen: RunConfig, flops: float) -> dict[str, Any]:
     """What will run: steps, seconds and bytes, the last two as estimates."""
-    model = chosen.model
-    rows = chosen.train.micro_batch or chosen.rows_per_step
-    activations = rows * model.context * (34 * model.width * model.layers + 6 * model.vocab_size)
-    return {"steps": chosen.total_steps, "seconds": chosen.train.tokens * model.flops_per_token / flops,
-            "memory": model.parameters * TRAINING_BYTES_PER_PARAMETER + activations}
+    return {"steps": chosen.total_steps, "seconds": chosen.train.tokens * chosen.model.flops_per_token / flops,
+            "memory": training_bytes(chosen)}
 
 
 def machine_flops(device: str, runs: list[Row], configs: dict[str, str]) -> tuple[float, bool]:
@@ -102,7 +94,7 @@ def machine_flops(device: str, runs: list[Row], configs: dict[str, str]) -> tupl
     for run in runs:
         if run["kind"] == "trained" and run["device"] == device and run["tokens_per_second"] and run["id"] in configs:
             return run["tokens_per_second"] * config.from_json(configs[run["id"]]).model.flops_per_token, True
-    return (CPU_FLOPS_PER_CORE * (os.cpu_count() or 1) if device == "cpu" else GPU_FLOPS), False
+    return training_flops(device), False
 
 
 def parse_overrides(text: str) -> dict[str, Any]:

@@ -86,7 +86,8 @@ def insert(db: Database, table: str, row: Row) -> int:
     """Insert one row and return its row id."""
     names = ", ".join(row)
     marks = ", ".join("?" for _ in row)
-    with contextlib.closing(db.conn.execute(f"INSERT INTO {table} ({names}) VALUES ({marks})", list(row.values()))) as cursor:
+    sql = f"INSERT INTO {table} ({names}) VALUES ({marks})"
+    with contextlib.closing(db.conn.execute(sql, list(row.values()))) as cursor:
         return int(cursor.lastrowid or 0)
 
 

@@ -49,7 +49,8 @@ def request_resume(db: Database, run_id: str, device: str) -> None:
     with writing(db):
         run = get_run(db, run_id)
         if run["status"] not in RESUMABLE:
-            raise Refused(f"{run['name']} is {run['status']}; only a run that has ended before its last step can be resumed.")
+            raise Refused(f"{run['name']} is {run['status']}; only a run that has ended before its last step can be "
+                          "resumed.")
         refuse_second_run(db, device)
         update_state(db, run_id, status="preparing", phase="starting", message="Waking the trainer", progress=None,
                      error=None, ended_at=None, pid=None, heartbeat_at=None, device=device)
@@ -60,7 +61,8 @@ def refuse_second_run(db: Database, device: str) -> None:
     """Raise Refused when another run owns `device` (the index in the schema is the last guard)."""
     marks = ", ".join("?" for _ in ACTIVE)
     for other in rows(db, f"{_RUN} WHERE device = ? AND status IN ({marks})", [device, *ACTIVE]):
-        raise Refused(f"{other['name']} is {other['status']} on {device}; stop it first, or wait until it has finished.")
+        raise Refused(f"{other['name']} is {other['status']} on {device}; stop it first, or wait until it has "
+                      "finished.")
 
 
 def list_runs(db: Database) -> list[Row]:

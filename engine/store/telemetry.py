@@ -24,8 +24,8 @@ def supersede_after(db: Database, run_id: str, step: int) -> None:
 
 def metrics_after(db: Database, run_id: str, cursor: int, limit: int = -1) -> list[tuple[float | None, ...]]:
     """Current metrics rows with an id above `cursor`, as tuples in the order of METRICS."""
-    return columns(db, f"SELECT {', '.join(METRICS)} FROM current_metrics WHERE run_id = ? AND id > ? ORDER BY id LIMIT ?",
-                   [run_id, cursor, limit])
+    return columns(db, f"SELECT {', '.join(METRICS)} FROM current_metrics WHERE run_id = ? AND id > ? ORDER BY id "
+                       "LIMIT ?", [run_id, cursor, limit])
 
 
 def evals_after(db: Database, run_id: str, cursor: int, limit: int = -1) -> list[tuple[float | None, ...]]:
@@ -42,5 +42,6 @@ def last_eval(db: Database, run_id: str) -> Row | None:
 
 def list_events(db: Database, run_id: str, cursor: int = 0, limit: int = 200) -> list[Row]:
     """The newest `limit` events with an id above `cursor`, oldest first."""
-    found = rows(db, "SELECT * FROM events WHERE run_id = ? AND id > ? ORDER BY id DESC LIMIT ?", [run_id, cursor, limit])
+    found = rows(db, "SELECT * FROM events WHERE run_id = ? AND id > ? ORDER BY id DESC LIMIT ?",
+                 [run_id, cursor, limit])
     return found[::-1]

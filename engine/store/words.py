@@ -74,11 +74,13 @@ def keep(db: Database, sample_id: int, category: str, title: str, note: str = ""
         return int(rows(db, "SELECT id FROM archive WHERE sample_id = ?", [sample_id])[0]["id"])
 
 
-def search_archive(db: Database, query: str = "", category: str = "", run_id: str = "", page: int = 0) -> tuple[list[Row], int]:
+def search_archive(db: Database, query: str = "", category: str = "", run_id: str = "",
+                   page: int = 0) -> tuple[list[Row], int]:
     """One page of exhibits, newest first, and how many match in all; `query` is looked for in every text."""
     where, values = ["1 = 1"], []
     if query.strip():
-        where.append("instr(lower(prompt || ' ' || text || ' ' || title || ' ' || archive.note || ' ' || runs.name), lower(?)) > 0")
+        where.append("instr(lower(prompt || ' ' || text || ' ' || title || ' ' || archive.note || ' ' || runs.name), "
+                     "lower(?)) > 0")
         values.append(query.strip())
     if category:
         where.append("category = ?")
@@ -105,14 +107,14 @@ def add_checkpoint(db: Database, run_id: str, **values: Any) -> None:
 
 def list_checkpoints(db: Database, run_id: str, kind: str = "") -> list[Row]:
     """Weights of a run that are still on disk, oldest step first."""
-    return rows(db, "SELECT * FROM checkpoints WHERE run_id = ? AND deleted_at IS NULL AND (? = '' OR kind = ?) ORDER BY step, id",
-                [run_id, kind, kind])
+    return rows(db, "SELECT * FROM checkpoints WHERE run_id = ? AND deleted_at IS NULL AND (? = '' OR kind = ?) "
+                    "ORDER BY step, id", [run_id, kind, kind])
 
 
 def forget_checkpoint(db: Database, run_id: str, step: int, kind: str) -> None:
     """Note that weights are gone from disk."""
-    db.conn.execute("UPDATE checkpoints SET deleted_at = ? WHERE run_id = ? AND step = ? AND kind = ? AND deleted_at IS NULL",
-                    [time.time(), run_id, step, kind])
+    db.conn.execute("UPDATE checkpoints SET deleted_at = ? WHERE run_id = ? AND step = ? AND kind = ? "
+                    "AND deleted_at IS NULL", [time.time(), run_id, step, kind])
 
 
 def ages(db: Database, run_id: str) -> list[Row]:

@@ -17,8 +17,8 @@ FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "-
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 HINT = "no Chromium here: apt-get install chromium, or python -m playwright install --with-deps chromium"
 TINY = {"train.tokens": 40_960, "model.layers": 1, "model.width": 64, "model.heads": 2, "model.kv_heads": 1,
-        "model.mlp_width": 128, "eval.tokens": 4096, "eval.every": 5, "sample.every": 5, "sample.max_tokens": 12,
-        "checkpoint.every": 5, "sample.suites": "stories"}
+        "model.mlp_width": 128, "model.context": 2048, "eval.tokens": 4096, "eval.every": 5, "sample.every": 5,
+        "sample.max_tokens": 12, "checkpoint.every": 5, "sample.suites": "stories"}
 """A real model that is made in seconds."""
 
 
@@ -59,7 +59,7 @@ def grown(tmp_path_factory: pytest.TempPathFactory) -> Iterator[App]:
     home = Home.at(tmp_path_factory.mktemp("grown"))
     launch.open_home(home)
     run_id = launch.start_run(home, "seedling", "tiny", TINY)
-    ended = launch.wait_until_ended(home, run_id, 90)
+    ended = launch.wait_until_ended(home, run_id, 180)
     assert ended["status"] == "finished", ended["error"]
     with app_for(home) as started:
         yield started

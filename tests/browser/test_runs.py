@@ -47,14 +47,14 @@ def same_as_database(page: Any, home: Home, run_id: str) -> None:
 def test_first_open_is_not_empty(app: App, page: Any) -> None:
     visit(page, app)
 
-    page.wait_for_function(f"{RANGE} && document.querySelector('#loss-chart .plot').data[0].x.length > 50")
+    page.wait_for_function("document.querySelector('#loss-chart .plot').data?.[0]?.x.length > 50")
     assert page.locator("#start").is_visible()
     assert "Published, December 2025" in page.inner_text("#status")
     assert "language model" in page.inner_text(".welcome")
     assert "counted tokens (500 M), published as 1 B" in page.inner_text("#loss-chart")
     assert page.locator("#feed .answer").count() == 3
     page.click("#tab-capsule")
-    assert page.locator("#gallery .exhibit").count() == 3
+    page.wait_for_function("document.querySelectorAll('#gallery .exhibit').length === 3")
     assert "published, December 2025" in page.inner_text("#gallery")
 
 
@@ -70,7 +70,7 @@ def test_a_run_survives_reload_and_restart_of_the_page(app: App, page: Any) -> N
 
         page.reload()
         page.wait_for_function(f"JSON.stringify({RANGE}) === '[5,15]'")
-        assert page.evaluate("document.querySelector('#loss-chart .plot').data[0].x.length") < 20
+        page.wait_for_function("document.querySelector('#loss-chart .plot').data[0]?.x.length < 20")
 
         app.stop(signal.SIGKILL)
         page.wait_for_selector("body.away")

@@ -12,7 +12,7 @@ HOSTILE = "<script>window.hurt = 1</script><img src=x onerror='window.hurt = 1'>
 
 def ask(page: Any, prompt: str, length: int = 40) -> None:
     page.fill("#prompt textarea", prompt)
-    page.locator("[data-dial=max_tokens] input").evaluate(f"(dial) => {{ dial.value = {length}; }}")
+    page.locator("[data-dial=max_tokens] input").evaluate(f"(dial) => {{ dial.max = 4096; dial.value = {length}; }}")
     page.click("#generate")
 
 
@@ -38,7 +38,7 @@ def test_escape_cancels_and_what_was_said_can_be_kept(grown: App, page: Any) -> 
     visit(page, grown, "?tab=play")
     page.wait_for_function("document.querySelectorAll('#play-age option').length > 1")
 
-    ask(page, "The captain", 512)
+    ask(page, "The captain", 4096)
     page.wait_for_function("document.querySelector('#output .continuation').textContent.length > 10", timeout=60_000)
     pressed = time.monotonic()
     page.keyboard.press("Escape")

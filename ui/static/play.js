@@ -89,7 +89,7 @@ export function heard(value) {
   const runs = runById(asked.run);
   const parts = [`${piece.new_tokens} tokens`, piece.tokens_per_second ? `${Math.round(piece.tokens_per_second)} tok/s` : null,
     runs ? runs.name : null, piece.tokens ? age(piece.tokens) : null, `seed ${asked.seed}`,
-    { length: "ended at the length you set", end: "ended by itself", cancelled: "cancelled" }[piece.finish]];
+    { length: "ended at the length you set", end: "ended by itself", context: "ended where its context was full", cancelled: "cancelled" }[piece.finish]];
   say($("#answer-facts"), parts.filter(Boolean).join(" · "));
   if (piece.finish) busy(false);
   if (piece.sample_id) {

@@ -1,0 +1,176 @@
+"""However a run is interrupted, it ends with the weights of one that was not: bit for bit on the CPU."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import torch
+from helpers import wait_for
+from sqlite_utils import Database
+from support import new_run
+from training import (
+    LONG,
+    PROMPTS,
+    as_in_a_process_of_its_own,
+    assert_whole,
+    attempt,
+    checkpoints,
+    final_weights,
+    steps,
+    stop_at,
+    weights,
+)
+
+from engine import launch, store
+from engine import train as module
+from engine.home import PROJECT, Home
+
+
+@pytest.fixture(autouse=True)
+def alone() -> Iterator[None]:
+    with as_in_a_process_of_its_own():
+        yield
+
+
+@pytest.fixture(scope="module")
+def straight(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """The final weights of a LONG run that nothing disturbed."""
+    home = Home.at(tmp_path_factory.mktemp("straight"))
+    launch.open_home(home)
+    db = store.connect(home.database)
+    run_id = new_run(home, db, **LONG)
+    with as_in_a_process_of_its_own():
+        assert attempt(home, run_id) == 0
+    db.close()
+    return final_weights(home, run_id)
+
+
+def test_resumed_after_a_kill_it_ends_with_the_same_weights(home: Home, db: Database, straight: bytes) -> None:
+    run_id = new_run(home, db, **LONG)
+    trainer = subprocess.Popen([sys.executable, "-m", "engine.train", "--home", str(home.path), run_id], cwd=PROJECT,
+                               env=os.environ | {"OMP_NUM_THREADS": "1"}, stdout=subprocess.DEVNULL)
+    try:
+        wait_for(lambda: any(at >= 16 for at in checkpoints(home, run_id)), timeout=60, every=0.001)
+    finally:
+        trainer.kill()
+        trainer.wait(timeout=10)
+    assert store.get_run(db, run_id)["status"] in store.ACTIVE, "it had ended before it could be killed"
+    killed_at = max(checkpoints(home, run_id))
+
+    assert attempt(home, run_id) == 0
+
+    assert final_weights(home, run_id) == straight
+    assert_whole(home, db, run_id)
+    assert store.get_run(db, run_id)["attempt"] == 2
+    assert [(event["kind"], event["step"]) for event in store.list_events(db, run_id)] == [("resumed", killed_at)]
+    repeated = [row["step"] for row in db["metrics"].rows_where("run_id = ? AND superseded = 1", [run_id])]
+    assert all(step > killed_at for step in repeated)
+
+
+def test_a_terminated_run_saves_where_it_is_and_goes_on_exactly(home: Home, db: Database, straight: bytes) -> None:
+    run_id = new_run(home, db, **LONG)
+
+    def terminate() -> None:
+        wait_for(lambda: any(at >= 8 for at in checkpoints(home, run_id)), every=0.001)
+        os.kill(os.getpid(), signal.SIGTERM)
+        os.kill(os.getpid(), signal.SIGTERM)  # twice does no harm
+
+    impatient = threading.Thread(target=terminate)
+    impatient.start()
+    assert attempt(home, run_id) == 0
+    impatient.join()
+
+    run = store.get_run(db, run_id)
+    assert (run["status"], run["phase"], run["error"]) == ("stopped", "", None)
+    assert 8 <= run["step"] < 60 and checkpoints(home, run_id)[-1] == run["step"]
+    assert steps(db, run_id) == list(range(1, run["step"] + 1))
+
+    assert attempt(home, run_id) == 0
+    assert final_weights(home, run_id) == straight
+    assert_whole(home, db, run_id)
+
+
+def test_a_damaged_checkpoint_costs_steps_but_no_exactness(
+        home: Home, db: Database, straight: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    run_id = new_run(home, db, **LONG)
+    with monkeypatch.context() as stopping:
+        stop_at(stopping, 21)
+        attempt(home, run_id)
+    assert checkpoints(home, run_id) == [16, 21]
+    damaged = home.run(run_id) / "step_000021" / "optimizer.safetensors"
+    damaged.write_bytes(damaged.read_bytes()[:-1] + b"?")
+
+    assert attempt(home, run_id) == 0
+
+    assert final_weights(home, run_id) == straight
+    assert_whole(home, db, run_id)
+    told = [event["message"] for event in store.list_events(db, run_id)]
+    assert told[0].startswith("step_000021/optimizer.safetensors: hash mismatch") and "from step 16" in told[1]
+
+
+def test_looking_and_asking_change_nothing(home: Home, db: Database, straight: bytes) -> None:
+    run_id = new_run(home, db, **LONG | {"sample__every": 10**9, "eval__every": 10**9})
+
+    assert attempt(home, run_id) == 0
+
+    assert final_weights(home, run_id) == straight
+    assert steps(db, run_id, "current_evals") == [0, 60]
+
+
+def test_two_runs_of_one_config_have_equal_weights_on_every_core(home: Home, db: Database) -> None:
+    torch.set_num_threads(2)
+    found = []
+    for _ in range(2):
+        run_id = new_run(home, db, train__tokens=2 * 256, train__precision="auto", eval__every=10**9,
+                         sample__every=10**9)
+        attempt(home, run_id)
+        found.append(weights(home, run_id, 2))
+
+    assert found[0] == found[1]
+
+
+def test_another_seed_makes_another_model(home: Home, db: Database) -> None:
+    found = []
+    for seed in (1, 2):
+        run_id = new_run(home, db, train__tokens=2 * 256, train__seed=seed)
+        attempt(home, run_id)
+        found.append(weights(home, run_id, 2))
+
+    assert found[0] != found[1]
+
+
+def test_a_stop_before_the_first_step_resumes_without_repeating_itself(
+        home: Home, db: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    run_id = new_run(home, db)
+    ask = module.ask_prompts
+
+    def asked(run: module.Run, *rest: Any) -> None:
+        ask(run, *rest)
+        run.recorder.stop.set()
+
+    with monkeypatch.context() as stopping:
+        stopping.setattr(module, "ask_prompts", asked)
+        attempt(home, run_id)
+    assert (store.get_run(db, run_id)["status"], checkpoints(home, run_id)) == ("stopped", [])
+
+    assert attempt(home, run_id) == 0
+    assert steps(db, run_id, "current_evals") == [0, 4, 8, 12, 16, 20, 24]
+    assert len([row for row in store.list_samples(db, run_id) if row["step"] == 0]) == PROMPTS
+
+
+def test_fp16_resumes_with_its_scale(home: Home, db: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    changes = {"train__tokens": 12 * 256, "train__precision": "fp16", "sample__every": 10**9}
+    whole, parted = new_run(home, db, **changes), None
+    attempt(home, whole)
+    parted = new_run(home, db, **changes)
+    with monkeypatch.context() as stopping:
+        stop_at(stopping, 5)
+        attempt(home, parted)
+    attempt(home, parted)
+
+    assert weights(home, parted, 12) == weights(home, whole, 12)
