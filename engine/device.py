@@ -2,8 +2,11 @@
 
 import platform
 from dataclasses import dataclass
+from typing import Any
 
+import numpy as np
 import torch
+from torch import Tensor
 
 from engine.config import ConfigError, TrainConfig
 
@@ -53,6 +56,15 @@ def choose_place(config: TrainConfig, device: str = "") -> Place:
     if precision == "auto":
         precision = "bf16" if has_bf16(place) else "fp16" if kind == "cuda" else "fp32"
     return Place(place, precision)
+
+
+def to_device(batch: tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]], place: Place) -> tuple[Tensor, Tensor]:
+    """A numpy batch as tensors where the model is; the copy to a GPU does not wait."""
+    inputs, targets = torch.from_numpy(batch[0]), torch.from_numpy(batch[1])
+    if place.device.type == "cuda":
+        return (inputs.pin_memory().to(place.device, non_blocking=True),
+                targets.pin_memory().to(place.device, non_blocking=True))
+    return inputs.to(place.device), targets.to(place.device)
 
 
 def has_bf16(device: torch.device) -> bool:

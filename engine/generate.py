@@ -19,7 +19,6 @@ from torch import Tensor
 from engine import store, tokenizer
 from engine.checkpoint import CorruptCheckpoint, load_sampling
 from engine.config import ConfigError, ModelConfig, SampleConfig, from_json
-from engine.data import open_dataset
 from engine.home import Home
 from engine.model import Cache, Transformer
 
@@ -182,7 +181,7 @@ def load_speaker(home: Home, db: Database, run_id: str, step: int | None = None,
             raise store.Refused(f"The weights of {run['name']} at step {wanted} have changed on disk since they were "
                                 "saved.")
     config = from_json(store.get_config(db, run_id))
-    words = tokenizer.load(open_dataset(home, config.data.dataset).tokenizer_path)
+    words = tokenizer.load(home.tokenizer(run_id))
     return make_speaker(config.model, weights, words, torch.device(device), run_id=run_id, attempt=found[0]["attempt"],
                         step=wanted, tokens=found[0]["tokens"], weights_sha256=sha256)
 

@@ -48,6 +48,10 @@ class Home:
         """What the run's trainer printed."""
         return self.run(run_id) / "train.log"
 
+    def tokenizer(self, run_id: str) -> Path:
+        """The run's own copy of its tokenizer."""
+        return self.run(run_id) / "tokenizer.json"
+
     def dataset(self, name: str) -> Path:
         """The folder of one prepared dataset."""
         return self.path / "datasets" / name

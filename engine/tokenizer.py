@@ -57,7 +57,7 @@ def load(path: Path) -> Tokenizer:
         text = path.read_bytes().decode("utf-8")
         json.loads(text)
     except FileNotFoundError as error:
-        raise Refused(f"The tokenizer {path.name} is not there; prepare its dataset again.") from error
+        raise Refused(f"The tokenizer {path.name} is not there; put it back, or prepare its dataset again.") from error
     except OSError as error:
         raise Refused(f"The tokenizer {path.name} cannot be read: {error.strerror}.") from error
     except ValueError as error:

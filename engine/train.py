@@ -6,8 +6,8 @@ of the program through runs.db only.
 
 import argparse
 import errno
-import math
 import os
+import shutil
 import signal
 import sys
 import time
@@ -16,32 +16,21 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 from sqlite_utils import Database
-from torch import Tensor
 
-from engine import store, tokenizer
-from engine.checkpoint import (
-    CorruptCheckpoint,
-    load_checkpoint,
-    newest_valid,
-    prune,
-    sampling_weights,
-    save_checkpoint,
-    save_sampling,
-    sweep,
-)
+from engine import store
+from engine.checkpoint import CorruptCheckpoint, load_checkpoint, newest_valid, prune, save_checkpoint, sweep
 from engine.config import ConfigError, RunConfig, from_json
-from engine.data import Dataset, Rows, Stopped, ensure_dataset, validation_rows
-from engine.device import Place, choose_place
-from engine.generate import Ask, make_speaker
+from engine.data import Dataset, Rows, Stopped, ensure_dataset
+from engine.device import choose_place, to_device
+from engine.evaluate import Validation
 from engine.home import Home
 from engine.meter import Diverged, Meter
 from engine.model import Transformer
 from engine.optim import Optimizers
 from engine.process import hold_lock, identity
-from engine.prompts import load_suite
+from engine.questions import Questions
 from engine.recorder import Recorder
 from engine.schedule import learning_rate_factor
 
@@ -59,10 +48,18 @@ class Run:
     attempt: int
 
 
+@dataclass
+class Learner:
+    """What learns, and all that a checkpoint of it holds."""
+
+    model: Transformer
+    optimizers: Optimizers
+    scaler: torch.amp.GradScaler
+
+
 def train(run: Run) -> str:
     """Train until the last step or until asked to stop; returns the status the run ends with."""
     config, recorder = run.config, run.recorder
-    prompts = [(suite, prompt) for suite in config.sample.suites.split(",") for prompt in load_suite(suite.strip())]
     dataset = prepare_dataset(run)
     place = choose_place(config.train, run.device)
     recorder.state(phase="starting", message="Building the model", progress=None, environment=place.describe())
@@ -72,7 +69,8 @@ def train(run: Run) -> str:
     model.init_weights(config.train.seed)
     optimizers = Optimizers(model, config.optimizer, place.muon_dtype)
     scaler = torch.amp.GradScaler(place.device.type, enabled=place.precision == "fp16")
-    step, elapsed_seconds = resume(run, model, optimizers, scaler)
+    learner = Learner(model, optimizers, scaler)
+    step, elapsed_seconds = resume(run, dataset, learner)
     if config.train.compile and place.device.type == "cuda":
         recorder.state(status="compiling", message="Compiling the model for this GPU")
         model.compile(dynamic=False)
@@ -81,6 +79,7 @@ def train(run: Run) -> str:
 
     rows = Rows(dataset.train, config.model.context, config.train.seed)
     validation = Validation(dataset, config, place)
+    questions = Questions(config, run.home.tokenizer(run.id), recorder)
     total_steps, batch_tokens = config.total_steps, config.train.batch_tokens
     micro_batch = config.train.micro_batch or config.rows_per_step
     meter = Meter(recorder, config, step, elapsed_seconds, skips_overflow=scaler.is_enabled())
@@ -98,10 +97,10 @@ def train(run: Run) -> str:
         if finished or step % config.sample.every == 0 or recorder.sample.is_set():
             recorder.sample.clear()
             with meter.phase("sampling", "Answering the prompts"):
-                ask_prompts(run, model, dataset, place, prompts, step)
+                questions.ask(run.db, run.home.run(run.id), model, place, run.id, run.attempt, step)
         if finished or (step and step % config.checkpoint.every == 0):
             with meter.phase("saving", "Saving a checkpoint"):
-                save(run, model, optimizers, scaler, step, meter.elapsed_seconds)
+                save(run, dataset, learner, step, meter.elapsed_seconds)
                 saved_step = step
 
     if step == 0:
@@ -134,7 +133,7 @@ def train(run: Run) -> str:
         return "finished"
     store.update_state(run.db, run.id, status="stopping", phase="saving", message="Saving before the end")
     if step > saved_step and not recorder.stop_now.is_set():
-        save(run, model, optimizers, scaler, step, meter.elapsed_seconds)
+        save(run, dataset, learner, step, meter.elapsed_seconds)
     return "stopped"
 
 
@@ -143,10 +142,17 @@ def prepare_dataset(run: Run) -> Dataset:
     def report(message: str, progress: float) -> None:
         run.recorder.state(phase="data", message=message, progress=progress)
 
-    return ensure_dataset(run.home, run.config, report, run.recorder.stop.is_set)
+    dataset = ensure_dataset(run.home, run.config, report, run.recorder.stop.is_set)
+    # A copy of its own: what the model says must stay readable when the dataset is gone.
+    own = run.home.tokenizer(run.id)
+    if not own.exists():
+        temporary = own.with_name(f".{own.name}")
+        shutil.copyfile(dataset.tokenizer_path, temporary)
+        temporary.replace(own)
+    return dataset
 
 
-def resume(run: Run, model: Transformer, optimizers: Optimizers, scaler: torch.amp.GradScaler) -> tuple[int, float]:
+def resume(run: Run, dataset: Dataset, learner: Learner) -> tuple[int, float]:
     """Go on from the newest checkpoint that is whole; returns its step and seconds worked, or zeros without one."""
     folder = run.home.run(run.id)
     sweep(folder)
@@ -155,8 +161,11 @@ def resume(run: Run, model: Transformer, optimizers: Optimizers, scaler: torch.a
         run.recorder.event("corrupt", f"{problem} An earlier checkpoint is used.")
     state: dict[str, Any] = {"step": 0, "elapsed_seconds": 0.0}
     if path is not None:
-        state = load_checkpoint(path, model, optimizers)
-        scaler.load_state_dict(state["scaler"])
+        state = load_checkpoint(path, learner.model, learner.optimizers)
+        if state["dataset_sha256"] != dataset_sha256(dataset):
+            raise store.Refused(f"The dataset {dataset.name} is not the one this run began with, so it cannot go on "
+                                "exactly; put the old one back, or start a new run.")
+        learner.scaler.load_state_dict(state["scaler"])
     step = int(state["step"])
     if run.attempt > 1:
         with store.writing(run.db):
@@ -166,68 +175,26 @@ def resume(run: Run, model: Transformer, optimizers: Optimizers, scaler: torch.a
     return step, float(state["elapsed_seconds"])
 
 
-class Validation:
-    """The fixed rows every evaluation reads, and what they count as in bytes."""
-
-    def __init__(self, dataset: Dataset, config: RunConfig, place: Place) -> None:
-        self.inputs, self.targets = validation_rows(dataset.val, config.model.context, config.eval.tokens)
-        self.bytes = int(tokenizer.byte_lengths(tokenizer.load(dataset.tokenizer_path))[self.targets].sum())
-        self.rows = config.train.micro_batch or config.rows_per_step
-        self.place = place
-
-    @torch.no_grad()
-    def measure(self, model: Transformer) -> dict[str, float]:
-        """Loss in nats a token, accuracy, perplexity and bits per byte, in the precision of training."""
-        nats, correct = torch.zeros(2, dtype=torch.float64)
-        for first in range(0, len(self.inputs), self.rows):
-            loss, hits = model.loss(*to_device((self.inputs[first:first + self.rows],
-                                                self.targets[first:first + self.rows]), self.place))
-            nats, correct = nats + loss.double().cpu(), correct + hits.double().cpu()
-        loss_per_token = float(nats) / self.targets.size
-        return {"val_loss": loss_per_token, "val_accuracy": float(correct) / self.targets.size,
-                "val_perplexity": math.exp(min(loss_per_token, 700.0)),
-                "val_bits_per_byte": float(nats) / math.log(2) / max(self.bytes, 1)}
-
-
-def ask_prompts(run: Run, model: Transformer, dataset: Dataset, place: Place, prompts: list[tuple[str, str]],
-                step: int) -> None:
-    """Keep the weights of this age in bf16 and let them answer every prompt; training's state is not touched."""
-    weights, tokens = sampling_weights(model), step * run.config.train.batch_tokens
-    written = save_sampling(run.home.run(run.id), step, weights)
-    store.add_checkpoint(run.db, run.id, attempt=run.attempt, step=step, tokens=tokens, kind="sampling",
-                         path=f"sampling/{written.path.name}", bytes=written.bytes, sha256=written.sha256)
-    speaker = make_speaker(
-        run.config.model, weights, tokenizer.load(dataset.tokenizer_path), place.device, run_id=run.id,
-        attempt=run.attempt, step=step, tokens=tokens, weights_sha256=written.sha256)
-    asks = [Ask.from_config(prompt, run.config.sample) for _, prompt in prompts]
-    for (suite, _), ask, piece in zip(prompts, asks, speaker.answer(asks), strict=True):
-        run.recorder.add("samples", **speaker.sample_row(ask, piece, "periodic", suite.strip()))
-
-
-def save(run: Run, model: Transformer, optimizers: Optimizers, scaler: torch.amp.GradScaler, step: int,
-         elapsed_seconds: float) -> None:
+def save(run: Run, dataset: Dataset, learner: Learner, step: int, elapsed_seconds: float) -> None:
     """Write a checkpoint, after everything measured up to it is stored, and let go of the oldest ones."""
-    if not all(bool(weight.isfinite().all()) for weight in model.parameters()):
+    if not all(bool(weight.isfinite().all()) for weight in learner.model.parameters()):
         raise Diverged(f"The weights stopped being numbers at step {step:,}; the last checkpoint before it is kept. "
                        "A lower learning rate (optimizer.muon_lr, optimizer.adamw_lr) usually helps.")
     run.recorder.flush()
     folder = run.home.run(run.id)
     state = {"step": step, "tokens": step * run.config.train.batch_tokens, "rows": step * run.config.rows_per_step,
-             "elapsed_seconds": elapsed_seconds, "scaler": scaler.state_dict()}
-    written = save_checkpoint(folder, step, model, optimizers, state)
+             "elapsed_seconds": elapsed_seconds,
+             "dataset_sha256": dataset_sha256(dataset), "scaler": learner.scaler.state_dict()}
+    written = save_checkpoint(folder, step, learner.model, learner.optimizers, state)
     store.add_checkpoint(run.db, run.id, attempt=run.attempt, step=step, tokens=state["tokens"], kind="full",
                          path=written.path.name, bytes=written.bytes, sha256=written.sha256)
     for gone in prune(folder, run.config.checkpoint.keep, step):
         store.forget_checkpoint(run.db, run.id, gone, "full")
 
 
-def to_device(batch: tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]], place: Place) -> tuple[Tensor, Tensor]:
-    """A numpy batch as tensors where the model is; the copy to a GPU does not wait."""
-    inputs, targets = torch.from_numpy(batch[0]), torch.from_numpy(batch[1])
-    if place.device.type == "cuda":
-        return (inputs.pin_memory().to(place.device, non_blocking=True),
-                targets.pin_memory().to(place.device, non_blocking=True))
-    return inputs.to(place.device), targets.to(place.device)
+def dataset_sha256(dataset: Dataset) -> str:
+    """What the training tokens are, as their card says."""
+    return str(dataset.card["files"]["train.bin"]["sha256"])
 
 
 def explain(error: BaseException, config: RunConfig) -> str:

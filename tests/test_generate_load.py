@@ -1,5 +1,6 @@
 """The weights of a run speak at every age that is kept, and only if they are what was saved."""
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,8 @@ def run_id(home: Home, db: Database) -> str:
     """A run with sampling weights of steps 3 and 6, and a checkpoint of step 9."""
     run_id = new_run(home, db)
     folder = home.run(run_id)
+    folder.mkdir(parents=True)
+    shutil.copyfile(home.dataset("tiny") / "tokenizer.json", home.tokenizer(run_id))
     for step in (3, 6):
         written = save_sampling(folder, step, sampling_weights(tiny_model(step)))
         index(db, run_id, step, "sampling", written)
@@ -95,7 +98,10 @@ def test_weights_that_are_cut_or_gone_are_refused_in_a_sentence(home: Home, db: 
     assert refusal(home, db, run_id, 6).startswith("The weights of tiny at step 6 cannot be used: step_000006 has no")
 
 
-def test_without_its_dataset_a_model_has_no_words(home: Home, db: Database, run_id: str) -> None:
-    (home.dataset("tiny") / "card.json").unlink()
+def test_a_model_keeps_its_words_when_the_dataset_is_gone(home: Home, db: Database, run_id: str) -> None:
+    shutil.rmtree(home.dataset("tiny"))
 
-    assert "The dataset tiny is not in this home" in refusal(home, db, run_id, 3)
+    assert load_speaker(home, db, run_id, 3).step == 3
+
+    home.tokenizer(run_id).unlink()
+    assert "The tokenizer tokenizer.json is not there" in refusal(home, db, run_id, 3)

@@ -1,5 +1,6 @@
 """However a run is interrupted, it ends with the weights of one that was not: bit for bit on the CPU."""
 
+import json
 import os
 import signal
 import subprocess
@@ -29,6 +30,7 @@ from training import (
 from engine import launch, store
 from engine import train as module
 from engine.home import PROJECT, Home
+from engine.questions import Questions
 
 
 @pytest.fixture(autouse=True)
@@ -147,14 +149,14 @@ def test_another_seed_makes_another_model(home: Home, db: Database) -> None:
 def test_a_stop_before_the_first_step_resumes_without_repeating_itself(
         home: Home, db: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     run_id = new_run(home, db)
-    ask = module.ask_prompts
+    ask = Questions.ask
 
-    def asked(run: module.Run, *rest: Any) -> None:
-        ask(run, *rest)
-        run.recorder.stop.set()
+    def asked(questions: Questions, *rest: Any) -> None:
+        ask(questions, *rest)
+        questions.recorder.stop.set()
 
     with monkeypatch.context() as stopping:
-        stopping.setattr(module, "ask_prompts", asked)
+        stopping.setattr(Questions, "ask", asked)
         attempt(home, run_id)
     assert (store.get_run(db, run_id)["status"], checkpoints(home, run_id)) == ("stopped", [])
 
@@ -174,3 +176,18 @@ def test_fp16_resumes_with_its_scale(home: Home, db: Database, monkeypatch: pyte
     attempt(home, parted)
 
     assert weights(home, parted, 12) == weights(home, whole, 12)
+
+
+def test_another_dataset_under_the_same_name_is_not_mixed_in(home: Home, db: Database,
+                                                             monkeypatch: pytest.MonkeyPatch) -> None:
+    run_id = new_run(home, db)
+    with monkeypatch.context() as stopping:
+        stop_at(stopping, 5)
+        attempt(home, run_id)
+    card = home.dataset("tiny") / "card.json"
+    changed = json.loads(card.read_text())
+    changed["files"]["train.bin"]["sha256"] = "0" * 64
+    card.write_text(json.dumps(changed))
+
+    assert attempt(home, run_id) == 1
+    assert "is not the one this run began with" in store.get_run(db, run_id)["error"]

@@ -1,0 +1,34 @@
+"""The validation loss: fixed rows of text the model is never trained on."""
+
+import math
+
+import torch
+
+from engine import tokenizer
+from engine.config import RunConfig
+from engine.data import Dataset, validation_rows
+from engine.device import Place, to_device
+from engine.model import Transformer
+
+
+class Validation:
+    """The fixed rows every evaluation reads, and what they count as in bytes."""
+
+    def __init__(self, dataset: Dataset, config: RunConfig, place: Place) -> None:
+        self.inputs, self.targets = validation_rows(dataset.val, config.model.context, config.eval.tokens)
+        self.bytes = int(tokenizer.byte_lengths(tokenizer.load(dataset.tokenizer_path))[self.targets].sum())
+        self.rows = config.train.micro_batch or config.rows_per_step
+        self.place = place
+
+    @torch.no_grad()
+    def measure(self, model: Transformer) -> dict[str, float]:
+        """Loss in nats a token, accuracy, perplexity and bits per byte, in the precision of training."""
+        nats, correct = torch.zeros(2, dtype=torch.float64)
+        for first in range(0, len(self.inputs), self.rows):
+            loss, hits = model.loss(*to_device((self.inputs[first:first + self.rows],
+                                                self.targets[first:first + self.rows]), self.place))
+            nats, correct = nats + loss.double().cpu(), correct + hits.double().cpu()
+        loss_per_token = float(nats) / self.targets.size
+        return {"val_loss": loss_per_token, "val_accuracy": float(correct) / self.targets.size,
+                "val_perplexity": math.exp(min(loss_per_token, 700.0)),
+                "val_bits_per_byte": float(nats) / math.log(2) / max(self.bytes, 1)}
