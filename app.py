@@ -34,19 +34,33 @@ def main(argv: list[str] | None = None) -> None:
 
 def parse(argv: list[str] | None) -> argparse.Namespace:
     """The arguments of CONTRACT.md."""
-    parser = argparse.ArgumentParser(prog="app.py", description="Blueberry Studio: train a small language model and "
-                                     "keep what it says.")
-    parser.add_argument("--home", metavar="DIR", help="folder with runs.db and checkpoints (default: $BLUEBERRY_HOME, "
-                        "else this folder)")
-    parser.add_argument("--host", default="127.0.0.1", metavar="H", help="address to listen on; any but this machine's "
-                        "own needs a password")
+    parser = argparse.ArgumentParser(
+        prog="app.py", description="Blueberry Studio: train a small language model and keep what it says."
+    )
+    parser.add_argument(
+        "--home", metavar="DIR", help="folder with runs.db and checkpoints (default: $BLUEBERRY_HOME, else this folder)"
+    )
+    parser.add_argument(
+        "--host",
+        default="127.0.0.1",
+        metavar="H",
+        help="address to listen on; any but this machine's own needs a password",
+    )
     parser.add_argument("--port", type=int, default=7860, metavar="P")
-    parser.add_argument("--auth-user", default="blueberry", metavar="U", help="name that goes with the password in "
-                        "$BLUEBERRY_PASSWORD")
-    parser.add_argument("--allow-host", nargs="+", action="extend", default=[], metavar="NAME",
-                        help="host names that a proxy may use")
-    parser.add_argument("--data-root", nargs="+", action="extend", default=[], metavar="DIR", help="folders from which "
-                        "the page may read texts")
+    parser.add_argument(
+        "--auth-user", default="blueberry", metavar="U", help="name that goes with the password in $BLUEBERRY_PASSWORD"
+    )
+    parser.add_argument(
+        "--allow-host", nargs="+", action="extend", default=[], metavar="NAME", help="host names that a proxy may use"
+    )
+    parser.add_argument(
+        "--data-root",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="DIR",
+        help="folders from which the page may read texts",
+    )
     parser.add_argument("--no-open", action="store_true", help="do not open a browser")
     return parser.parse_args(argv)
 
@@ -60,8 +74,10 @@ def ask_password(host: str) -> str:
         if sys.stdin.isatty():
             password = getpass.getpass("Password for this page: ")
         if not password:
-            refuse(f"Others can reach {host}, so the page needs a password: set BLUEBERRY_PASSWORD, or leave --host "
-                   "out and use an SSH tunnel.")
+            refuse(
+                f"Others can reach {host}, so the page needs a password: set BLUEBERRY_PASSWORD, or leave --host "
+                "out and use an SSH tunnel."
+            )
     return password
 
 
@@ -76,8 +92,10 @@ def reserve(host: str, port: int) -> socket.socket:
         listener.bind((host, port))
         listener.listen(128)
     except OSError as error:
-        refuse(f"Port {port} on {host} cannot be used ({error.strerror}). If Blueberry Studio runs already, open "
-               f"http://{host}:{port}, else choose another with --port.")
+        refuse(
+            f"Port {port} on {host} cannot be used ({error.strerror}). If Blueberry Studio runs already, open "
+            f"http://{host}:{port}, else choose another with --port."
+        )
     return listener
 
 
@@ -88,8 +106,14 @@ def serve(home: Home, listener: socket.socket, args: argparse.Namespace, passwor
     from engine.talk import Talker
     from ui.server import create_app
 
-    app = create_app(home, launch=launch, talker=Talker(home), hosts=(args.host, *args.allow_host),
-                     user=args.auth_user, password=password)
+    app = create_app(
+        home,
+        launch=launch,
+        talker=Talker(home),
+        hosts=(args.host, *args.allow_host),
+        user=args.auth_user,
+        password=password,
+    )
     # Open pages hold their event streams; without a limit Ctrl-C would wait for them.
     server = uvicorn.Server(uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=1))
     threading.Thread(target=greet, args=(server, listener, args), daemon=True).start()

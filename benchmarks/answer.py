@@ -1,7 +1,7 @@
 """What an answer costs a run that trains on the same processor: `python -m benchmarks.answer [--preset P] [--json]`.
 
-Starts a run in a temporary home, asks it for 100 tokens through the generation worker once the first weights are on
-disk (a cold worker, then a warm one), and prints how long the answers took and the run's speed before, during and after.
+Starts a run in a temporary home, asks it for 100 tokens through the generation worker (a cold worker, then a warm one),
+and prints how long the answers took and the run's speed before, during and after.
 """
 
 import argparse
@@ -59,11 +59,17 @@ def measure(home: Home, preset: str) -> dict[str, Any]:
         talker.close()
         launch.stop_run(home, run_id, now=True)
         launch.wait_until_ended(home, run_id, 60)
-    return {"preset": preset, "cold_seconds": seconds[0], "warm_seconds": statistics.median(seconds[1:]),
-            "new_tokens": texts[0][0], "finish": texts[0][1], "same_text": len(set(texts)) == 1,
-            "tokens_per_second_before": speed(db, run_id, start, asked),
-            "tokens_per_second_during": speed(db, run_id, asked, answered),
-            "tokens_per_second_after": speed(db, run_id, answered, end)}
+    return {
+        "preset": preset,
+        "cold_seconds": seconds[0],
+        "warm_seconds": statistics.median(seconds[1:]),
+        "new_tokens": texts[0][0],
+        "finish": texts[0][1],
+        "same_text": len(set(texts)) == 1,
+        "tokens_per_second_before": speed(db, run_id, start, asked),
+        "tokens_per_second_during": speed(db, run_id, asked, answered),
+        "tokens_per_second_after": speed(db, run_id, answered, end),
+    }
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -79,10 +85,14 @@ def main(argv: list[str] | None = None) -> int:
     if given.json:
         print(json.dumps(report))
     else:
-        print(f"{report['new_tokens']} tokens ({report['finish']}): {report['cold_seconds']:.1f} s with a cold worker, "
-              f"{report['warm_seconds']:.1f} s with a warm one; the same text each time: {report['same_text']}")
-        print("the run's tok/s before, during, after: " + ", ".join(
-            f"{report[f'tokens_per_second_{when}']:,.0f}" for when in ("before", "during", "after")))
+        print(
+            f"{report['new_tokens']} tokens ({report['finish']}): {report['cold_seconds']:.1f} s with a cold worker, "
+            f"{report['warm_seconds']:.1f} s with a warm one; the same text each time: {report['same_text']}"
+        )
+        print(
+            "the run's tok/s before, during, after: "
+            + ", ".join(f"{report[f'tokens_per_second_{when}']:,.0f}" for when in ("before", "during", "after"))
+        )
     return 0
 
 

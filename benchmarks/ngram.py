@@ -71,9 +71,10 @@ class Grams:
         self.suffix: list[Ints] = []  # id of the n-gram without its first token
         context, shorter = np.zeros(len(tokens), np.int64), np.zeros(len(tokens), np.int64)
         for length in range(1, longest + 1):
-            present = tokens[length - 1:]
-            keys, first, ids, counts = np.unique(context * vocabulary + present, return_index=True,
-                                                 return_inverse=True, return_counts=True)
+            present = tokens[length - 1 :]
+            keys, first, ids, counts = np.unique(
+                context * vocabulary + present, return_index=True, return_inverse=True, return_counts=True
+            )
             self.keys.append(keys)
             self.raw.append(counts.astype(np.int64))
             self.suffix.append(shorter[first])
@@ -101,8 +102,10 @@ def bits_per_byte(dataset: Dataset, highest: int = HIGHEST) -> list[float]:
     training, validation = (np.asarray(part).astype(np.int64) for part in (dataset.train, dataset.val))
     grams = Grams(training, dataset.vocab_size, highest)
     text = int(lengths[validation[1:]].sum())
-    return [float(-np.log2(KneserNey(grams, order).probabilities(validation)[1:]).sum() / text)
-            for order in range(1, highest + 1)]
+    return [
+        float(-np.log2(KneserNey(grams, order).probabilities(validation)[1:]).sum() / text)
+        for order in range(1, highest + 1)
+    ]
 
 
 def _discounts(counts: Ints) -> Floats:
@@ -136,8 +139,10 @@ def main(argv: list[str] | None = None) -> int:
             dataset = open_dataset(home, chosen.dataset)
         started = time.perf_counter()
         figures = bits_per_byte(dataset)
-        print(f"{dataset.name}: {len(dataset.train):,} training tokens, {len(dataset.val):,} validation tokens, "
-              f"vocabulary {dataset.vocab_size:,}; {time.perf_counter() - started:.1f} s")
+        print(
+            f"{dataset.name}: {len(dataset.train):,} training tokens, {len(dataset.val):,} validation tokens, "
+            f"vocabulary {dataset.vocab_size:,}; {time.perf_counter() - started:.1f} s"
+        )
         for order, figure in enumerate(figures, start=1):
             print(f"Kneser-Ney {order}-gram  {figure:.4f} bits per byte")
         if chosen.run:

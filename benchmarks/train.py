@@ -75,11 +75,22 @@ def qwen3(shape: ModelConfig) -> nn.Module:
     """An untrained Qwen3ForCausalLM of this shape, tied, without dropout."""
     from transformers import Qwen3Config, Qwen3ForCausalLM
 
-    model: nn.Module = Qwen3ForCausalLM(Qwen3Config(
-        vocab_size=shape.vocab_size, hidden_size=shape.width, intermediate_size=shape.mlp_width,
-        num_hidden_layers=shape.layers, num_attention_heads=shape.heads, num_key_value_heads=shape.kv_heads,
-        head_dim=shape.head_size, max_position_embeddings=shape.context, rms_norm_eps=shape.norm_eps,
-        tie_word_embeddings=True, attn_implementation="sdpa", use_cache=False))
+    model: nn.Module = Qwen3ForCausalLM(
+        Qwen3Config(
+            vocab_size=shape.vocab_size,
+            hidden_size=shape.width,
+            intermediate_size=shape.mlp_width,
+            num_hidden_layers=shape.layers,
+            num_attention_heads=shape.heads,
+            num_key_value_heads=shape.kv_heads,
+            head_dim=shape.head_size,
+            max_position_embeddings=shape.context,
+            rms_norm_eps=shape.norm_eps,
+            tie_word_embeddings=True,
+            attn_implementation="sdpa",
+            use_cache=False,
+        )
+    )
     return model.train()
 
 
@@ -102,7 +113,9 @@ def measure(sides: dict[str, Side], device: torch.device, steps: int, warmup: in
             if turn >= warmup:
                 for part, value in (("learn", middle - start), ("update", end - middle), ("step", end - start)):
                     seconds[name][part].append(value)
-    return {name: {part: statistics.median(values) for part, values in parts.items()} for name, parts in seconds.items()}
+    return {
+        name: {part: statistics.median(values) for part, values in parts.items()} for name, parts in seconds.items()
+    }
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -135,11 +148,18 @@ def main(argv: list[str] | None = None) -> int:
 def summarise(config: RunConfig, place: Place, rows: int, times: dict[str, dict[str, float]]) -> dict[str, Any]:
     """Speeds and ratios from the measured times."""
     batch = rows * config.model.context
-    report: dict[str, Any] = {"parameters": config.model.parameters, "tokens_per_step": batch, **place.describe(),
-                              "sides": {}, "ratios": {}}
+    report: dict[str, Any] = {
+        "parameters": config.model.parameters,
+        "tokens_per_step": batch,
+        **place.describe(),
+        "sides": {},
+        "ratios": {},
+    }
     for name, parts in times.items():
-        report["sides"][name] = parts | {"tokens_per_second": batch / parts["step"],
-                                         "tflops": batch / parts["step"] * config.model.flops_per_token / 1e12}
+        report["sides"][name] = parts | {
+            "tokens_per_second": batch / parts["step"],
+            "tflops": batch / parts["step"] * config.model.flops_per_token / 1e12,
+        }
     if place.device.type == "cuda":
         report["peak_gib"] = torch.cuda.max_memory_allocated(place.device) / 2**30
     if "transformers" in times:
@@ -150,12 +170,16 @@ def summarise(config: RunConfig, place: Place, rows: int, times: dict[str, dict[
 
 def table(report: dict[str, Any]) -> str:
     """The report for people."""
-    lines = [f"{report['parameters'] / 1e6:.2f} M parameters, {report['tokens_per_step']:,} tokens a step, "
-             f"{report['precision']} on {report['device_name']} ({report['threads']} threads), torch {report['torch']}",
-             f"{'':14}{'fwd+bwd ms':>12}{'update ms':>12}{'step ms':>12}{'tok/s':>12}{'TFLOP/s':>10}"]
+    lines = [
+        f"{report['parameters'] / 1e6:.2f} M parameters, {report['tokens_per_step']:,} tokens a step, "
+        f"{report['precision']} on {report['device_name']} ({report['threads']} threads), torch {report['torch']}",
+        f"{'':14}{'fwd+bwd ms':>12}{'update ms':>12}{'step ms':>12}{'tok/s':>12}{'TFLOP/s':>10}",
+    ]
     for name, side in report["sides"].items():
-        lines.append(f"{name:14}{side['learn'] * 1e3:12.1f}{side['update'] * 1e3:12.1f}{side['step'] * 1e3:12.1f}"
-                     f"{side['tokens_per_second']:12,.0f}{side['tflops']:10.3f}")
+        lines.append(
+            f"{name:14}{side['learn'] * 1e3:12.1f}{side['update'] * 1e3:12.1f}{side['step'] * 1e3:12.1f}"
+            f"{side['tokens_per_second']:12,.0f}{side['tflops']:10.3f}"
+        )
     if report["ratios"]:
         ratios = report["ratios"]
         lines.append(f"{'faster by':14}{ratios['learn']:11.2f}x{ratios['update']:11.2f}x{ratios['step']:11.2f}x")

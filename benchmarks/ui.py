@@ -1,6 +1,6 @@
 """What a refresh of the charts costs: three runs of N points that grow by 10 steps a second, one refresh a second.
 
-    python -m engine bench ui [--points 100000 1000000] [--refreshes 50]
+python -m engine bench ui [--points 100000 1000000] [--refreshes 50]
 """
 
 import argparse
@@ -73,8 +73,11 @@ def measure(home: Home, points: int, refreshes: int) -> bool:
         shown = ",".join(f"{run_id}:{':'.join(map(str, cursors[run_id]))}" for run_id in ids)
         idle.append(timed(lambda: client.get(f"/api/live?runs={shown}&selected={ids[0]}&events=0")))  # noqa: B023
     db.close()
-    print(f"| {points:,} | {spread(times)} | {max(sizes)} | {spread(idle)} | {spread(cold)} | {spread(warm)} "
-          f"| {spread(zoom)} |", flush=True)
+    print(
+        f"| {points:,} | {spread(times)} | {max(sizes)} | {spread(idle)} | {spread(cold)} | {spread(warm)} "
+        f"| {spread(zoom)} |",
+        flush=True,
+    )
     return percentile(times) < LIMIT_MS and max(sizes) < LIMIT_BYTES
 
 
@@ -82,12 +85,25 @@ def fill(home: Home, points: int) -> list[str]:
     """Runs that train, with `points` rows of metrics each."""
     store.migrate(home.database)
     db = store.connect(home.database)
-    ids = [store.create_run(db, config.load_preset("seedling"), "seedling", f"run-{number}", f"cuda:{number}")
-           for number in range(RUNS)]
+    ids = [
+        store.create_run(db, config.load_preset("seedling"), "seedling", f"run-{number}", f"cuda:{number}")
+        for number in range(RUNS)
+    ]
     for run_id in ids:
-        store.update_state(db, run_id, status="running", phase="training", attempt=1, step=points,
-                           tokens=points * 1000, train_loss=3.14159, val_loss=3.2, tokens_per_second=298_000.0,
-                           eta_seconds=1234.5, progress=0.5)
+        store.update_state(
+            db,
+            run_id,
+            status="running",
+            phase="training",
+            attempt=1,
+            step=points,
+            tokens=points * 1000,
+            train_loss=3.14159,
+            val_loss=3.2,
+            tokens_per_second=298_000.0,
+            eta_seconds=1234.5,
+            progress=0.5,
+        )
     for first in range(0, points, 50_000):
         add_points(db, ids, first, min(50_000, points - first))
     db.close()
@@ -107,15 +123,32 @@ def add_points(db: Any, ids: list[str], first: int, count: int) -> None:
 def metric(run_id: str, step: int) -> Row:
     """A step of a loss that falls and trembles."""
     tremble = (step * 7919 % 1000) / 1000
-    return {"run_id": run_id, "attempt": 1, "step": step, "tokens": step * 1000, "elapsed_seconds": step * 0.1,
-            "train_loss": 3 + 5 / (1 + step / 1000) + 0.2 * tremble, "learning_rate": 0.02 * (1 - step / 1e7),
-            "grad_norm": 0.3 + tremble / 10, "tokens_per_second": 298_000 + 1000 * tremble}
+    return {
+        "run_id": run_id,
+        "attempt": 1,
+        "step": step,
+        "tokens": step * 1000,
+        "elapsed_seconds": step * 0.1,
+        "train_loss": 3 + 5 / (1 + step / 1000) + 0.2 * tremble,
+        "learning_rate": 0.02 * (1 - step / 1e7),
+        "grad_norm": 0.3 + tremble / 10,
+        "tokens_per_second": 298_000 + 1000 * tremble,
+    }
 
 
 def evaluation(run_id: str, step: int) -> Row:
     """An evaluation beside it."""
-    return {"run_id": run_id, "attempt": 1, "step": step, "tokens": step * 1000, "elapsed_seconds": step * 0.1,
-            "val_loss": 3.1, "val_accuracy": 0.4, "val_perplexity": 22.2, "val_bits_per_byte": 1.1}
+    return {
+        "run_id": run_id,
+        "attempt": 1,
+        "step": step,
+        "tokens": step * 1000,
+        "elapsed_seconds": step * 0.1,
+        "val_loss": 3.1,
+        "val_accuracy": 0.4,
+        "val_perplexity": 22.2,
+        "val_bits_per_byte": 1.1,
+    }
 
 
 def timed(action: Callable[[], Any]) -> float:

@@ -29,9 +29,13 @@ def judge(text: str, known: set[str], cut: bool) -> dict[str, Any]:
     words = [word.lower() for word in WORD.findall(text)]
     if cut and words and text.rstrip()[-1:].isalpha():
         words.pop()
-    grams = Counter(tuple(words[at:at + NGRAM]) for at in range(len(words) - NGRAM + 1))
-    return {"words": len(words), "known": sum(word in known for word in words),
-            "unknown": sorted({word for word in words if word not in known}), "repeats": max(grams.values(), default=0)}
+    grams = Counter(tuple(words[at : at + NGRAM]) for at in range(len(words) - NGRAM + 1))
+    return {
+        "words": len(words),
+        "known": sum(word in known for word in words),
+        "unknown": sorted({word for word in words if word not in known}),
+        "repeats": max(grams.values(), default=0),
+    }
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -48,15 +52,23 @@ def main(argv: list[str] | None = None) -> int:
     known = corpus_words()
     judged = [judge(row["text"], known, row["finish"] == "length") for row in last]
     words, hits = sum(row["words"] for row in judged), sum(row["known"] for row in judged)
-    report = {"run": run["name"], "step": last[0]["step"], "samples": len(last), "words": words,
-              "known_share": hits / words, "most_repeats_of_an_8_gram": max(row["repeats"] for row in judged),
-              "unknown": sorted({word for row in judged for word in row["unknown"]})}
+    report = {
+        "run": run["name"],
+        "step": last[0]["step"],
+        "samples": len(last),
+        "words": words,
+        "known_share": hits / words,
+        "most_repeats_of_an_8_gram": max(row["repeats"] for row in judged),
+        "unknown": sorted({word for row in judged for word in row["unknown"]}),
+    }
     if given.json:
         print(json.dumps(report))
     else:
-        print(f"{report['run']}, step {report['step']:,}: {words:,} words in {len(last)} samples, "
-              f"{report['known_share']:.1%} of them in the corpus; most repeats of an 8-gram: "
-              f"{report['most_repeats_of_an_8_gram']}")
+        print(
+            f"{report['run']}, step {report['step']:,}: {words:,} words in {len(last)} samples, "
+            f"{report['known_share']:.1%} of them in the corpus; most repeats of an 8-gram: "
+            f"{report['most_repeats_of_an_8_gram']}"
+        )
         print("not in the corpus:", ", ".join(report["unknown"]) or "none")
     return 0
 

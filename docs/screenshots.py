@@ -1,7 +1,7 @@
 """Make the pictures of README and docs/screenshots from a real run of the page.
 
-    python docs/screenshots.py                 # trains a seedling first, about five minutes on two cores
-    python docs/screenshots.py --home DIR      # a home that has a finished run
+python docs/screenshots.py                 # trains a seedling first, about five minutes on two cores
+python docs/screenshots.py --home DIR      # a home that has a finished run
 """
 
 import argparse
@@ -67,8 +67,11 @@ def served(home: Home) -> Iterator[str]:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     address = f"http://127.0.0.1:{port}"
-    process = subprocess.Popen([sys.executable, "app.py", "--home", str(home.path), "--port", str(port), "--no-open"],
-                               cwd=PROJECT, env=os.environ | {"BLUEBERRY_PASSWORD": ""})
+    process = subprocess.Popen(
+        [sys.executable, "app.py", "--home", str(home.path), "--port", str(port), "--no-open"],
+        cwd=PROJECT,
+        env=os.environ | {"BLUEBERRY_PASSWORD": ""},
+    )
     try:
         until = time.monotonic() + 60
         while not answers(address):
@@ -101,8 +104,16 @@ def opened() -> Iterator[Any]:
         browser.close()
 
 
-def shoot(browser: Any, address: str, name: str, query: str = "", *, dark: bool = False, talk: bool = False,
-          size: dict[str, int] = DESK) -> None:
+def shoot(
+    browser: Any,
+    address: str,
+    name: str,
+    query: str = "",
+    *,
+    dark: bool = False,
+    talk: bool = False,
+    size: dict[str, int] = DESK,
+) -> None:
     """One picture."""
     context = browser.new_context(viewport=size, color_scheme="dark" if dark else "light", reduced_motion="reduce")
     page = context.new_page()

@@ -31,8 +31,14 @@ def parser() -> argparse.ArgumentParser:
     start = add("start")
     start.add_argument("--preset", default=DEFAULT_PRESET)
     start.add_argument("--name", default="", help="default: the preset's name and a number")
-    start.add_argument("--set", nargs="+", action="extend", default=[], metavar="KEY=VALUE",
-                       help="change a setting, for example train.tokens=1M")
+    start.add_argument(
+        "--set",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="KEY=VALUE",
+        help="change a setting, for example train.tokens=1M",
+    )
     add("runs")
     add("status", run="RUN")
     add("stop", run="RUN").add_argument("--now", action="store_true", help="end at once, without a save")
@@ -41,8 +47,13 @@ def parser() -> argparse.ArgumentParser:
         waiting.add_argument("--wait", action="store_true", help="follow the run until it ends")
     ask = add("generate", run="RUN[@STEP]")
     ask.add_argument("--prompt", required=True)
-    for option, kind, value in (("--seed", int, 7), ("--temperature", float, 0.8), ("--top-k", int, 0),
-                                ("--top-p", float, 0.95), ("--max-tokens", int, 80)):
+    for option, kind, value in (
+        ("--seed", int, 7),
+        ("--temperature", float, 0.8),
+        ("--top-k", int, 0),
+        ("--top-p", float, 0.95),
+        ("--max-tokens", int, 80),
+    ):
         ask.add_argument(option, type=kind, default=value, help=f"default {value}")
     add("samples", run="RUN").add_argument("--limit", type=int, default=0, metavar="N", help="only the newest N")
     keep = add("archive")

@@ -34,13 +34,16 @@ class Written:
     sha256: str
 
 
-def save_checkpoint(folder: Path, step: int, model: nn.Module, optimizers: Optimizers,
-                    state: dict[str, Any]) -> Written:
+def save_checkpoint(
+    folder: Path, step: int, model: nn.Module, optimizers: Optimizers, state: dict[str, Any]
+) -> Written:
     """Write everything that is needed to go on from `step` to `folder`/step_NNNNNN."""
     final, temporary = folder / _name(step), folder / f".{_name(step)}"
-    files = {"model.safetensors": save(_tensors(model)),
-             "optimizer.safetensors": save(_contiguous(optimizers.tensors())),
-             "state.json": (json.dumps(state, indent=1) + "\n").encode()}
+    files = {
+        "model.safetensors": save(_tensors(model)),
+        "optimizer.safetensors": save(_contiguous(optimizers.tensors())),
+        "state.json": (json.dumps(state, indent=1) + "\n").encode(),
+    }
     manifest = {name: {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()} for name, data in files.items()}
     files["manifest.json"] = (json.dumps(manifest, indent=1) + "\n").encode()
     _remove(temporary)
@@ -148,10 +151,10 @@ def prune(folder: Path, keep: int, step: int) -> list[int]:
 
     Later ones were damaged, or the run would not be at `step`: they must not push out those that are whole.
     """
-    old = [path for path in _checkpoints(folder) if _step(path) <= step][:-keep]
+    old = [path for path in _checkpoints(folder) if step_of(path) <= step][:-keep]
     for path in old:
         _remove(path)
-    return [_step(path) for path in old]
+    return [step_of(path) for path in old]
 
 
 def sweep(folder: Path) -> None:
@@ -164,12 +167,13 @@ def _name(step: int) -> str:
     return f"step_{step:06d}"
 
 
-def _step(path: Path) -> int:
+def step_of(path: Path) -> int:
+    """The optimizer step a checkpoint's folder is named after."""
     return int(path.name.removeprefix("step_"))
 
 
 def _checkpoints(folder: Path) -> list[Path]:
-    return sorted((path for path in folder.glob("step_*") if path.name[5:].isdecimal()), key=_step)
+    return sorted((path for path in folder.glob("step_*") if path.name[5:].isdecimal()), key=step_of)
 
 
 def _tensors(model: nn.Module) -> dict[str, Tensor]:

@@ -25,12 +25,37 @@ def presets(given: Arguments) -> int:
     """List the presets."""
     found = [(name, config.load_preset(name)) for name in config.presets()]
     if given.json:
-        return _json([{"name": name, "title": chosen.title, "parameters": chosen.model.parameters,
-                       "tokens": chosen.train.tokens, "steps": chosen.total_steps, "dataset": chosen.data.dataset,
-                       "memory_bytes": training_bytes(chosen)} for name, chosen in found])
-    print(table(("PRESET", "PARAMETERS", "TOKENS", "MEMORY", "DATASET", "WHAT FOR"), [
-        (name, count(chosen.model.parameters), count(chosen.train.tokens), f"~ {size(training_bytes(chosen))}",
-         chosen.data.dataset, chosen.title) for name, chosen in found], right=("PARAMETERS", "TOKENS", "MEMORY")))
+        return _json(
+            [
+                {
+                    "name": name,
+                    "title": chosen.title,
+                    "parameters": chosen.model.parameters,
+                    "tokens": chosen.train.tokens,
+                    "steps": chosen.total_steps,
+                    "dataset": chosen.data.dataset,
+                    "memory_bytes": training_bytes(chosen),
+                }
+                for name, chosen in found
+            ]
+        )
+    print(
+        table(
+            ("PRESET", "PARAMETERS", "TOKENS", "MEMORY", "DATASET", "WHAT FOR"),
+            [
+                (
+                    name,
+                    count(chosen.model.parameters),
+                    count(chosen.train.tokens),
+                    f"~ {size(training_bytes(chosen))}",
+                    chosen.data.dataset,
+                    chosen.title,
+                )
+                for name, chosen in found
+            ],
+            right=("PARAMETERS", "TOKENS", "MEMORY"),
+        )
+    )
     return 0
 
 
@@ -51,10 +76,25 @@ def runs(given: Arguments) -> int:
         found = [launch.status_of(run) for run in store.list_runs(db)]
     if given.json:
         return _json(found)
-    print(table(("ID", "NAME", "PRESET", "STATUS", "AGE", "LOSS", "VAL LOSS", "TOK/S"), [
-        (run["id"], run["name"], run["preset"], run["status"], count(run["tokens"]), loss(run["train_loss"]),
-         loss(run["val_loss"]), count(run["tokens_per_second"])) for run in found],
-        right=("AGE", "LOSS", "VAL LOSS", "TOK/S")))
+    print(
+        table(
+            ("ID", "NAME", "PRESET", "STATUS", "AGE", "LOSS", "VAL LOSS", "TOK/S"),
+            [
+                (
+                    run["id"],
+                    run["name"],
+                    run["preset"],
+                    run["status"],
+                    count(run["tokens"]),
+                    loss(run["train_loss"]),
+                    loss(run["val_loss"]),
+                    count(run["tokens_per_second"]),
+                )
+                for run in found
+            ],
+            right=("AGE", "LOSS", "VAL LOSS", "TOK/S"),
+        )
+    )
     return 0
 
 
@@ -65,14 +105,20 @@ def status(given: Arguments) -> int:
         return _json(found)
     doing = " · ".join(part for part in (found["status"], found["phase"], found["message"]) if part)
     facts = {
-        "run": f"{found['name']} ({found['id']})", "preset": found["preset"], "status": doing,
+        "run": f"{found['name']} ({found['id']})",
+        "preset": found["preset"],
+        "status": doing,
         "age": f"{age(found['tokens'])} of {count(found['target_tokens'])}, step {found['step']:,} of "
-               f"{found['total_steps']:,}",
+        f"{found['total_steps']:,}",
         "loss": f"{loss(found['train_loss'])}, on unseen text {loss(found['val_loss'])}",
         "speed": f"{count(found['tokens_per_second'])} tokens a second on {found['device']}"
-        if found["tokens_per_second"] else "", "worked": duration(found["elapsed_seconds"]),
+        if found["tokens_per_second"]
+        else "",
+        "worked": duration(found["elapsed_seconds"]),
         "to go": duration(found["eta_seconds"]) if found["eta_seconds"] is not None else "",
-        "pid": str(found["pid"] or ""), "error": found["error"] or ""}
+        "pid": str(found["pid"] or ""),
+        "error": found["error"] or "",
+    }
     for name, value in facts.items():
         if value:
             print(f"{name:7} {value}")
@@ -108,12 +154,14 @@ def samples(given: Arguments) -> int:
         found: list[store.Row] = []
         while page := store.list_samples(db, run["id"], found[-1]["id"] if found else 0):
             found += page
-    found = found[-given.limit:] if given.limit else found
+    found = found[-given.limit :] if given.limit else found
     if given.json:
         return _json(found)
     for sample in found:
-        print(f"#{sample['id']}  step {sample['step']:,}, {age(sample['tokens'])}, {sample['source']}\n"
-              f"{_plain(sample['prompt'])}|{_plain(sample['text'])}\n")
+        print(
+            f"#{sample['id']}  step {sample['step']:,}, {age(sample['tokens'])}, {sample['source']}\n"
+            f"{_plain(sample['prompt'])}|{_plain(sample['text'])}\n"
+        )
     if not found:
         print(f"{run['name']} has said nothing yet.")
     return 0
@@ -138,8 +186,14 @@ def generate(given: Arguments) -> int:
     name, _, step = given.run.partition("@")
     if step and not step.isdecimal():
         raise store.Refused(f"{given.run!r} must be RUN or RUN@STEP, for example {name}@400.")
-    ask = Ask(prompt=given.prompt, max_tokens=given.max_tokens, temperature=given.temperature, top_k=given.top_k,
-              top_p=given.top_p, seed=given.seed)
+    ask = Ask(
+        prompt=given.prompt,
+        max_tokens=given.max_tokens,
+        temperature=given.temperature,
+        top_k=given.top_k,
+        top_p=given.top_p,
+        seed=given.seed,
+    )
     with closing(store.connect(home.database)) as db:
         speaker = load_speaker(home, db, store.find_run(db, name)["id"], int(step) if step else None)
         shown = ""
@@ -147,14 +201,16 @@ def generate(given: Arguments) -> int:
             print(_plain(ask.prompt), end="", flush=True)
         for piece in speaker.stream(ask):
             if not given.json and piece.text.startswith(shown):
-                print(_plain(piece.text[len(shown):]), end="", flush=True)
+                print(_plain(piece.text[len(shown) :]), end="", flush=True)
                 shown = piece.text
         sample = speaker.sample_row(ask, piece, "playground")
         sample_id = store.add_sample(db, sample)
     if given.json:
         return _json(sample | {"id": sample_id})
-    print(f"\n({sample['run_id']} at step {sample['step']:,}, {piece.new_tokens} tokens; sample {sample_id})",
-          file=sys.stderr)
+    print(
+        f"\n({sample['run_id']} at step {sample['step']:,}, {piece.new_tokens} tokens; sample {sample_id})",
+        file=sys.stderr,
+    )
     return 0
 
 
@@ -194,8 +250,10 @@ def _progress(run: dict[str, Any]) -> str:
         return f"preparing: {run['message'] or 'starting'}{share}"
     speed = f"  {count(run['tokens_per_second'])} tok/s" if run["tokens_per_second"] else ""
     left = "" if run["eta_seconds"] is None else f"  {duration(run['eta_seconds'])} to go"
-    return (f"{run['phase'] or run['status']}: step {run['step']:,}/{run['total_steps']:,}"
-            f"  loss {loss(run['train_loss'])}  unseen {loss(run['val_loss'])}{speed}{left}")
+    return (
+        f"{run['phase'] or run['status']}: step {run['step']:,}/{run['total_steps']:,}"
+        f"  loss {loss(run['train_loss'])}  unseen {loss(run['val_loss'])}{speed}{left}"
+    )
 
 
 def _ended(run: dict[str, Any], given: Arguments) -> int:
@@ -205,8 +263,10 @@ def _ended(run: dict[str, Any], given: Arguments) -> int:
         _json(run)
     elif good:
         note = f": {run['error']}" if run["error"] else "."
-        print(f"{run['name']} is {run['status']} at step {run['step']:,}, {age(run['tokens'])}{note}",
-              file=sys.stderr if getattr(given, "wait", False) else sys.stdout)
+        print(
+            f"{run['name']} is {run['status']} at step {run['step']:,}, {age(run['tokens'])}{note}",
+            file=sys.stderr if getattr(given, "wait", False) else sys.stdout,
+        )
     if not good:
         print(f"{run['name']} is {run['status']}: {run['error'] or 'no reason is known.'}", file=sys.stderr)
     return 0 if good else 1
@@ -231,5 +291,14 @@ def _json(value: Any) -> int:
 
 
 COMMANDS: dict[str, Callable[[Arguments], int]] = {
-    "presets": presets, "start": start, "runs": runs, "status": status, "stop": stop, "pause": pause, "resume": resume,
-    "generate": generate, "samples": samples, "archive": archive}
+    "presets": presets,
+    "start": start,
+    "runs": runs,
+    "status": status,
+    "stop": stop,
+    "pause": pause,
+    "resume": resume,
+    "generate": generate,
+    "samples": samples,
+    "archive": archive,
+}

@@ -23,8 +23,16 @@ class ConfigError(ValueError):
     """A setting that cannot be used; the message is one sentence for the person who chose it."""
 
 
-def setting(default: Any = MISSING, *, help: str, unit: str = "", low: float | None = None,
-            high: float | None = None, above: float | None = None, below: float | None = None) -> Any:
+def setting(
+    default: Any = MISSING,
+    *,
+    help: str,
+    unit: str = "",
+    low: float | None = None,
+    high: float | None = None,
+    above: float | None = None,
+    below: float | None = None,
+) -> Any:
     """A config field with what the form, the checks and the documentation need to know about it.
 
     `low`/`high` are inclusive limits, `above`/`below` exclusive ones.
@@ -52,11 +60,13 @@ class ModelConfig:
         if self.width % self.heads:
             raise ConfigError(
                 f"model.heads = {self.heads} must divide model.width = {self.width}; "
-                f"try {_divisor(self.width, self.heads)}.")
+                f"try {_divisor(self.width, self.heads)}."
+            )
         if self.heads % self.kv_heads:
             raise ConfigError(
                 f"model.kv_heads = {self.kv_heads} must divide model.heads = {self.heads}; "
-                f"try {_divisor(self.heads, self.kv_heads)}.")
+                f"try {_divisor(self.heads, self.kv_heads)}."
+            )
         if self.head_size % 2:
             raise ConfigError(f"model.width / model.heads = {self.head_size} must be even for rotary positions.")
 
@@ -95,12 +105,14 @@ class TrainConfig:
 
     tokens: int = setting(help="Tokens to train on in all", unit="tokens", low=1, high=10**14)
     batch_tokens: int = setting(help="Tokens of one optimizer step", unit="tokens", low=8, high=2**27)
-    micro_batch: int = setting(0, help="Rows in one forward pass; 0 takes the whole step at once", unit="rows",
-                               low=0, high=65536)
+    micro_batch: int = setting(
+        0, help="Rows in one forward pass; 0 takes the whole step at once", unit="rows", low=0, high=65536
+    )
     seed: int = setting(1337, help="Fixes the first weights and the order of the data", low=0, high=2**63 - 1)
     device: str = setting("auto", help="auto, cpu, cuda, cuda:0, ... or mps")
     precision: Literal["auto", "fp32", "bf16", "fp16"] = setting(
-        "auto", help="Number format of the products; the weights are always kept in fp32")
+        "auto", help="Number format of the products; the weights are always kept in fp32"
+    )
     grad_clip: float = setting(1.0, help="Largest length of the gradient; longer ones are scaled down", above=0)
     compile: bool = setting(False, help="Compile the model on a GPU with torch.compile; a CPU runs it as it is")
 
@@ -136,8 +148,9 @@ class EvalConfig:
     """The validation loss."""
 
     every: int = setting(50, help="Steps between two evaluations", unit="steps", low=1, high=10**9)
-    tokens: int = setting(65_536, help="Validation tokens used each time, always the same ones", unit="tokens", low=8,
-                          high=10**10)
+    tokens: int = setting(
+        65_536, help="Validation tokens used each time, always the same ones", unit="tokens", low=8, high=10**10
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -180,11 +193,13 @@ class RunConfig:
             rows = max(1, round(self.train.batch_tokens / self.model.context))
             raise ConfigError(
                 f"train.batch_tokens = {self.train.batch_tokens} must be a multiple of model.context = "
-                f"{self.model.context}; try {rows * self.model.context}.")
+                f"{self.model.context}; try {rows * self.model.context}."
+            )
         if self.train.micro_batch and self.rows_per_step % self.train.micro_batch:
             raise ConfigError(
                 f"train.micro_batch = {self.train.micro_batch} must divide the {self.rows_per_step} rows of a step; "
-                f"try {_divisor(self.rows_per_step, self.train.micro_batch)}.")
+                f"try {_divisor(self.rows_per_step, self.train.micro_batch)}."
+            )
 
     @property
     def rows_per_step(self) -> int:
@@ -325,8 +340,12 @@ def _check(key: str, value: Any, hint: Any, limits: Mapping[str, Any]) -> Any:
 def _check_limits(key: str, value: float, limits: Mapping[str, Any]) -> None:
     low, high, above, below = (limits[name] for name in ("low", "high", "above", "below"))
     finite = math.isfinite(value)
-    if finite and not ((low is not None and value < low) or (high is not None and value > high)
-                       or (above is not None and value <= above) or (below is not None and value >= below)):
+    if finite and not (
+        (low is not None and value < low)
+        or (high is not None and value > high)
+        or (above is not None and value <= above)
+        or (below is not None and value >= below)
+    ):
         return
     wanted = []
     if low is not None:

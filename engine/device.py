@@ -34,8 +34,14 @@ class Place:
         """Facts about this machine that a run keeps."""
         name = torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else cpu_name()
         attention = "plain products" if self.device.type == "cpu" and self.precision == "bf16" else "torch SDPA"
-        return {"device_name": name, "precision": self.precision, "attention": attention, "torch": torch.__version__,
-                "threads": torch.get_num_threads(), "python": platform.python_version()}
+        return {
+            "device_name": name,
+            "precision": self.precision,
+            "attention": attention,
+            "torch": torch.__version__,
+            "threads": torch.get_num_threads(),
+            "python": platform.python_version(),
+        }
 
 
 def choose_place(config: TrainConfig, device: str = "") -> Place:
@@ -45,8 +51,9 @@ def choose_place(config: TrainConfig, device: str = "") -> Place:
         device = "cuda:0" if torch.cuda.is_available() else "cpu"
     kind = device.split(":")[0]
     if kind == "cuda" and not torch.cuda.is_available():
-        raise ConfigError("train.device = cuda, but torch finds no CUDA device; choose cpu, or install the CUDA build "
-                          "of torch.")
+        raise ConfigError(
+            "train.device = cuda, but torch finds no CUDA device; choose cpu, or install the CUDA build of torch."
+        )
     if kind == "mps" and not torch.backends.mps.is_available():
         raise ConfigError("train.device = mps, but this machine has no Apple GPU that torch can use; choose cpu.")
     if kind not in ("cpu", "cuda", "mps"):
@@ -62,8 +69,10 @@ def to_device(batch: tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]], place: P
     """A numpy batch as tensors where the model is; the copy to a GPU does not wait."""
     inputs, targets = torch.from_numpy(batch[0]), torch.from_numpy(batch[1])
     if place.device.type == "cuda":
-        return (inputs.pin_memory().to(place.device, non_blocking=True),
-                targets.pin_memory().to(place.device, non_blocking=True))
+        return (
+            inputs.pin_memory().to(place.device, non_blocking=True),
+            targets.pin_memory().to(place.device, non_blocking=True),
+        )
     return inputs.to(place.device), targets.to(place.device)
 
 

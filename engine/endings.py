@@ -103,8 +103,10 @@ def _verdict(db: Database, run: store.Row, returncode: int | None, killed: str, 
     if run["boot_id"] != process.boot_id():
         return "crashed", "The computer was restarted or switched off while this run was on."
     cause = process.describe_exit(returncode or 0)
-    return ("failed" if (returncode or 0) > 0 else "crashed",
-            f"The trainer {cause}; its last words: {spoken}" if spoken else f"The trainer {cause}.")
+    return (
+        "failed" if (returncode or 0) > 0 else "crashed",
+        f"The trainer {cause}; its last words: {spoken}" if spoken else f"The trainer {cause}.",
+    )
 
 
 def _asked_for(db: Database, run: store.Row, returncode: int | None) -> bool:

@@ -35,7 +35,9 @@ def training_flops(device: str, cpuinfo: Path = Path("/proc/cpuinfo")) -> float:
     if device != "cpu":
         return GPU
     try:
-        flags = next((line for line in cpuinfo.read_text(encoding="utf-8").splitlines() if line.startswith("flags")), "")
+        flags = next(
+            (line for line in cpuinfo.read_text(encoding="utf-8").splitlines() if line.startswith("flags")), ""
+        )
     except OSError:
         flags = ""
     bf16 = not {"avx512_bf16", "amx_bf16"}.isdisjoint(flags.split())

@@ -25,10 +25,16 @@ class Validation:
         """Loss in nats a token, accuracy, perplexity and bits per byte, in the precision of training."""
         nats, correct = torch.zeros(2, dtype=torch.float64)
         for first in range(0, len(self.inputs), self.rows):
-            loss, hits = model.loss(*to_device((self.inputs[first:first + self.rows],
-                                                self.targets[first:first + self.rows]), self.place))
+            loss, hits = model.loss(
+                *to_device(
+                    (self.inputs[first : first + self.rows], self.targets[first : first + self.rows]), self.place
+                )
+            )
             nats, correct = nats + loss.double().cpu(), correct + hits.double().cpu()
         loss_per_token = float(nats) / self.targets.size
-        return {"val_loss": loss_per_token, "val_accuracy": float(correct) / self.targets.size,
-                "val_perplexity": math.exp(min(loss_per_token, 700.0)),
-                "val_bits_per_byte": float(nats) / math.log(2) / max(self.bytes, 1)}
+        return {
+            "val_loss": loss_per_token,
+            "val_accuracy": float(correct) / self.targets.size,
+            "val_perplexity": math.exp(min(loss_per_token, 700.0)),
+            "val_bits_per_byte": float(nats) / math.log(2) / max(self.bytes, 1),
+        }

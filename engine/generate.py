@@ -59,8 +59,14 @@ class Ask:
     @classmethod
     def from_config(cls, prompt: str, config: SampleConfig) -> "Ask":
         """A periodic sample's question."""
-        return cls(prompt=prompt, max_tokens=config.max_tokens, temperature=config.temperature, top_k=config.top_k,
-                   top_p=config.top_p, seed=config.seed)
+        return cls(
+            prompt=prompt,
+            max_tokens=config.max_tokens,
+            temperature=config.temperature,
+            top_k=config.top_k,
+            top_p=config.top_p,
+            seed=config.seed,
+        )
 
 
 @dataclass(frozen=True)
@@ -106,12 +112,27 @@ class Speaker:
 
     def sample_row(self, ask: Ask, piece: Piece, source: str, suite: str = "") -> store.Row:
         """The answer as a row of the table `samples`, with all that is needed to ask again."""
-        return {"run_id": self.run_id, "attempt": self.attempt, "step": self.step, "tokens": self.tokens,
-                "suite": suite, "prompt": ask.prompt, "text": piece.text, "seed": ask.seed,
-                "temperature": ask.temperature, "top_k": ask.top_k, "top_p": ask.top_p,
-                "max_tokens": ask.max_tokens, "new_tokens": piece.new_tokens, "finish": piece.finish,
-                "weights_sha256": self.weights_sha256, "dtype": self.dtype, "device": self.device.type,
-                "source": source, "created_at": time.time()}
+        return {
+            "run_id": self.run_id,
+            "attempt": self.attempt,
+            "step": self.step,
+            "tokens": self.tokens,
+            "suite": suite,
+            "prompt": ask.prompt,
+            "text": piece.text,
+            "seed": ask.seed,
+            "temperature": ask.temperature,
+            "top_k": ask.top_k,
+            "top_p": ask.top_p,
+            "max_tokens": ask.max_tokens,
+            "new_tokens": piece.new_tokens,
+            "finish": piece.finish,
+            "weights_sha256": self.weights_sha256,
+            "dtype": self.dtype,
+            "device": self.device.type,
+            "source": source,
+            "created_at": time.time(),
+        }
 
     @torch.inference_mode()
     def _answer(self, asks: Sequence[Ask], cancelled: Callable[[], bool]) -> Iterator[list[Piece]]:
@@ -123,7 +144,7 @@ class Speaker:
         for row, answer in enumerate(answers):
             tokens = torch.tensor([answer.prompt_ids], device=self.device)
             positions = torch.arange(tokens.shape[1], device=self.device)[None]
-            part = Cache(cache.keys[:, row:row + 1], cache.values[:, row:row + 1])
+            part = Cache(cache.keys[:, row : row + 1], cache.values[:, row : row + 1])
             logits[row] = self.model.next_logits(tokens, positions, part)[0]
         next_ids = torch.zeros(padded, 1, dtype=torch.int64, device=self.device)
         next_positions = torch.zeros(padded, 1, dtype=torch.int64, device=self.device)
@@ -165,29 +186,52 @@ def load_speaker(home: Home, db: Database, run_id: str, step: int | None = None,
     if not on_disk:
         raise store.Refused(
             f"{run['name']} has no weights on disk yet; wait for its first sample, or choose another run."
-            if run["kind"] == "trained" else f"The weights of {run['name']} were not published here.")
+            if run["kind"] == "trained"
+            else f"The weights of {run['name']} were not published here."
+        )
     wanted = on_disk[-1]["step"] if step is None else step
     found = [row for row in on_disk if row["step"] == wanted]
     if not found:
         steps = sorted({row["step"] for row in on_disk})
-        raise store.Refused(f"{run['name']} has no weights of step {wanted}; there are "
-                            f"{', '.join(map(str, steps[-12:]))}.")
+        raise store.Refused(
+            f"{run['name']} has no weights of step {wanted}; there are {', '.join(map(str, steps[-12:]))}."
+        )
     try:
         weights, sha256 = load_sampling(home.run(run_id), wanted)
     except (OSError, CorruptCheckpoint) as error:
         raise store.Refused(f"The weights of {run['name']} at step {wanted} cannot be used: {error}") from error
     for row in found:
         if row["kind"] == "sampling" and row["sha256"] != sha256:
-            raise store.Refused(f"The weights of {run['name']} at step {wanted} have changed on disk since they were "
-                                "saved.")
+            raise store.Refused(
+                f"The weights of {run['name']} at step {wanted} have changed on disk since they were saved."
+            )
     config = from_json(store.get_config(db, run_id))
     words = tokenizer.load(home.tokenizer(run_id))
-    return make_speaker(config.model, weights, words, torch.device(device), run_id=run_id, attempt=found[0]["attempt"],
-                        step=wanted, tokens=found[0]["tokens"], weights_sha256=sha256)
+    return make_speaker(
+        config.model,
+        weights,
+        words,
+        torch.device(device),
+        run_id=run_id,
+        attempt=found[0]["attempt"],
+        step=wanted,
+        tokens=found[0]["tokens"],
+        weights_sha256=sha256,
+    )
 
 
-def make_speaker(config: ModelConfig, weights: dict[str, Tensor], words: Tokenizer, device: torch.device, *,
-                 run_id: str, attempt: int, step: int, tokens: int, weights_sha256: str) -> Speaker:
+def make_speaker(
+    config: ModelConfig,
+    weights: dict[str, Tensor],
+    words: Tokenizer,
+    device: torch.device,
+    *,
+    run_id: str,
+    attempt: int,
+    step: int,
+    tokens: int,
+    weights_sha256: str,
+) -> Speaker:
     """A speaker from bf16 weights; products run in bf16 on a GPU and in fp32 elsewhere."""
     dtype = torch.bfloat16 if device.type == "cuda" else torch.float32
     with torch.device("meta"):
@@ -195,8 +239,16 @@ def make_speaker(config: ModelConfig, weights: dict[str, Tensor], words: Tokeniz
     model = model.to_empty(device=device).to(dtype)
     model.load_state_dict(weights)
     model.reset_rotary()
-    return Speaker(model=model.requires_grad_(False), tokenizer=words, run_id=run_id, attempt=attempt, step=step,
-                   tokens=tokens, weights_sha256=weights_sha256, device=device)
+    return Speaker(
+        model=model.requires_grad_(False),
+        tokenizer=words,
+        run_id=run_id,
+        attempt=attempt,
+        step=step,
+        tokens=tokens,
+        weights_sha256=weights_sha256,
+        device=device,
+    )
 
 
 def pick(logits: Tensor, ask: Ask, position: int) -> int:
@@ -207,7 +259,7 @@ def pick(logits: Tensor, ask: Ask, position: int) -> int:
     if ask.temperature == 0:
         return int(logits.argmax())
     scores, ids = logits.div(ask.temperature).sort(descending=True, stable=True)
-    mass = scores[:ask.top_k or None].double().softmax(dim=0).cumsum(dim=0)
+    mass = scores[: ask.top_k or None].double().softmax(dim=0).cumsum(dim=0)
     # The smallest set of tokens that reaches top_p; the first one is always in it.
     kept = int((mass < ask.top_p).sum()) + 1
     mass = mass[:kept]
@@ -229,8 +281,10 @@ class _Answer:
     def __post_init__(self) -> None:
         self.prompt_ids = self.tokenizer.encode(self.ask.prompt).ids
         if len(self.prompt_ids) >= self.context:
-            raise ConfigError(f"The prompt has {len(self.prompt_ids):,} tokens; this model sees {self.context:,} at "
-                              "once, so at most one less fits.")
+            raise ConfigError(
+                f"The prompt has {len(self.prompt_ids):,} tokens; this model sees {self.context:,} at "
+                "once, so at most one less fits."
+            )
         self.end = self.tokenizer.token_to_id(tokenizer.END)
 
     @property

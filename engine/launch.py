@@ -22,9 +22,33 @@ RESUME_WAIT = 30.0
 """Seconds that a resume waits for the last trainer to be gone."""
 RESTART = 5.0
 """Seconds between two supervisors started by readers; one needs half a second until it holds its lock."""
-STATUS = ("id", "name", "preset", "kind", "status", "phase", "message", "progress", "step", "total_steps", "tokens",
-          "target_tokens", "train_loss", "val_loss", "tokens_per_second", "elapsed_seconds", "eta_seconds", "device",
-          "attempt", "pid", "created_at", "started_at", "ended_at", "heartbeat_at", "error")
+STATUS = (
+    "id",
+    "name",
+    "preset",
+    "kind",
+    "status",
+    "phase",
+    "message",
+    "progress",
+    "step",
+    "total_steps",
+    "tokens",
+    "target_tokens",
+    "train_loss",
+    "val_loss",
+    "tokens_per_second",
+    "elapsed_seconds",
+    "eta_seconds",
+    "device",
+    "attempt",
+    "pid",
+    "created_at",
+    "started_at",
+    "ended_at",
+    "heartbeat_at",
+    "error",
+)
 
 
 def default_device() -> str:
@@ -55,8 +79,9 @@ def open_home(home: Home) -> None:
     """Make runs.db or bring it up to date; raises StoreError where one must have been there and is gone."""
     trained = home.path / "checkpoints"
     if not home.database.exists() and trained.is_dir() and any(trained.iterdir()):
-        raise store.StoreError("runs.db is not there, but checkpoints/ is: put runs.db back, or move checkpoints/ away "
-                               "to begin anew.")
+        raise store.StoreError(
+            "runs.db is not there, but checkpoints/ is: put runs.db back, or move checkpoints/ away to begin anew."
+        )
     store.migrate(home.database)
     db = store.connect(home.database)
     try:
@@ -192,8 +217,14 @@ def ensure_supervisor(home: Home) -> None:
 def start_supervisor(home: Home) -> None:
     """Start a supervisor that outlives this process; where there is one already, the new one ends by itself."""
     with home.supervisor_log.open("ab") as log:
-        child = subprocess.Popen([sys.executable, "-m", "engine.supervisor", "--home", str(home.path)], cwd=PROJECT,
-                                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
+        child = subprocess.Popen(
+            [sys.executable, "-m", "engine.supervisor", "--home", str(home.path)],
+            cwd=PROJECT,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
         os.utime(log.fileno())  # its age tells other readers that one is on its way
     # Somebody has to take note of its end while this process lives, or it stays as a zombie.
     threading.Thread(target=child.wait, name="supervisor-reaper", daemon=True).start()

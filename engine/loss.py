@@ -17,7 +17,8 @@ def linear_cross_entropy(hidden: Tensor, weight: Tensor, targets: Tensor) -> tup
     gradients are made while the scores are at hand, as in Apple's cut cross-entropy and Liger (chunked, not fused).
     """
     results: tuple[Tensor, Tensor] = _LinearCrossEntropy.apply(  # type: ignore[no-untyped-call]
-        hidden, weight, targets, torch.is_grad_enabled())
+        hidden, weight, targets, torch.is_grad_enabled()
+    )
     return results
 
 
@@ -30,7 +31,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
         d_hidden = torch.empty_like(hidden) if learning else None
         d_weight = torch.zeros_like(weight) if learning else None
         for start in range(0, hidden.shape[0], ROWS):
-            piece, goal = hidden[start:start + ROWS], targets[start:start + ROWS, None]
+            piece, goal = hidden[start : start + ROWS], targets[start : start + ROWS, None]
             scores = (piece @ head.T).float()
             wanted = scores.gather(1, goal)
             top, guess = scores.max(dim=1, keepdim=True)
@@ -40,7 +41,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
             correct += (guess == goal).sum()
             if d_hidden is not None and d_weight is not None:
                 slope = weights.div_(mass).scatter_add_(1, goal, torch.full_like(mass, -1.0)).to(hidden.dtype)
-                d_hidden[start:start + ROWS] = slope @ head
+                d_hidden[start : start + ROWS] = slope @ head
                 d_weight += slope.T @ piece
         ctx.save_for_backward(d_hidden, d_weight)
         ctx.mark_non_differentiable(correct)

@@ -22,8 +22,9 @@ class Diverged(RuntimeError):
 class Meter:
     """Collects what each step measured and hands it to the recorder; knows training time from time spent otherwise."""
 
-    def __init__(self, recorder: Recorder, config: RunConfig, step: int, elapsed_seconds: float, *,
-                 skips_overflow: bool = False) -> None:
+    def __init__(
+        self, recorder: Recorder, config: RunConfig, step: int, elapsed_seconds: float, *, skips_overflow: bool = False
+    ) -> None:
         """`skips_overflow`: an fp16 gradient that overflows skips its step and is no divergence."""
         self.recorder, self.config, self.skips_overflow = recorder, config, skips_overflow
         self.elapsed_before, self.started = elapsed_seconds, time.perf_counter()
@@ -51,18 +52,31 @@ class Meter:
         steps, batch = len(self._pending), self.config.train.batch_tokens
         speed = steps * batch / max(now - self._read_at - self._away, 1e-9)
         for (step, rate, _, _), (loss, norm) in zip(self._pending, values, strict=True):
-            self.recorder.add("metrics", step=step, tokens=step * batch, learning_rate=rate,
-                              train_loss=loss if math.isfinite(loss) else None,
-                              grad_norm=norm if math.isfinite(norm) else None,
-                              tokens_per_second=speed, elapsed_seconds=self.elapsed_seconds)
+            self.recorder.add(
+                "metrics",
+                step=step,
+                tokens=step * batch,
+                learning_rate=rate,
+                train_loss=loss if math.isfinite(loss) else None,
+                grad_norm=norm if math.isfinite(norm) else None,
+                tokens_per_second=speed,
+                elapsed_seconds=self.elapsed_seconds,
+            )
             if not (math.isfinite(loss) and (math.isfinite(norm) or self.skips_overflow)):
-                raise Diverged(f"The loss stopped being a number at step {step:,}; the last checkpoint before it is "
-                               "kept. A lower learning rate (optimizer.muon_lr, optimizer.adamw_lr) usually helps.")
+                raise Diverged(
+                    f"The loss stopped being a number at step {step:,}; the last checkpoint before it is "
+                    "kept. A lower learning rate (optimizer.muon_lr, optimizer.adamw_lr) usually helps."
+                )
         self.last_step = self._pending[-1][0]
         self._pending.clear()
         self._read_at, self._away = now, 0.0
-        self.recorder.state(step=self.last_step, tokens=self.last_step * batch, train_loss=values[-1][0],
-                            tokens_per_second=speed, **self._progress())
+        self.recorder.state(
+            step=self.last_step,
+            tokens=self.last_step * batch,
+            train_loss=values[-1][0],
+            tokens_per_second=speed,
+            **self._progress(),
+        )
 
     @contextlib.contextmanager
     def phase(self, name: str, message: str) -> Iterator[None]:
@@ -91,5 +105,8 @@ class Meter:
         done, total = self.last_step, self.config.total_steps
         # Evaluations and samples come at even intervals, so the whole time a step took so far is the best guess.
         worked = time.perf_counter() - self.started - self._paused
-        return {"progress": done / total, "elapsed_seconds": self.elapsed_seconds,
-                "eta_seconds": (total - done) * worked / max(done - self.first_step, 1)}
+        return {
+            "progress": done / total,
+            "elapsed_seconds": self.elapsed_seconds,
+            "eta_seconds": (total - done) * worked / max(done - self.first_step, 1),
+        }

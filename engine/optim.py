@@ -19,8 +19,9 @@ POLAR_EXPRESS = (
 SAFETY = 1.02
 
 
-def orthogonalize(stack: Tensor, coefficients: Sequence[tuple[float, float, float]] = POLAR_EXPRESS,
-                  safety: float = SAFETY) -> Tensor:
+def orthogonalize(
+    stack: Tensor, coefficients: Sequence[tuple[float, float, float]] = POLAR_EXPRESS, safety: float = SAFETY
+) -> Tensor:
     """Nearest semi-orthogonal matrix of each matrix in `stack` [count, m, n], by odd polynomials of degree five.
 
     Runs in the precision of `stack`; bf16 is enough (Jordan et al. 2024, Muon).
@@ -41,12 +42,21 @@ class Muon:
     With equal coefficients it steps as `torch.optim.Muon` does, many matrices at a time.
     """
 
-    def __init__(self, stacks: dict[str, list[nn.Parameter]], momentum: float, weight_decay: float, dtype: torch.dtype,
-                 coefficients: Sequence[tuple[float, float, float]] = POLAR_EXPRESS, safety: float = SAFETY) -> None:
+    def __init__(
+        self,
+        stacks: dict[str, list[nn.Parameter]],
+        momentum: float,
+        weight_decay: float,
+        dtype: torch.dtype,
+        coefficients: Sequence[tuple[float, float, float]] = POLAR_EXPRESS,
+        safety: float = SAFETY,
+    ) -> None:
         self.stacks, self.momentum, self.weight_decay, self.dtype = stacks, momentum, weight_decay, dtype
         self.coefficients, self.safety = coefficients, safety
-        self.averages = {role: torch.zeros(len(matrices), *matrices[0].shape, device=matrices[0].device)
-                         for role, matrices in stacks.items()}
+        self.averages = {
+            role: torch.zeros(len(matrices), *matrices[0].shape, device=matrices[0].device)
+            for role, matrices in stacks.items()
+        }
 
     @torch.no_grad()
     def step(self, learning_rate: float) -> None:
@@ -81,8 +91,13 @@ class Optimizers(torch.optim.Optimizer):
         assert count == len(list(model.parameters())), "a parameter is in no group or in two"
         self.muon = Muon(matrices, config.momentum, config.weight_decay, muon_dtype)
         self.adamw = torch.optim.AdamW(
-            list(self.others.values()), lr=config.adamw_lr, betas=(config.beta1, config.beta2), eps=1e-10,
-            weight_decay=0.0, fused=True)
+            list(self.others.values()),
+            lr=config.adamw_lr,
+            betas=(config.beta1, config.beta2),
+            eps=1e-10,
+            weight_decay=0.0,
+            fused=True,
+        )
 
     def step(self, factor: float) -> None:  # type: ignore[override]
         """One update at `factor` of the highest learning rates."""
@@ -105,7 +120,9 @@ class Optimizers(torch.optim.Optimizer):
             prefix = f"adamw.{name}."
             self.adamw.state[parameter] = {
                 key.removeprefix(prefix): value.to(parameter.device).clone()
-                for key, value in tensors.items() if key.startswith(prefix)}
+                for key, value in tensors.items()
+                if key.startswith(prefix)
+            }
 
 
 def _gradient(parameter: nn.Parameter) -> Tensor:

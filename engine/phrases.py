@@ -47,6 +47,11 @@ def loss(value: float | None) -> str:
 def table(head: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[str] = ()) -> str:
     """Aligned columns under their names; those named in `right` are flush right."""
     widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
-    lines = [[cell.rjust(width) if name in right else cell.ljust(width)
-              for name, cell, width in zip(head, row, widths, strict=True)] for row in (head, *rows)]
+    lines = [
+        [
+            cell.rjust(width) if name in right else cell.ljust(width)
+            for name, cell, width in zip(head, row, widths, strict=True)
+        ]
+        for row in (head, *rows)
+    ]
     return "\n".join("  ".join(line).rstrip() for line in lines)

@@ -59,8 +59,9 @@ def alive(pid: int | None, process_started_at: float | None, boot: str | None) -
     return start is not None and abs(start - process_started_at) < SAME_START
 
 
-def send(number: int, pid: int | None, process_started_at: float | None, boot: str | None, *,
-         group: bool = False) -> bool:
+def send(
+    number: int, pid: int | None, process_started_at: float | None, boot: str | None, *, group: bool = False
+) -> bool:
     """Signal that very process, or the group it leads; False when it is gone (a stranger is never signalled)."""
     if not alive(pid, process_started_at, boot):
         return False
@@ -77,8 +78,9 @@ def send(number: int, pid: int | None, process_started_at: float | None, boot: s
 def torch_environment() -> dict[str, str]:
     """The environment for processes that compute with torch on a processor other programs use too.
 
-    OpenMP threads that wait for each other spin for milliseconds by default. With one busy program beside them on two
-    cores training fell from 15,000 to 700 tok/s; with short spins to 4,800, and alone it is as fast (docs/LOG.md).
+    OpenMP threads that wait for each other spin for milliseconds by default, which takes the processor from the program
+    they wait for. With short spins the seedling keeps half its speed beside a busy program on two cores, not a third or
+    less, and loses 3% alone (docs/LOG.md).
     """
     return {"GOMP_SPINCOUNT": "1000"} | os.environ
 
@@ -93,9 +95,12 @@ def describe_exit(returncode: int) -> str:
         name = signal.Signals(-returncode).name
     except ValueError:
         name = f"signal {-returncode}"
-    hint = {"SIGKILL": ", perhaps by the system for lack of memory", "SIGSEGV": " by a fault in its own code",
-            "SIGBUS": ", perhaps because a file under it was cut short or the disk is full",
-            "SIGILL": ", perhaps because this processor lacks an instruction it uses"}.get(name, "")
+    hint = {
+        "SIGKILL": ", perhaps by the system for lack of memory",
+        "SIGSEGV": " by a fault in its own code",
+        "SIGBUS": ", perhaps because a file under it was cut short or the disk is full",
+        "SIGILL": ", perhaps because this processor lacks an instruction it uses",
+    }.get(name, "")
     return f"was killed ({name}){hint}"
 
 
@@ -115,8 +120,9 @@ class Lock:
     def __enter__(self) -> "Lock":
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
-                 trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.release()
 
 

@@ -33,8 +33,10 @@ def load_suite(name: str, folder: Path = PROMPTS) -> list[str]:
     for number, line in enumerate(text.split("\n"), start=1):
         prompt = line.strip()
         if len(prompt) > LONGEST:
-            raise ConfigError(f"prompts/{name}.txt, line {number}: a prompt has at most {LONGEST:,} characters; "
-                              f"this one has {len(prompt):,}.")
+            raise ConfigError(
+                f"prompts/{name}.txt, line {number}: a prompt has at most {LONGEST:,} characters; "
+                f"this one has {len(prompt):,}."
+            )
         if prompt and not prompt.startswith("#"):
             prompts[prompt] = None
     if not prompts:

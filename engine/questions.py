@@ -27,21 +27,43 @@ class Questions:
                 if length < config.model.context:
                     self.asks.append((suite, Ask.from_config(prompt, config.sample)))
                 else:
-                    recorder.event("skipped", f"A prompt of prompts/{suite}.txt has {length:,} tokens and is not asked: "
-                                              f"this model sees {config.model.context:,} at once.")
+                    recorder.event(
+                        "skipped",
+                        f"A prompt of prompts/{suite}.txt has {length:,} tokens and is not asked: "
+                        f"this model sees {config.model.context:,} at once.",
+                    )
 
-    def ask(self, db: Database, folder: Path, model: Transformer, place: Place, run_id: str, attempt: int,
-            step: int) -> None:
+    def ask(
+        self, db: Database, folder: Path, model: Transformer, place: Place, run_id: str, attempt: int, step: int
+    ) -> None:
         """Keep the weights of this age in bf16 and let them answer every prompt; training's state is not touched.
 
         A stop cuts the answers short; they are then left out.
         """
         weights, tokens = sampling_weights(model), step * self.config.train.batch_tokens
         written = save_sampling(folder, step, weights)
-        store.add_checkpoint(db, run_id, attempt=attempt, step=step, tokens=tokens, kind="sampling",
-                             path=f"sampling/{written.path.name}", bytes=written.bytes, sha256=written.sha256)
-        speaker = make_speaker(self.config.model, weights, self.words, place.device, run_id=run_id, attempt=attempt,
-                               step=step, tokens=tokens, weights_sha256=written.sha256)
+        store.add_checkpoint(
+            db,
+            run_id,
+            attempt=attempt,
+            step=step,
+            tokens=tokens,
+            kind="sampling",
+            path=f"sampling/{written.path.name}",
+            bytes=written.bytes,
+            sha256=written.sha256,
+        )
+        speaker = make_speaker(
+            self.config.model,
+            weights,
+            self.words,
+            place.device,
+            run_id=run_id,
+            attempt=attempt,
+            step=step,
+            tokens=tokens,
+            weights_sha256=written.sha256,
+        )
         pieces = speaker.answer([ask for _, ask in self.asks], cancelled=self.recorder.stop.is_set)
         for (suite, ask), piece in zip(self.asks, pieces, strict=True):
             if piece.finish != "cancelled":

@@ -40,8 +40,9 @@ class Recorder:
 
     def event(self, kind: str, message: str, step: int | None = None) -> None:
         """Queue an event a person may read later."""
-        self._queue("events", {"run_id": self.run_id, "step": step, "kind": kind, "message": message,
-                               "created_at": time.time()})
+        self._queue(
+            "events", {"run_id": self.run_id, "step": step, "kind": kind, "message": message, "created_at": time.time()}
+        )
 
     def state(self, **values: Any) -> None:
         """Overwrite parts of the run's state at the next write; once asked to stop, the status stays `stopping`."""

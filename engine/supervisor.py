@@ -48,8 +48,16 @@ class Stopping:
 class Supervisor:
     """Watches one home until `end` is set, or nothing has run or waited for `idle` seconds."""
 
-    def __init__(self, home: Home, trainer: Sequence[str] = TRAINER, *, idle: float = 10.0, grace: float = GRACE,
-                 grace_now: float = GRACE_NOW, linger: float = LINGER) -> None:
+    def __init__(
+        self,
+        home: Home,
+        trainer: Sequence[str] = TRAINER,
+        *,
+        idle: float = 10.0,
+        grace: float = GRACE,
+        grace_now: float = GRACE_NOW,
+        linger: float = LINGER,
+    ) -> None:
         self.home, self.trainer, self.idle = home, trainer, idle
         self.grace, self.grace_now, self.linger = grace, grace_now, linger
         self.end = False
@@ -124,9 +132,15 @@ class Supervisor:
                     store.drop_commands(db, run_id, REQUESTS, "meant for the attempt before")
                     output.write(f"{BANNER} {run['attempt'] + 1}, {datetime.now():%Y-%m-%d %H:%M:%S}\n".encode())
                     output.flush()
-                    child = subprocess.Popen([*self.trainer, "--home", str(self.home.path), run_id], cwd=PROJECT,
-                                             stdin=subprocess.DEVNULL, stdout=output, stderr=output,
-                                             env=process.torch_environment(), start_new_session=True)
+                    child = subprocess.Popen(
+                        [*self.trainer, "--home", str(self.home.path), run_id],
+                        cwd=PROJECT,
+                        stdin=subprocess.DEVNULL,
+                        stdout=output,
+                        stderr=output,
+                        env=process.torch_environment(),
+                        start_new_session=True,
+                    )
                     who = process.identity(child.pid)
                     self.children[run_id] = (child, run | who)
                     store.update_state(db, run_id, **who)
@@ -160,8 +174,11 @@ class Supervisor:
         late = ladder.now_since is not None and clock - ladder.now_since > self.grace_now
         if ladder.killed or not (late or clock - ladder.since > grace):
             return
-        sentence = (f"Ended at once by SIGKILL: it did not end by itself within {self.grace_now:g} s." if late else
-                    f"It did not save and end within {grace:g} s and was killed (SIGKILL); the last checkpoint counts.")
+        sentence = (
+            f"Ended at once by SIGKILL: it did not end by itself within {self.grace_now:g} s."
+            if late
+            else f"It did not save and end within {grace:g} s and was killed (SIGKILL); the last checkpoint counts."
+        )
         if _signal(signal.SIGKILL, run):
             ladder.killed = sentence
             store.add_event(db, run["id"], "kill", sentence, run["step"])

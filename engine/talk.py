@@ -19,8 +19,13 @@ from engine.store import Refused
 WORKER = (sys.executable, "-m", "engine.worker")
 WAITING = 20
 """Requests that may wait while one is answered."""
-LIMITS = {"max_tokens": (1, 8192), "temperature": (0, 10), "top_k": (0, 1_000_000), "top_p": (0, 1),
-          "seed": (0, 2**63 - 1)}
+LIMITS = {
+    "max_tokens": (1, 8192),
+    "temperature": (0, 10),
+    "top_k": (0, 1_000_000),
+    "top_p": (0, 1),
+    "seed": (0, 2**63 - 1),
+}
 WHOLE = ("step", "max_tokens", "top_k", "seed")
 Message = dict[str, Any]
 
@@ -35,9 +40,19 @@ class Talker:
         self._worker: _Worker | None = None
         self._closed = False
 
-    def stream(self, run_id: str, step: int | None, prompt: str, *, max_tokens: int = 80, temperature: float = 0.8,
-               top_k: int = 0, top_p: float = 0.95, seed: int = 7,
-               cancel: threading.Event | None = None) -> Iterator[Message]:
+    def stream(
+        self,
+        run_id: str,
+        step: int | None,
+        prompt: str,
+        *,
+        max_tokens: int = 80,
+        temperature: float = 0.8,
+        top_k: int = 0,
+        top_p: float = 0.95,
+        seed: int = 7,
+        cancel: threading.Event | None = None,
+    ) -> Iterator[Message]:
         """Ask a run at `step` (None: its newest weights) and hear the whole continuation so far, again and again.
 
         Every message has text, new_tokens, tokens_per_second and finish ("" while it goes on); the last one also step,
@@ -46,8 +61,12 @@ class Talker:
         for what cannot be asked, later when the worker dies.
         """
         asked = {"max_tokens": max_tokens, "temperature": temperature, "top_k": top_k, "top_p": top_p, "seed": seed}
-        request: Message = {"id": next(self._numbers), "run_id": str(run_id), "prompt": clean_prompt(prompt),
-                            "step": None if step is None else _number("step", step)}
+        request: Message = {
+            "id": next(self._numbers),
+            "run_id": str(run_id),
+            "prompt": clean_prompt(prompt),
+            "step": None if step is None else _number("step", step),
+        }
         request |= {name: _number(name, value) for name, value in asked.items()}
         worker, answer = self._send(request)
         fresh, done = True, False
@@ -98,8 +117,15 @@ class _Worker:
     def __init__(self, command: Sequence[str], home: Home) -> None:
         with home.worker_log.open("ab") as log:
             # A session of its own: Ctrl-C in the page's terminal is not meant for it. It ends with our end of stdin.
-            self.process = subprocess.Popen(command, cwd=PROJECT, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                                            stderr=log, env=torch_environment(), start_new_session=True)
+            self.process = subprocess.Popen(
+                command,
+                cwd=PROJECT,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                env=torch_environment(),
+                start_new_session=True,
+            )
         self.answers: dict[int, queue.SimpleQueue[Message]] = {}
         self.lock, self.ended = threading.Lock(), False
         threading.Thread(target=self._listen, name="worker-listener", daemon=True).start()
@@ -165,8 +191,9 @@ def clean_prompt(prompt: str) -> str:
     return clean
 
 
-def _next(worker: _Worker, answer: "queue.SimpleQueue[Message]", number: int,
-          cancel: threading.Event | None) -> Message:
+def _next(
+    worker: _Worker, answer: "queue.SimpleQueue[Message]", number: int, cancel: threading.Event | None
+) -> Message:
     """The next message; the worker is told when `cancel` is set meanwhile."""
     told = cancel is None
     while True:

@@ -23,8 +23,10 @@ def bpe_size(tokenizer: str) -> int | None:
     if kind != "bpe" or not colon:
         return None
     if not size.isascii() or not size.isdigit() or not SMALLEST <= int(size[:9]) <= LARGEST:
-        raise ConfigError(f"data.tokenizer = {tokenizer[:80]!r} must be bpe:SIZE with a whole number "
-                          f"from {SMALLEST} to {LARGEST}, for example bpe:4096.")
+        raise ConfigError(
+            f"data.tokenizer = {tokenizer[:80]!r} must be bpe:SIZE with a whole number "
+            f"from {SMALLEST} to {LARGEST}, for example bpe:4096."
+        )
     return int(size)
 
 
@@ -38,13 +40,16 @@ def train_bpe(texts: Iterable[str], size: int) -> Tokenizer:
     digits = pre_tokenizers.Digits(individual_digits=True)
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence([digits, pre_tokenizers.ByteLevel(add_prefix_space=False)])
     tokenizer.decoder = decoders.ByteLevel()
-    trainer = trainers.BpeTrainer(vocab_size=size, special_tokens=[END], show_progress=False,
-                                  initial_alphabet=pre_tokenizers.ByteLevel.alphabet())
+    trainer = trainers.BpeTrainer(
+        vocab_size=size, special_tokens=[END], show_progress=False, initial_alphabet=pre_tokenizers.ByteLevel.alphabet()
+    )
     tokenizer.train_from_iterator(texts, trainer)
     learned = tokenizer.get_vocab_size()
     if learned != size:
-        raise ConfigError(f"The text is too short for data.tokenizer = bpe:{size}: it gives {learned:,} pieces; "
-                          f"choose bpe:{learned} or less, or more text.")
+        raise ConfigError(
+            f"The text is too short for data.tokenizer = bpe:{size}: it gives {learned:,} pieces; "
+            f"choose bpe:{learned} or less, or more text."
+        )
     return _literal(tokenizer)
 
 
@@ -90,8 +95,10 @@ def byte_lengths(tokenizer: Tokenizer) -> npt.NDArray[np.int64]:
         elif alphabet.issuperset(piece):
             lengths[number] = len(piece)  # the byte-level alphabet writes each byte as one character
         else:
-            raise Refused(f"The tokenizer is not byte-level (its piece {number} is {piece!r}); "
-                          "bits per byte need one that is, like SmolLM2's or bpe:SIZE.")
+            raise Refused(
+                f"The tokenizer is not byte-level (its piece {number} is {piece!r}); "
+                "bits per byte need one that is, like SmolLM2's or bpe:SIZE."
+            )
     return lengths
 
 

@@ -14,13 +14,14 @@ import time
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
 from sqlite_utils import Database
 
 from engine import store
-from engine.checkpoint import CorruptCheckpoint, load_checkpoint, newest_valid, prune, save_checkpoint, sweep
+from engine.checkpoint import CorruptCheckpoint, load_checkpoint, newest_valid, prune, save_checkpoint, step_of, sweep
 from engine.config import ConfigError, RunConfig, from_json
 from engine.data import Dataset, Rows, Stopped, ensure_dataset
 from engine.device import choose_place, to_device
@@ -46,6 +47,8 @@ class Run:
     db: Database
     recorder: Recorder
     attempt: int
+    checkpoint: Path | None
+    """Where this attempt goes on from; None at the beginning."""
 
 
 @dataclass
@@ -91,8 +94,9 @@ def train(run: Run) -> str:
         if finished or step % config.eval.every == 0:
             with meter.phase("evaluating", "Reading text it has never seen"):
                 result = validation.measure(model)
-                recorder.add("evals", step=step, tokens=step * batch_tokens,
-                             elapsed_seconds=meter.elapsed_seconds, **result)
+                recorder.add(
+                    "evals", step=step, tokens=step * batch_tokens, elapsed_seconds=meter.elapsed_seconds, **result
+                )
                 recorder.state(val_loss=result["val_loss"])
         if finished or step % config.sample.every == 0 or recorder.sample.is_set():
             recorder.sample.clear()
@@ -113,7 +117,7 @@ def train(run: Run) -> str:
         inputs, targets = to_device(rows.batch(step * config.rows_per_step, config.rows_per_step), place)
         loss_sum = torch.zeros((), device=place.device)
         for first in range(0, config.rows_per_step, micro_batch):
-            loss, _ = model.loss(inputs[first:first + micro_batch], targets[first:first + micro_batch])
+            loss, _ = model.loss(inputs[first : first + micro_batch], targets[first : first + micro_batch])
             torch.autograd.backward(scaler.scale(loss / batch_tokens))
             loss_sum += loss.detach()
         scaler.unscale_(optimizers)
@@ -139,6 +143,7 @@ def train(run: Run) -> str:
 
 def prepare_dataset(run: Run) -> Dataset:
     """The run's dataset, made at the first start, with its progress shown."""
+
     def report(message: str, progress: float) -> None:
         run.recorder.state(phase="data", message=message, progress=progress)
 
@@ -153,23 +158,18 @@ def prepare_dataset(run: Run) -> Dataset:
 
 
 def resume(run: Run, dataset: Dataset, learner: Learner) -> tuple[int, float]:
-    """Go on from the newest checkpoint that is whole; returns its step and seconds worked, or zeros without one."""
-    folder = run.home.run(run.id)
-    sweep(folder)
-    path, problems = newest_valid(folder)
-    for problem in problems:
-        run.recorder.event("corrupt", f"{problem} An earlier checkpoint is used.")
+    """Go on from the run's checkpoint; returns its step and seconds worked, or zeros without one."""
     state: dict[str, Any] = {"step": 0, "elapsed_seconds": 0.0}
-    if path is not None:
-        state = load_checkpoint(path, learner.model, learner.optimizers)
+    if run.checkpoint is not None:
+        state = load_checkpoint(run.checkpoint, learner.model, learner.optimizers)
         if state["dataset_sha256"] != dataset_sha256(dataset):
-            raise store.Refused(f"The dataset {dataset.name} is not the one this run began with, so it cannot go on "
-                                "exactly; put the old one back, or start a new run.")
+            raise store.Refused(
+                f"The dataset {dataset.name} is not the one this run began with, so it cannot go on "
+                "exactly; put the old one back, or start a new run."
+            )
         learner.scaler.load_state_dict(state["scaler"])
     step = int(state["step"])
     if run.attempt > 1:
-        with store.writing(run.db):
-            store.supersede_after(run.db, run.id, step if path else -1)
         run.recorder.event("resumed", f"Attempt {run.attempt} goes on from step {step:,}", step)
     run.recorder.state(step=step, tokens=step * run.config.train.batch_tokens)
     return step, float(state["elapsed_seconds"])
@@ -178,16 +178,32 @@ def resume(run: Run, dataset: Dataset, learner: Learner) -> tuple[int, float]:
 def save(run: Run, dataset: Dataset, learner: Learner, step: int, elapsed_seconds: float) -> None:
     """Write a checkpoint, after everything measured up to it is stored, and let go of the oldest ones."""
     if not all(bool(weight.isfinite().all()) for weight in learner.model.parameters()):
-        raise Diverged(f"The weights stopped being numbers at step {step:,}; the last checkpoint before it is kept. "
-                       "A lower learning rate (optimizer.muon_lr, optimizer.adamw_lr) usually helps.")
+        raise Diverged(
+            f"The weights stopped being numbers at step {step:,}; the last checkpoint before it is kept. "
+            "A lower learning rate (optimizer.muon_lr, optimizer.adamw_lr) usually helps."
+        )
     run.recorder.flush()
     folder = run.home.run(run.id)
-    state = {"step": step, "tokens": step * run.config.train.batch_tokens, "rows": step * run.config.rows_per_step,
-             "elapsed_seconds": elapsed_seconds,
-             "dataset_sha256": dataset_sha256(dataset), "scaler": learner.scaler.state_dict()}
+    state = {
+        "step": step,
+        "tokens": step * run.config.train.batch_tokens,
+        "rows": step * run.config.rows_per_step,
+        "elapsed_seconds": elapsed_seconds,
+        "dataset_sha256": dataset_sha256(dataset),
+        "scaler": learner.scaler.state_dict(),
+    }
     written = save_checkpoint(folder, step, learner.model, learner.optimizers, state)
-    store.add_checkpoint(run.db, run.id, attempt=run.attempt, step=step, tokens=state["tokens"], kind="full",
-                         path=written.path.name, bytes=written.bytes, sha256=written.sha256)
+    store.add_checkpoint(
+        run.db,
+        run.id,
+        attempt=run.attempt,
+        step=step,
+        tokens=state["tokens"],
+        kind="full",
+        path=written.path.name,
+        bytes=written.bytes,
+        sha256=written.sha256,
+    )
     for gone in prune(folder, run.config.checkpoint.keep, step):
         store.forget_checkpoint(run.db, run.id, gone, "full")
 
@@ -203,8 +219,10 @@ def explain(error: BaseException, config: RunConfig) -> str:
         return str(error)
     if isinstance(error, torch.OutOfMemoryError):
         rows = config.train.micro_batch or config.rows_per_step
-        return (f"The GPU ran out of memory with {rows} rows in one forward pass; "
-                f"set train.micro_batch to {max(1, rows // 2)} or less (the result stays the same).")
+        return (
+            f"The GPU ran out of memory with {rows} rows in one forward pass; "
+            f"set train.micro_batch to {max(1, rows // 2)} or less (the result stays the same)."
+        )
     if isinstance(error, MemoryError):
         return "The machine ran out of memory; choose a smaller model.width, model.layers or train.micro_batch."
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:
@@ -228,14 +246,22 @@ def main(argv: list[str] | None = None, work: Callable[[Run], str] = train) -> i
     # A lock held for long costs a run time, never its life.
     db = store.connect(home.database, durable=True, patience=60.0)
     row, config = store.get_run(db, run_id), from_json(store.get_config(db, run_id))
-    attempt = row["attempt"] + 1
-    now = time.time()
-    store.update_state(db, run_id, attempt=attempt, heartbeat_at=now, started_at=row["started_at"] or now, **identity())
+    attempt, now, folder = row["attempt"] + 1, time.time(), home.run(run_id)
+    sweep(folder)
+    checkpoint, problems = newest_valid(folder)
+    # In one transaction: whoever sees the new attempt must not see steps it is about to repeat.
+    with store.writing(db):
+        store.update_state(
+            db, run_id, attempt=attempt, heartbeat_at=now, started_at=row["started_at"] or now, **identity()
+        )
+        store.supersede_after(db, run_id, step_of(checkpoint) if checkpoint else -1)
     recorder = Recorder(home.database, run_id, attempt)
+    for problem in problems:
+        recorder.event("corrupt", f"{problem} An earlier checkpoint is used.")
     signal.signal(signal.SIGTERM, lambda *_: recorder.stop.set())
     error: str | None = None
     try:
-        status = work(Run(home, run_id, row["device"], config, db, recorder, attempt))
+        status = work(Run(home, run_id, row["device"], config, db, recorder, attempt, checkpoint))
     except Stopped:
         status = "stopped"
     except Diverged as reason:

@@ -74,8 +74,9 @@ class TorchVoice:
 class Worker:
     """Serves one stream of requests. A thread reads them, so that a cancel is heard while an answer is made."""
 
-    def __init__(self, home: Home, requests: TextIO, answers: TextIO, make_voice: Callable[[Home], Voice], *,
-                 idle: float = IDLE) -> None:
+    def __init__(
+        self, home: Home, requests: TextIO, answers: TextIO, make_voice: Callable[[Home], Voice], *, idle: float = IDLE
+    ) -> None:
         self.home, self.requests, self.answers, self.idle = home, requests, answers, idle
         self.make_voice = make_voice
         self.voice: Voice | None = None
@@ -128,8 +129,15 @@ class Worker:
     def _pieces(self, request: dict[str, Any]) -> Iterator[dict[str, Any]]:
         """The answer as it grows, at most 20 times a second; the last message says where it is kept."""
         if self._is_cancelled(request["id"]):
-            yield {"text": "", "new_tokens": 0, "tokens_per_second": 0.0, "finish": "cancelled",
-                   "step": request["step"], "tokens": None, "sample_id": None}
+            yield {
+                "text": "",
+                "new_tokens": 0,
+                "tokens_per_second": 0.0,
+                "finish": "cancelled",
+                "step": request["step"],
+                "tokens": None,
+                "sample_id": None,
+            }
             return
         self.voice = voice = self.voice or self.make_voice(self.home)
         db = store.connect(self.home.database)
@@ -142,13 +150,20 @@ class Worker:
             said = -BETWEEN
             for piece in speaker.stream(ask, lambda: self._is_cancelled(request["id"])):
                 seconds = max(time.monotonic() - began, 1e-6)
-                message = {"text": piece.text, "new_tokens": piece.new_tokens, "finish": piece.finish,
-                           "tokens_per_second": piece.new_tokens / seconds}
+                message = {
+                    "text": piece.text,
+                    "new_tokens": piece.new_tokens,
+                    "finish": piece.finish,
+                    "tokens_per_second": piece.new_tokens / seconds,
+                }
                 if piece.finish:
                     row = speaker.sample_row(ask, piece, "playground")
                     empty = piece.finish == "cancelled" and not piece.text
-                    yield message | {"step": speaker.step, "tokens": speaker.tokens,
-                                     "sample_id": None if empty else store.add_sample(db, row)}
+                    yield message | {
+                        "step": speaker.step,
+                        "tokens": speaker.tokens,
+                        "sample_id": None if empty else store.add_sample(db, row),
+                    }
                 elif seconds - said >= BETWEEN:
                     said = seconds
                     yield message

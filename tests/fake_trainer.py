@@ -1,6 +1,6 @@
 """A trainer without a model or torch that keeps to the real one's protocol, for tests of everything around it.
 
-    python tests/fake_trainer.py --home DIR RUN_ID [--points N] [--speed STEPS_A_SECOND] [misbehaviour]
+python tests/fake_trainer.py --home DIR RUN_ID [--points N] [--speed STEPS_A_SECOND] [misbehaviour]
 """
 
 import argparse
@@ -99,10 +99,24 @@ def pretend(given: argparse.Namespace, recorder: Recorder, config: RunConfig, ro
         seconds = time.monotonic() - began
         loss, tokens = 2.0 + 6.3 * math.exp(-step / 60) + 0.05 * math.sin(step * 1.7), step * config.train.batch_tokens
         pace = given.speed * config.train.batch_tokens
-        recorder.add("metrics", step=step, tokens=tokens, train_loss=loss, learning_rate=0.02, grad_norm=0.5,
-                     tokens_per_second=pace, elapsed_seconds=seconds)
-        recorder.state(step=step, tokens=tokens, train_loss=loss, progress=step / steps,
-                       tokens_per_second=pace, eta_seconds=(steps - step) / given.speed)
+        recorder.add(
+            "metrics",
+            step=step,
+            tokens=tokens,
+            train_loss=loss,
+            learning_rate=0.02,
+            grad_norm=0.5,
+            tokens_per_second=pace,
+            elapsed_seconds=seconds,
+        )
+        recorder.state(
+            step=step,
+            tokens=tokens,
+            train_loss=loss,
+            progress=step / steps,
+            tokens_per_second=pace,
+            eta_seconds=(steps - step) / given.speed,
+        )
         if step == steps or step % config.eval.every == 0:
             measure(recorder, config, step, seconds)
         if step == given.crash_at:
@@ -115,14 +129,39 @@ def pretend(given: argparse.Namespace, recorder: Recorder, config: RunConfig, ro
 def measure(recorder: Recorder, config: RunConfig, step: int, seconds: float) -> None:
     """An evaluation and an answer to each prompt."""
     tokens, loss = step * config.train.batch_tokens, 2.1 + 6.2 * math.exp(-step / 60)
-    recorder.add("evals", step=step, tokens=tokens, val_loss=loss, val_accuracy=0.4 * (1 - math.exp(-step / 60)),
-                 val_perplexity=math.exp(loss), val_bits_per_byte=loss / 2.6, elapsed_seconds=seconds)
+    recorder.add(
+        "evals",
+        step=step,
+        tokens=tokens,
+        val_loss=loss,
+        val_accuracy=0.4 * (1 - math.exp(-step / 60)),
+        val_perplexity=math.exp(loss),
+        val_bits_per_byte=loss / 2.6,
+        elapsed_seconds=seconds,
+    )
     recorder.state(val_loss=loss)
     for number, prompt in enumerate(PROMPTS):
         text = " ".join(WORDS[(step * 7 + number * 3 + word * (word + step)) % len(WORDS)] for word in range(24))
-        recorder.add("samples", step=step, tokens=tokens, suite="stories", prompt=prompt, text=f" {text}", seed=7,
-                     temperature=0.8, top_k=0, top_p=0.95, max_tokens=24, new_tokens=24, finish="length",
-                     weights_sha256="0" * 64, dtype="float32", device="cpu", source="periodic", created_at=time.time())
+        recorder.add(
+            "samples",
+            step=step,
+            tokens=tokens,
+            suite="stories",
+            prompt=prompt,
+            text=f" {text}",
+            seed=7,
+            temperature=0.8,
+            top_k=0,
+            top_p=0.95,
+            max_tokens=24,
+            new_tokens=24,
+            finish="length",
+            weights_sha256="0" * 64,
+            dtype="float32",
+            device="cpu",
+            source="periodic",
+            created_at=time.time(),
+        )
 
 
 def die(how: str) -> None:

@@ -78,11 +78,26 @@ class FakeSpeaker:
 
     def sample_row(self, ask: Ask, piece: Piece, source: str) -> store.Row:
         """As the real one."""
-        return {"run_id": self.run_id, "attempt": 1, "step": self.step, "tokens": self.tokens, "prompt": ask.prompt,
-                "text": piece.text, "seed": ask.seed, "temperature": ask.temperature, "top_k": ask.top_k,
-                "top_p": ask.top_p, "max_tokens": ask.max_tokens, "new_tokens": piece.new_tokens,
-                "finish": piece.finish, "weights_sha256": "0" * 64, "dtype": "float32", "device": "cpu",
-                "source": source, "created_at": time.time()}
+        return {
+            "run_id": self.run_id,
+            "attempt": 1,
+            "step": self.step,
+            "tokens": self.tokens,
+            "prompt": ask.prompt,
+            "text": piece.text,
+            "seed": ask.seed,
+            "temperature": ask.temperature,
+            "top_k": ask.top_k,
+            "top_p": ask.top_p,
+            "max_tokens": ask.max_tokens,
+            "new_tokens": piece.new_tokens,
+            "finish": piece.finish,
+            "weights_sha256": "0" * 64,
+            "dtype": "float32",
+            "device": "cpu",
+            "source": source,
+            "created_at": time.time(),
+        }
 
 
 class FakeVoice:

@@ -37,9 +37,23 @@ def supervised(home: Home, *options: str, idle: float = 600.0) -> Iterator[subpr
     """A real supervisor process for `home` that starts fake trainers; both are gone at the end."""
     with home.supervisor_log.open("ab") as log:
         child = subprocess.Popen(
-            [sys.executable, "-m", "engine.supervisor", "--home", str(home.path), "--idle", str(idle),
-             "--trainer", shlex.join(fake_trainer(*options))],
-            cwd=PROJECT, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
+            [
+                sys.executable,
+                "-m",
+                "engine.supervisor",
+                "--home",
+                str(home.path),
+                "--idle",
+                str(idle),
+                "--trainer",
+                shlex.join(fake_trainer(*options)),
+            ],
+            cwd=PROJECT,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
     try:
         wait_for(lambda: process.is_held(home.supervisor_lock))
         yield child

@@ -20,12 +20,28 @@ from engine.model import Transformer
 
 VOCABULARY = 300
 TINY: dict[str, Any] = {
-    "data.dataset": "tiny", "data.tokenizer": f"bpe:{VOCABULARY}",
-    "model.layers": 2, "model.width": 32, "model.heads": 4, "model.kv_heads": 2, "model.mlp_width": 48,
-    "model.context": 64, "model.vocab_size": VOCABULARY,
-    "train.tokens": 24 * 256, "train.batch_tokens": 256, "train.micro_batch": 2, "train.device": "cpu",
-    "train.precision": "fp32", "eval.every": 4, "eval.tokens": 512, "sample.every": 6, "sample.suites": "stories",
-    "sample.max_tokens": 6, "checkpoint.every": 8, "checkpoint.keep": 2}
+    "data.dataset": "tiny",
+    "data.tokenizer": f"bpe:{VOCABULARY}",
+    "model.layers": 2,
+    "model.width": 32,
+    "model.heads": 4,
+    "model.kv_heads": 2,
+    "model.mlp_width": 48,
+    "model.context": 64,
+    "model.vocab_size": VOCABULARY,
+    "train.tokens": 24 * 256,
+    "train.batch_tokens": 256,
+    "train.micro_batch": 2,
+    "train.device": "cpu",
+    "train.precision": "fp32",
+    "eval.every": 4,
+    "eval.tokens": 512,
+    "sample.every": 6,
+    "sample.suites": "stories",
+    "sample.max_tokens": 6,
+    "checkpoint.every": 8,
+    "checkpoint.keep": 2,
+}
 """A whole run of 24 steps takes about a second; its 96 rows are more than the 82 of one epoch."""
 
 
@@ -51,7 +67,7 @@ def _prepared() -> Path:
     folder = Path(mkdtemp(prefix="blueberry-tests-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     novel = next(data.documents(PROJECT / "data" / "starter" / "alice_in_wonderland.txt.xz"))[:9000]
-    pages = [novel[start:start + 900] for start in range(0, len(novel), 900)]
+    pages = [novel[start : start + 900] for start in range(0, len(novel), 900)]
     (folder / "tiny.txt").write_text("\f".join(pages), encoding="utf-8")
     home = Home.at(folder / "home")
     data.prepare(home, "tiny", folder / "tiny.txt", f"bpe:{VOCABULARY}", report=lambda *_: None, stopped=lambda: False)

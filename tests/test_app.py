@@ -17,8 +17,15 @@ from engine.home import PROJECT
 def run_app(*arguments: str, password: str = "") -> "subprocess.Popen[str]":
     """An app.py process without a terminal."""
     environment = os.environ | {"BLUEBERRY_PASSWORD": password, "PYTHONWARNINGS": "ignore"}
-    return subprocess.Popen([sys.executable, "app.py", "--no-open", *arguments], cwd=PROJECT, text=True,
-                            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment)
+    return subprocess.Popen(
+        [sys.executable, "app.py", "--no-open", *arguments],
+        cwd=PROJECT,
+        text=True,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=environment,
+    )
 
 
 def refusal(*arguments: str) -> str:

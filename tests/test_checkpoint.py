@@ -83,7 +83,8 @@ def test_equal_models_have_equal_bytes_wherever_they_lie(tmp_path: Path) -> None
 
 
 def test_a_failing_save_leaves_the_last_checkpoint_and_nothing_else(
-        tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     save(tmp_path, 5)
 
     def full(path: Path, data: bytes) -> None:
@@ -130,8 +131,9 @@ checkpoint.save_checkpoint(Path(sys.argv[1]), 10, *learned(), {"step": 10})
 def test_a_process_killed_while_saving_leaves_the_last_checkpoint(tmp_path: Path) -> None:
     save(tmp_path, 5)
 
-    ended = subprocess.run([sys.executable, "-c", KILLED, str(tmp_path), "manifest.json"], cwd=PROJECT, timeout=60,
-                           check=False)
+    ended = subprocess.run(
+        [sys.executable, "-c", KILLED, str(tmp_path), "manifest.json"], cwd=PROJECT, timeout=60, check=False
+    )
 
     assert ended.returncode == -signal.SIGKILL
     assert names(tmp_path) == [".step_000010", "step_000005"]

@@ -62,8 +62,18 @@ def test_overrides_reach_the_section_they_name() -> None:
 
 
 def test_the_keys_that_scripts_rely_on_exist() -> None:
-    promised = {"model.layers", "model.width", "train.tokens", "train.batch_tokens", "train.seed", "optimizer.muon_lr",
-                "optimizer.adamw_lr", "eval.every", "sample.every", "checkpoint.every"}
+    promised = {
+        "model.layers",
+        "model.width",
+        "train.tokens",
+        "train.batch_tokens",
+        "train.seed",
+        "optimizer.muon_lr",
+        "optimizer.adamw_lr",
+        "eval.every",
+        "sample.every",
+        "checkpoint.every",
+    }
 
     assert promised <= set(config.settings(load_preset("seedling")))
 
@@ -93,13 +103,36 @@ def test_a_memory_must_be_below_one(key: str, value: float) -> None:
     assert refusal(**{f"optimizer__{key}": value}).endswith("must be a finite number >= 0 and < 1.")
 
 
-@pytest.mark.parametrize(("key", "value"), [
-    ("train__batch_tokens", 0), ("train__batch_tokens", -64), ("train__batch_tokens", 10**9), ("train__tokens", 0),
-    ("train__tokens", -1), ("train__tokens", 10**18), ("train__tokens", 10**400), ("train__micro_batch", -1),
-    ("train__seed", -1), ("train__seed", 2**63), ("model__layers", 0), ("model__context", 4), ("model__vocab_size", 1),
-    ("eval__every", 0), ("sample__every", 0), ("sample__temperature", -0.1), ("sample__top_p", 0.0),
-    ("sample__top_p", 1.1), ("checkpoint__every", 0), ("checkpoint__keep", 0), ("schedule__warmup", -0.1),
-    ("schedule__decay", 1.1), ("train__grad_clip", 0.0), ("model__norm_eps", 0.0), ("model__rope_base", 1.0)])
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("train__batch_tokens", 0),
+        ("train__batch_tokens", -64),
+        ("train__batch_tokens", 10**9),
+        ("train__tokens", 0),
+        ("train__tokens", -1),
+        ("train__tokens", 10**18),
+        ("train__tokens", 10**400),
+        ("train__micro_batch", -1),
+        ("train__seed", -1),
+        ("train__seed", 2**63),
+        ("model__layers", 0),
+        ("model__context", 4),
+        ("model__vocab_size", 1),
+        ("eval__every", 0),
+        ("sample__every", 0),
+        ("sample__temperature", -0.1),
+        ("sample__top_p", 0.0),
+        ("sample__top_p", 1.1),
+        ("checkpoint__every", 0),
+        ("checkpoint__keep", 0),
+        ("schedule__warmup", -0.1),
+        ("schedule__decay", 1.1),
+        ("train__grad_clip", 0.0),
+        ("model__norm_eps", 0.0),
+        ("model__rope_base", 1.0),
+    ],
+)
 def test_numbers_out_of_range_are_refused_with_the_range(key: str, value: float) -> None:
     sentence = refusal(**{key: value})
 
@@ -114,11 +147,15 @@ def test_heads_that_do_not_divide_name_both_values_and_a_way_out() -> None:
 
 
 def test_steps_that_do_not_divide_name_both_values_and_a_way_out() -> None:
-    assert refusal(train__batch_tokens=100) == \
-        "train.batch_tokens = 100 must be a multiple of model.context = 64; try 128."
+    assert (
+        refusal(train__batch_tokens=100)
+        == "train.batch_tokens = 100 must be a multiple of model.context = 64; try 128."
+    )
     assert refusal(train__micro_batch=3) == "train.micro_batch = 3 must divide the 4 rows of a step; try 2."
-    assert refusal(schedule__warmup=0.6, schedule__decay=0.6) == \
-        "schedule.warmup + schedule.decay = 1.2 must be at most 1."
+    assert (
+        refusal(schedule__warmup=0.6, schedule__decay=0.6)
+        == "schedule.warmup + schedule.decay = 1.2 must be at most 1."
+    )
 
 
 @pytest.mark.parametrize("value", [True, "12", 1.5, None, {"a": 1}])
@@ -173,8 +210,11 @@ def test_an_unknown_preset_is_met_with_the_known_ones() -> None:
 
 
 def test_words_of_the_command_line_become_overrides() -> None:
-    assert parse_overrides(["train.tokens=1M", " model.layers = 2 ", "data.dataset=a=b"]) == \
-        {"train.tokens": 1_000_000, "model.layers": 2, "data.dataset": "a=b"}
+    assert parse_overrides(["train.tokens=1M", " model.layers = 2 ", "data.dataset=a=b"]) == {
+        "train.tokens": 1_000_000,
+        "model.layers": 2,
+        "data.dataset": "a=b",
+    }
 
 
 def test_a_key_given_twice_is_refused() -> None:
@@ -188,11 +228,31 @@ def test_a_word_without_key_or_value_is_refused(word: str) -> None:
         parse_overrides([word])
 
 
-@pytest.mark.parametrize(("text", "value"), [
-    ("12", 12), ("1_000", 1000), ("-3", -3), ("0.5", 0.5), ("3e-4", 3e-4), ("2k", 2000), ("1M", 10**6),
-    ("1.5M", 1_500_000), ("4.02M", 4_020_000), ("2.01B", 2_010_000_000), ("0.0005k", 0.5), ("true", True),
-    ("false", False), ("True", "True"), ("bpe:4096", "bpe:4096"), ("M", "M"), ("", ""), ("starter", "starter"),
-    ("inf", math.inf), ("infM", math.inf)])
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("12", 12),
+        ("1_000", 1000),
+        ("-3", -3),
+        ("0.5", 0.5),
+        ("3e-4", 3e-4),
+        ("2k", 2000),
+        ("1M", 10**6),
+        ("1.5M", 1_500_000),
+        ("4.02M", 4_020_000),
+        ("2.01B", 2_010_000_000),
+        ("0.0005k", 0.5),
+        ("true", True),
+        ("false", False),
+        ("True", "True"),
+        ("bpe:4096", "bpe:4096"),
+        ("M", "M"),
+        ("", ""),
+        ("starter", "starter"),
+        ("inf", math.inf),
+        ("infM", math.inf),
+    ],
+)
 def test_what_people_write_gets_its_type(text: str, value: Any) -> None:
     found = parse_value(text)
 

@@ -26,8 +26,28 @@ from engine.data import (
 from engine.home import Home
 from engine.store import Refused
 
-WORDS = ["the", "a", "cat", "dog", "sat", "ran", "on", "under", "mat", "tree", "and", "but", "she", "he", "said", "saw",
-         "old", "red", "house", "door"]
+WORDS = [
+    "the",
+    "a",
+    "cat",
+    "dog",
+    "sat",
+    "ran",
+    "on",
+    "under",
+    "mat",
+    "tree",
+    "and",
+    "but",
+    "she",
+    "he",
+    "said",
+    "saw",
+    "old",
+    "red",
+    "house",
+    "door",
+]
 
 
 def never() -> bool:
@@ -55,8 +75,10 @@ def make(home: Home, source: Path, name: str = "books", size: int = 300) -> Data
 
 
 def config_of(dataset: str, **overrides: Any) -> RunConfig:
-    return load_preset("seedling", {"data.dataset": dataset, "model.context": 16, "train.batch_tokens": 64,
-                                    "model.vocab_size": 300, **overrides})
+    return load_preset(
+        "seedling",
+        {"data.dataset": dataset, "model.context": 16, "train.batch_tokens": 64, "model.vocab_size": 300, **overrides},
+    )
 
 
 @pytest.fixture
@@ -77,10 +99,13 @@ def starter(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
 
 # Split
 
+
 def test_no_validation_document_is_in_the_training_tokens(books: Dataset) -> None:
     vocabulary = tokenizer.load(books.tokenizer_path)
-    train, val = (vocabulary.decode(part.tolist(), skip_special_tokens=False).split(tokenizer.END)
-                  for part in (books.train, books.val))
+    train, val = (
+        vocabulary.decode(part.tolist(), skip_special_tokens=False).split(tokenizer.END)
+        for part in (books.train, books.val)
+    )
     assert train.pop() == val.pop() == ""  # a separator ends every document
     assert len(train) == books.card["train_documents"]
     assert len(val) == books.card["val_documents"] > 0
@@ -130,6 +155,7 @@ def test_one_document_cannot_be_split(home: Home, tmp_path: Path) -> None:
 
 # Preparation
 
+
 def test_the_card_says_what_is_there(books: Dataset) -> None:
     card = books.card
     assert (card["train_tokens"], card["val_tokens"]) == (len(books.train), len(books.val))
@@ -153,8 +179,14 @@ def test_the_same_text_gives_the_same_shards(books: Dataset, home: Home, tmp_pat
 
 def test_progress_is_reported_and_never_goes_back(home: Home, tmp_path: Path) -> None:
     reports: list[tuple[str, float]] = []
-    prepare(home, "books", write_books(tmp_path / "source"), "bpe:300",
-            report=lambda *report: reports.append(report), stopped=never)
+    prepare(
+        home,
+        "books",
+        write_books(tmp_path / "source"),
+        "bpe:300",
+        report=lambda *report: reports.append(report),
+        stopped=never,
+    )
     shares = [share for _, share in reports]
     assert shares == sorted(shares)
     assert shares[-1] == 1
@@ -167,8 +199,9 @@ def test_stopped_at_any_moment_nothing_is_left(home: Home, tmp_path: Path) -> No
     while not home.dataset("books").exists():
         asked = iter(range(patience))
         try:
-            prepare(home, "books", source, "bpe:300", report=silent,
-                    stopped=lambda asked=asked: next(asked, None) is None)
+            prepare(
+                home, "books", source, "bpe:300", report=silent, stopped=lambda asked=asked: next(asked, None) is None
+            )
         except Stopped:
             assert {path.name for path in home.dataset("books").parent.iterdir()} <= {".lock-books"}
         patience += 1
@@ -221,17 +254,21 @@ def test_a_loaded_tokenizer_is_used_as_it_is(books: Dataset, home: Home, tmp_pat
     assert open_dataset(home, "again").train.tobytes() == books.train.tobytes()
 
 
-@pytest.mark.parametrize(("name", "spec", "sentence"), [
-    ("../x", "bpe:300", "must be 1 to 64 letters, digits"),
-    (".x", "bpe:300", "no dot in front"),
-    ("x" * 65, "bpe:300", "1 to 64"),
-    ("ok", "bpe:many", "must be bpe:SIZE"),
-    ("ok", "bpe:60000", "The text is too short for data.tokenizer = bpe:60000"),
-    ("ok", "smollm2", "comes with a later version"),
-    ("ok", "nowhere/tokenizer.json", "The tokenizer tokenizer.json is not there"),
-])
-def test_unusable_names_and_tokenizers_are_refused(home: Home, tmp_path: Path, name: str, spec: str,
-                                                    sentence: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "spec", "sentence"),
+    [
+        ("../x", "bpe:300", "must be 1 to 64 letters, digits"),
+        (".x", "bpe:300", "no dot in front"),
+        ("x" * 65, "bpe:300", "1 to 64"),
+        ("ok", "bpe:many", "must be bpe:SIZE"),
+        ("ok", "bpe:60000", "The text is too short for data.tokenizer = bpe:60000"),
+        ("ok", "smollm2", "comes with a later version"),
+        ("ok", "nowhere/tokenizer.json", "The tokenizer tokenizer.json is not there"),
+    ],
+)
+def test_unusable_names_and_tokenizers_are_refused(
+    home: Home, tmp_path: Path, name: str, spec: str, sentence: str
+) -> None:
     with pytest.raises((ConfigError, Refused)) as raised:
         prepare(home, name, write_books(tmp_path / "source"), spec, report=silent, stopped=never)
     assert sentence in str(raised.value)
@@ -240,10 +277,13 @@ def test_unusable_names_and_tokenizers_are_refused(home: Home, tmp_path: Path, n
 
 # Opening
 
+
 def test_a_missing_dataset_says_what_to_do_now(home: Home) -> None:
     for preset in ("blueberry-nano", "blueberry-88m"):
-        for check in (lambda config: check_available(home, config),
-                      lambda config: ensure_dataset(home, config, silent, never)):
+        for check in (
+            lambda config: check_available(home, config),
+            lambda config: ensure_dataset(home, config, silent, never),
+        ):
             with pytest.raises(Refused) as raised:
                 check(load_preset(preset))
             for part in ("smollm-1b (70% FineWeb-Edu", "python -m engine prepare", "the preset seedling or sprout"):
@@ -261,13 +301,16 @@ def _cut(folder: Path) -> None:
     (folder / "train.bin").write_bytes(shard[:-2])
 
 
-@pytest.mark.parametrize("damage", [
-    _cut,
-    lambda folder: (folder / "val.bin").unlink(),
-    lambda folder: (folder / "tokenizer.json").write_text("{}"),
-    lambda folder: (folder / "card.json").write_text("{"),
-    lambda folder: (folder / "card.json").write_text("[]"),
-])
+@pytest.mark.parametrize(
+    "damage",
+    [
+        _cut,
+        lambda folder: (folder / "val.bin").unlink(),
+        lambda folder: (folder / "tokenizer.json").write_text("{}"),
+        lambda folder: (folder / "card.json").write_text("{"),
+        lambda folder: (folder / "card.json").write_text("[]"),
+    ],
+)
 def test_a_damaged_dataset_is_refused(home: Home, tmp_path: Path, damage: Callable[[Path], Any]) -> None:
     damage(make(home, write_books(tmp_path / "source", books=1)).folder)
     with pytest.raises(Refused, match=r"The dataset books is damaged: .*; delete datasets/books"):
@@ -277,8 +320,11 @@ def test_a_damaged_dataset_is_refused(home: Home, tmp_path: Path, damage: Callab
 def test_vocabulary_and_context_must_fit_the_config(home: Home, tmp_path: Path) -> None:
     dataset = make(home, write_books(tmp_path / "source"))
     assert ensure_dataset(home, config_of("books"), silent, never).train.tobytes() == dataset.train.tobytes()
-    with pytest.raises(ConfigError, match=r"model.vocab_size = 512, but the dataset books has 300 pieces; set "
-                                          r"model.vocab_size=300\."):
+    with pytest.raises(
+        ConfigError,
+        match=r"model.vocab_size = 512, but the dataset books has 300 pieces; set "
+        r"model.vocab_size=300\.",
+    ):
         check_available(home, config_of("books", **{"model.vocab_size": 512}))
     with pytest.raises(ConfigError, match=r"has [\d,]+ training tokens, but model.context = 8192 needs at least"):
         check_available(home, config_of("books", **{"model.context": 8192, "train.batch_tokens": 8192}))
@@ -293,6 +339,7 @@ def test_the_card_is_json_a_person_can_read(books: Dataset) -> None:
 
 
 # The starter novels
+
 
 def test_the_starter_novels_become_a_dataset(starter: Dataset) -> None:
     assert starter.vocab_size == 4096

@@ -31,7 +31,7 @@ def test_rows_can_be_taken_from_anywhere_in_any_portion() -> None:
     for first, count in [(0, 1), (94, 2), (95, 190), (399, 1), (10, 380)]:
         part = Rows(tokens, 8, seed=1).batch(first, count)
         for got, expected in zip(part, whole, strict=True):
-            np.testing.assert_array_equal(got, expected[first:first + count])
+            np.testing.assert_array_equal(got, expected[first : first + count])
 
 
 def test_the_order_depends_on_the_seed_and_epochs_are_counted() -> None:

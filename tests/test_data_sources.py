@@ -20,19 +20,22 @@ def test_form_feeds_part_text_files_and_folders_are_read_in_order(tmp_path: Path
     assert list(documents(tmp_path / "b.txt")) == ["one", "two — ends "]
 
 
-@pytest.mark.parametrize(("name", "content", "sentence"), [
-    ("a.txt", b"fine \xff no", "a.txt is not UTF-8: byte 0xff at offset 5; save it as UTF-8."),
-    ("a.txt.xz", lzma.compress(b"fi\xe9"), "a.txt.xz is not UTF-8: byte 0xe9 at offset 2 of the unpacked text"),
-    ("a.txt.xz", lzma.compress(b"whole" * 99)[:-20], "a.txt.xz is damaged: it is not a whole .xz file."),
-    ("a.txt.xz", b"plain text", "a.txt.xz is damaged"),
-    ("a.jsonl", b'{"text": "x"}\n{"text": ', "a.jsonl, line 2: this is not JSON."),
-    ("a.jsonl", b"[" * 100_000, "a.jsonl, line 1: this is not JSON."),
-    ("a.jsonl", b'{"body": "x", "id": 3}', "a.jsonl, line 1: there is no column 'text'; there are: body, id."),
-    ("a.jsonl", b'["x"]', "there is no column 'text'; there are: no columns."),
-    ("a.jsonl", b'{"text": 5}', "line 1: text must be text, not int."),
-    ("a.jsonl", b'{"text": "\\ud800"}', "line 1: text holds half of a surrogate pair"),
-    ("a.pdf", b"x", "a.pdf is of a kind that cannot be read yet; give a .txt, .txt.xz or .jsonl file"),
-])
+@pytest.mark.parametrize(
+    ("name", "content", "sentence"),
+    [
+        ("a.txt", b"fine \xff no", "a.txt is not UTF-8: byte 0xff at offset 5; save it as UTF-8."),
+        ("a.txt.xz", lzma.compress(b"fi\xe9"), "a.txt.xz is not UTF-8: byte 0xe9 at offset 2 of the unpacked text"),
+        ("a.txt.xz", lzma.compress(b"whole" * 99)[:-20], "a.txt.xz is damaged: it is not a whole .xz file."),
+        ("a.txt.xz", b"plain text", "a.txt.xz is damaged"),
+        ("a.jsonl", b'{"text": "x"}\n{"text": ', "a.jsonl, line 2: this is not JSON."),
+        ("a.jsonl", b"[" * 100_000, "a.jsonl, line 1: this is not JSON."),
+        ("a.jsonl", b'{"body": "x", "id": 3}', "a.jsonl, line 1: there is no column 'text'; there are: body, id."),
+        ("a.jsonl", b'["x"]', "there is no column 'text'; there are: no columns."),
+        ("a.jsonl", b'{"text": 5}', "line 1: text must be text, not int."),
+        ("a.jsonl", b'{"text": "\\ud800"}', "line 1: text holds half of a surrogate pair"),
+        ("a.pdf", b"x", "a.pdf is of a kind that cannot be read yet; give a .txt, .txt.xz or .jsonl file"),
+    ],
+)
 def test_what_is_not_text_is_named_with_its_place(tmp_path: Path, name: str, content: bytes, sentence: str) -> None:
     (tmp_path / name).write_bytes(content)
     with pytest.raises(Refused) as raised:

@@ -74,8 +74,11 @@ def described() -> dict[str, dict[str, str]]:
 
 
 def test_the_schema_document_has_every_table_and_column(db: Database) -> None:
-    real = {table: {row[1]: row[2] for row in db.execute(f"PRAGMA table_info({table})")} for table in db.table_names()
-            if not table.startswith("sqlite_")}
+    real = {
+        table: {row[1]: row[2] for row in db.execute(f"PRAGMA table_info({table})")}
+        for table in db.table_names()
+        if not table.startswith("sqlite_")
+    }
 
     assert described() == real
     for table, columns in described().items():
@@ -83,8 +86,12 @@ def test_the_schema_document_has_every_table_and_column(db: Database) -> None:
 
 
 def test_the_schema_document_has_every_view_and_index(db: Database) -> None:
-    found = [row[0] for row in db.execute(
-        "SELECT name FROM sqlite_master WHERE type IN ('view', 'index') AND name NOT LIKE 'sqlite_%'")]
+    found = [
+        row[0]
+        for row in db.execute(
+            "SELECT name FROM sqlite_master WHERE type IN ('view', 'index') AND name NOT LIKE 'sqlite_%'"
+        )
+    ]
 
     assert len(found) > 5
     for name in found:

@@ -8,15 +8,31 @@ from engine.config import load_preset
 from engine.estimate import training_bytes, training_flops
 
 
-@pytest.mark.parametrize(("layers", "width", "mlp_width", "context", "tokens", "micro_batch", "megabytes"), [
-    (3, 256, 768, 256, 4096, 0, 982), (3, 256, 768, 256, 16384, 0, 2149), (8, 512, 1280, 512, 16384, 0, 7210),
-    (8, 512, 1280, 512, 16384, 8, 2720)])
+@pytest.mark.parametrize(
+    ("layers", "width", "mlp_width", "context", "tokens", "micro_batch", "megabytes"),
+    [
+        (3, 256, 768, 256, 4096, 0, 982),
+        (3, 256, 768, 256, 16384, 0, 2149),
+        (8, 512, 1280, 512, 16384, 0, 7210),
+        (8, 512, 1280, 512, 16384, 8, 2720),
+    ],
+)
 def test_training_memory_is_within_a_tenth_of_the_measured_peak(
-        layers: int, width: int, mlp_width: int, context: int, tokens: int, micro_batch: int, megabytes: int) -> None:
-    config = load_preset("seedling", {
-        "model.layers": layers, "model.width": width, "model.mlp_width": mlp_width, "model.context": context,
-        "model.heads": width // 64, "model.kv_heads": width // 128, "train.batch_tokens": tokens,
-        "train.micro_batch": micro_batch})
+    layers: int, width: int, mlp_width: int, context: int, tokens: int, micro_batch: int, megabytes: int
+) -> None:
+    config = load_preset(
+        "seedling",
+        {
+            "model.layers": layers,
+            "model.width": width,
+            "model.mlp_width": mlp_width,
+            "model.context": context,
+            "model.heads": width // 64,
+            "model.kv_heads": width // 128,
+            "train.batch_tokens": tokens,
+            "train.micro_batch": micro_batch,
+        },
+    )
     assert training_bytes(config) == pytest.approx(megabytes * 1e6, rel=0.1)
 
 

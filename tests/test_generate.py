@@ -20,8 +20,16 @@ from engine.generate import Ask, Piece, Speaker, make_speaker, pick
 from engine.home import Home
 
 CPU = torch.device("cpu")
-PROMPTS = ["Alice", "The Queen of Hearts was", "a", "said the Hatter,", "Once upon a time there", "Off", "no, no!",
-           "I wonder "]
+PROMPTS = [
+    "Alice",
+    "The Queen of Hearts was",
+    "a",
+    "said the Hatter,",
+    "Once upon a time there",
+    "Off",
+    "no, no!",
+    "I wonder ",
+]
 
 
 @pytest.fixture(scope="module")
@@ -30,15 +38,25 @@ def words(tmp_path_factory: pytest.TempPathFactory) -> Tokenizer:
 
 
 def speaker_of(model: Any, words: Tokenizer) -> Speaker:
-    return Speaker(model=model, tokenizer=words, run_id="run", attempt=1, step=3, tokens=768,
-                   weights_sha256="0" * 64, device=CPU)
+    return Speaker(
+        model=model, tokenizer=words, run_id="run", attempt=1, step=3, tokens=768, weights_sha256="0" * 64, device=CPU
+    )
 
 
 @pytest.fixture
 def speaker(words: Tokenizer) -> Speaker:
     model = tiny_model()
-    return make_speaker(model.config, sampling_weights(model), words, CPU, run_id="run", attempt=1, step=3, tokens=768,
-                        weights_sha256="0" * 64)
+    return make_speaker(
+        model.config,
+        sampling_weights(model),
+        words,
+        CPU,
+        run_id="run",
+        attempt=1,
+        step=3,
+        tokens=768,
+        weights_sha256="0" * 64,
+    )
 
 
 class Parrot:
@@ -84,8 +102,9 @@ def heard(speaker: Speaker, asks: list[Ask]) -> tuple[list[Piece], list[list[Ten
         pieces = speaker.answer(asks)
     finally:
         del speaker.model.next_logits
-    return pieces, [[first[row][0], *(scores[row] for scores in rounds[:piece.new_tokens - 1])]
-                    for row, piece in enumerate(pieces)]
+    return pieces, [
+        [first[row][0], *(scores[row] for scores in rounds[: piece.new_tokens - 1])] for row, piece in enumerate(pieces)
+    ]
 
 
 def test_the_same_seed_says_the_same_and_another_seed_something_else(speaker: Speaker) -> None:
@@ -149,8 +168,10 @@ def test_draws_follow_the_probabilities() -> None:
     scores = torch.tensor([0.5, 0.3, 0.15, 0.05]).log()
 
     def shares(**settings: Any) -> list[float]:
-        drawn = [pick(scores, Ask(prompt="a", seed=seed, **({"temperature": 1.0, "top_p": 1.0} | settings)), 0)
-                 for seed in range(3000)]
+        drawn = [
+            pick(scores, Ask(prompt="a", seed=seed, **({"temperature": 1.0, "top_p": 1.0} | settings)), 0)
+            for seed in range(3000)
+        ]
         return [round(drawn.count(token) / len(drawn), 3) for token in range(4)]
 
     assert shares() == pytest.approx([0.5, 0.3, 0.15, 0.05], abs=0.03)
@@ -237,10 +258,24 @@ def test_a_prompt_that_is_too_long_is_refused_with_both_lengths(speaker: Speaker
         last(speaker.stream(Ask(prompt="z" * letters)))
 
 
-@pytest.mark.parametrize(("field", "value"), [
-    ("prompt", ""), ("prompt", "x" * 8193), ("max_tokens", 0), ("max_tokens", 8193), ("temperature", -0.1),
-    ("temperature", 11), ("temperature", float("nan")), ("top_k", -1), ("top_p", 0.0), ("top_p", 1.1),
-    ("top_p", float("nan")), ("seed", -1), ("seed", 2**63)])
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("prompt", ""),
+        ("prompt", "x" * 8193),
+        ("max_tokens", 0),
+        ("max_tokens", 8193),
+        ("temperature", -0.1),
+        ("temperature", 11),
+        ("temperature", float("nan")),
+        ("top_k", -1),
+        ("top_p", 0.0),
+        ("top_p", 1.1),
+        ("top_p", float("nan")),
+        ("seed", -1),
+        ("seed", 2**63),
+    ],
+)
 def test_questions_that_make_no_sense_are_refused(field: str, value: Any) -> None:
     with pytest.raises(ConfigError, match="prompt" if field == "prompt" else f"^{field} = "):
         Ask(**({"prompt": "a"} | {field: value}))

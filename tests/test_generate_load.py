@@ -34,8 +34,17 @@ def run_id(home: Home, db: Database) -> str:
 
 
 def index(db: Database, run_id: str, step: int, kind: str, written: Any) -> None:
-    store.add_checkpoint(db, run_id, attempt=1, step=step, tokens=step * 256, kind=kind, path=written.path.name,
-                         bytes=written.bytes, sha256=written.sha256)
+    store.add_checkpoint(
+        db,
+        run_id,
+        attempt=1,
+        step=step,
+        tokens=step * 256,
+        kind=kind,
+        path=written.path.name,
+        bytes=written.bytes,
+        sha256=written.sha256,
+    )
 
 
 def damage(path: Path) -> None:

@@ -21,8 +21,15 @@ pytestmark = [
     pytest.mark.filterwarnings("default"),
 ]
 
-SHORT = {"train.device": "cuda", "train.tokens": 40 * 4096, "eval.every": 20, "sample.every": 20,
-         "checkpoint.every": 10, "eval.tokens": 8192, "sample.max_tokens": 16}
+SHORT = {
+    "train.device": "cuda",
+    "train.tokens": 40 * 4096,
+    "eval.every": 20,
+    "sample.every": 20,
+    "checkpoint.every": 10,
+    "eval.tokens": 8192,
+    "sample.max_tokens": 16,
+}
 
 
 def train_once(home: Home, **overrides: object) -> store.Row:
@@ -79,6 +86,7 @@ def test_the_loss_is_plain_cross_entropy() -> None:
     plain = torch.nn.functional.cross_entropy(hidden @ weight.T, targets, reduction="sum")
 
     torch.testing.assert_close(ours, plain, rtol=1e-4, atol=1e-2)
-    for mine, theirs in zip(torch.autograd.grad(ours, (hidden, weight)), torch.autograd.grad(plain, (hidden, weight)),
-                            strict=True):
+    for mine, theirs in zip(
+        torch.autograd.grad(ours, (hidden, weight)), torch.autograd.grad(plain, (hidden, weight)), strict=True
+    ):
         torch.testing.assert_close(mine, theirs, rtol=1e-2, atol=1e-3)

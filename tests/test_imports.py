@@ -13,13 +13,32 @@ import pytest
 
 from engine.home import PROJECT
 
-SQL = re.compile(r"\b(SELECT\s.+\sFROM|INSERT\s+INTO|UPDATE\s+\w+\s+SET|DELETE\s+FROM|CREATE\s+(TABLE|VIEW|INDEX)|"
-                 r"PRAGMA)\b", re.S)
+SQL = re.compile(
+    r"\b(SELECT\s.+\sFROM|INSERT\s+INTO|UPDATE\s+\w+\s+SET|DELETE\s+FROM|CREATE\s+(TABLE|VIEW|INDEX)|"
+    r"PRAGMA)\b",
+    re.S,
+)
 TORCH = {f"engine.{name}" for name in ("model", "optim", "loss", "checkpoint", "generate", "train", "device")}
 DRIVERS = {"sqlite3", "pysqlite3", "apsw", "sqlean"}
-WITHOUT_TORCH = ["engine.launch", "engine.supervisor", "engine.process", "engine.endings", "engine.store",
-                 "engine.data", "engine.tokenizer", "engine.prompts", "engine.home", "engine.talk", "engine.worker",
-                 "engine.commands", "engine.config", "engine.schedule", "ui.page", "ui.server", "app"]
+WITHOUT_TORCH = [
+    "engine.launch",
+    "engine.supervisor",
+    "engine.process",
+    "engine.endings",
+    "engine.store",
+    "engine.data",
+    "engine.tokenizer",
+    "engine.prompts",
+    "engine.home",
+    "engine.talk",
+    "engine.worker",
+    "engine.commands",
+    "engine.config",
+    "engine.schedule",
+    "ui.page",
+    "ui.server",
+    "app",
+]
 """What the page, the command line and the supervisor are made of: torch alone costs two seconds and 300 MB."""
 
 
@@ -91,11 +110,21 @@ def test_config_imports_nothing_of_ours_and_the_schedule_only_it() -> None:
     assert ours(modules()["engine.process"]) == set()
 
 
-@pytest.mark.parametrize(("module", "allowed"), [
-    ("engine.loss", set()), ("engine.optim", {"config"}), ("engine.model", {"config", "loss"}),
-    ("engine.device", {"config"}), ("engine.checkpoint", {"optim"}), ("engine.recorder", {"store"}),
-    ("engine.meter", {"config", "recorder"}), ("engine.tokenizer", {"config", "store"}), ("engine.prompts", {"config"}),
-    ("engine.generate", {"store", "tokenizer", "checkpoint", "config", "data", "home", "model"})])
+@pytest.mark.parametrize(
+    ("module", "allowed"),
+    [
+        ("engine.loss", set()),
+        ("engine.optim", {"config"}),
+        ("engine.model", {"config", "loss"}),
+        ("engine.device", {"config"}),
+        ("engine.checkpoint", {"optim"}),
+        ("engine.recorder", {"store"}),
+        ("engine.meter", {"config", "recorder"}),
+        ("engine.tokenizer", {"config", "store"}),
+        ("engine.prompts", {"config"}),
+        ("engine.generate", {"store", "tokenizer", "checkpoint", "config", "data", "home", "model"}),
+    ],
+)
 def test_a_part_of_the_trainer_knows_only_what_it_stands_on(module: str, allowed: set[str]) -> None:
     assert ours(modules()[module]) <= {f"engine.{name}" for name in allowed} | {"engine"}
 
@@ -106,8 +135,9 @@ def test_the_store_stands_on_the_config_alone(module: str) -> None:
 
 
 def test_only_one_file_imports_an_sqlite_driver() -> None:
-    found = {module for module, path in modules().items()
-             if tops(path) & DRIVERS or "sqlite_utils.utils" in imported(path)}
+    found = {
+        module for module, path in modules().items() if tops(path) & DRIVERS or "sqlite_utils.utils" in imported(path)
+    }
 
     assert found == {"engine.store.connect"}
 
@@ -145,8 +175,9 @@ def test_the_page_and_the_command_line_start_without_torch() -> None:
     names = [name for name in WITHOUT_TORCH if name in modules()]
     code = f"import sys, {', '.join(names)}; print(*sorted(sys.modules))"
 
-    found = subprocess.run([sys.executable, "-c", code], cwd=PROJECT, capture_output=True, text=True, check=True,
-                           timeout=60)
+    found = subprocess.run(
+        [sys.executable, "-c", code], cwd=PROJECT, capture_output=True, text=True, check=True, timeout=60
+    )
 
     assert len(names) > 12
     assert not {"torch", "transformers", "engine.train", "engine.generate"} & set(found.stdout.split())

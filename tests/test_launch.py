@@ -97,8 +97,9 @@ def test_a_killed_trainer_can_be_resumed_at_once(home: Home) -> None:
         assert running(home, run_id)["attempt"] == 2
 
 
-def test_stop_now_skips_the_save_and_overtakes_an_ordinary_stop(home: Home, db: Database,
-                                                                monkeypatch: pytest.MonkeyPatch) -> None:
+def test_stop_now_skips_the_save_and_overtakes_an_ordinary_stop(
+    home: Home, db: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
     quiet(monkeypatch)
     run_id = store.create_run(db, load_preset("seedling"), "seedling", "a", "cpu")
     store.take_commands(db, ("start",), run_id)
@@ -110,8 +111,9 @@ def test_stop_now_skips_the_save_and_overtakes_an_ordinary_stop(home: Home, db: 
     assert store.get_run(db, run_id)["status"] == "stopping"
 
 
-def test_a_stop_before_anybody_took_the_start_ends_the_run(home: Home, db: Database,
-                                                           monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_stop_before_anybody_took_the_start_ends_the_run(
+    home: Home, db: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
     quiet(monkeypatch)
     run_id = launch.start_run(home, "seedling")
     launch.stop_run(home, run_id)
@@ -132,16 +134,26 @@ def test_names_are_given_and_checked(home: Home, db: Database, monkeypatch: pyte
             launch.start_run(home, "seedling", name)
 
 
-@pytest.mark.parametrize(("preset", "overrides", "error", "words"), [
-    ("seedlin", {}, ConfigError, "did you mean seedling"),
-    ("seedling", {"train.leraning": 1}, ConfigError, "train.leraning is not a setting"),
-    ("seedling", {"optimizer.muon_lr": float("nan")}, ConfigError, "finite number"),
-    ("seedling", {"train.device": "cuda"}, ConfigError, "no CUDA device; choose cpu"),
-    ("seedling", {"train.device": "toaster"}, ConfigError, "auto, cpu, cuda, cuda:NUMBER or mps"),
-    ("blueberry-nano", {}, Refused, "smollm-1b")])
+@pytest.mark.parametrize(
+    ("preset", "overrides", "error", "words"),
+    [
+        ("seedlin", {}, ConfigError, "did you mean seedling"),
+        ("seedling", {"train.leraning": 1}, ConfigError, "train.leraning is not a setting"),
+        ("seedling", {"optimizer.muon_lr": float("nan")}, ConfigError, "finite number"),
+        ("seedling", {"train.device": "cuda"}, ConfigError, "no CUDA device; choose cpu"),
+        ("seedling", {"train.device": "toaster"}, ConfigError, "auto, cpu, cuda, cuda:NUMBER or mps"),
+        ("blueberry-nano", {}, Refused, "smollm-1b"),
+    ],
+)
 def test_what_cannot_run_is_refused_before_a_row_is_made(
-        home: Home, db: Database, monkeypatch: pytest.MonkeyPatch, preset: str, overrides: dict[str, Any],
-        error: type[Exception], words: str) -> None:
+    home: Home,
+    db: Database,
+    monkeypatch: pytest.MonkeyPatch,
+    preset: str,
+    overrides: dict[str, Any],
+    error: type[Exception],
+    words: str,
+) -> None:
     monkeypatch.setattr(launch, "_gpus", lambda: 0)
     with pytest.raises(error, match=words):
         launch.start_run(home, preset, overrides=overrides)
@@ -186,8 +198,16 @@ except store.Refused as error:
     print("refused:", error)
 """
     with supervised(home, *FOREVER):
-        starters = [subprocess.Popen([sys.executable, "-c", script, str(home.path), str(number)], cwd=PROJECT,
-                                     text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE) for number in range(8)]
+        starters = [
+            subprocess.Popen(
+                [sys.executable, "-c", script, str(home.path), str(number)],
+                cwd=PROJECT,
+                text=True,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+            )
+            for number in range(8)
+        ]
         for starter in starters:
             assert starter.stdout and starter.stdout.readline() == "ready\n"
         for starter in starters:
@@ -214,8 +234,9 @@ def orphan(db: Database, **state: Any) -> str:
     return run_id
 
 
-def test_a_dead_trainer_without_a_supervisor_is_crashed_when_read(home: Home, db: Database,
-                                                                  monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_dead_trainer_without_a_supervisor_is_crashed_when_read(
+    home: Home, db: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
     wanted = quiet(monkeypatch)
     run_id = orphan(db)
     home.run(run_id).mkdir(parents=True)
@@ -227,8 +248,9 @@ def test_a_dead_trainer_without_a_supervisor_is_crashed_when_read(home: Home, db
     assert store.list_events(db, run_id)[-1]["kind"] == "crashed"
 
 
-def test_a_run_of_another_boot_is_crashed_with_that_reason(home: Home, db: Database,
-                                                           monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_of_another_boot_is_crashed_with_that_reason(
+    home: Home, db: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
     quiet(monkeypatch)
     status = launch.run_status(home, orphan(db, **(process.identity() | {"boot_id": "before"})))
     assert status["error"] == "The computer was restarted or switched off while this run was on."
@@ -246,8 +268,9 @@ def test_a_recycled_pid_is_not_taken_for_the_trainer(home: Home, db: Database, m
         kill(stranger)
 
 
-def test_a_living_trainer_without_a_supervisor_gets_one(home: Home, db: Database,
-                                                        monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_living_trainer_without_a_supervisor_gets_one(
+    home: Home, db: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
     wanted = quiet(monkeypatch)
     run_id = orphan(db, **process.identity())
     assert launch.run_status(home, run_id)["status"] == "running"
@@ -257,8 +280,9 @@ def test_a_living_trainer_without_a_supervisor_gets_one(home: Home, db: Database
     assert wanted == [home]
 
 
-def test_a_waiting_start_without_a_supervisor_gets_one(home: Home, db: Database,
-                                                       monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_waiting_start_without_a_supervisor_gets_one(
+    home: Home, db: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
     wanted = quiet(monkeypatch)
     store.create_run(db, load_preset("seedling"), "seedling", "a", "cpu")
     launch.reconcile(home, db)
@@ -276,8 +300,9 @@ def test_a_start_that_was_taken_and_lost_is_crashed(home: Home, db: Database, mo
     assert "never started" in launch.run_status(home, run_id)["error"]
 
 
-def test_a_death_is_left_to_the_supervisor_unless_that_hangs(home: Home, db: Database,
-                                                             monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_death_is_left_to_the_supervisor_unless_that_hangs(
+    home: Home, db: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
     quiet(monkeypatch)
     monkeypatch.setattr(process, "is_held", lambda path: path == home.supervisor_lock)
     run_id = orphan(db, heartbeat_at=time.time())
@@ -286,8 +311,9 @@ def test_a_death_is_left_to_the_supervisor_unless_that_hangs(home: Home, db: Dat
     assert launch.run_status(home, run_id)["status"] == "crashed"
 
 
-def test_only_ended_runs_are_resumed_and_only_training_ones_paused(home: Home, db: Database,
-                                                                   monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_ended_runs_are_resumed_and_only_training_ones_paused(
+    home: Home, db: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
     quiet(monkeypatch)
     run_id = launch.start_run(home, "seedling", "a")
     for refused in (launch.resume_run, launch.pause_run, launch.unpause_run):
@@ -338,7 +364,21 @@ def test_last_words_are_those_of_the_newest_attempt_without_paths(home: Home) ->
 def test_the_status_is_plain_data(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     quiet(monkeypatch)
     status = launch.run_status(home, launch.start_run(home, "seedling", "a"))
-    promised = {"id", "name", "preset", "status", "phase", "step", "tokens", "target_tokens", "train_loss", "val_loss",
-                "tokens_per_second", "eta_seconds", "pid", "error"}
+    promised = {
+        "id",
+        "name",
+        "preset",
+        "status",
+        "phase",
+        "step",
+        "tokens",
+        "target_tokens",
+        "train_loss",
+        "val_loss",
+        "tokens_per_second",
+        "eta_seconds",
+        "pid",
+        "error",
+    }
     assert promised <= set(json.loads(json.dumps(status)))
     end_trainers(home)

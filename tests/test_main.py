@@ -55,8 +55,20 @@ def test_a_fresh_home_has_the_published_run(tmp_path: Path, capsys: Capture) -> 
 def test_a_run_from_start_to_stop(home: Home, capsys: Capture) -> None:
     at = ("--home", str(home.path))
     with supervised(home, *FOREVER):
-        started = run_json(capsys, "start", "--preset", "seedling", "--name", "mine", "--set", "train.seed=3",
-                           "train.tokens=1M", "--set", "eval.every=7", *at)
+        started = run_json(
+            capsys,
+            "start",
+            "--preset",
+            "seedling",
+            "--name",
+            "mine",
+            "--set",
+            "train.seed=3",
+            "train.tokens=1M",
+            "--set",
+            "eval.every=7",
+            *at,
+        )
         wait_for(lambda: launch.run_status(home, "mine")["status"] == "running")
         running = run_json(capsys, "status", "mine", *at)
         assert running["id"] == started["id"]
@@ -105,17 +117,23 @@ def test_waiting_for_a_run_that_fails_is_exit_status_1(home: Home, capsys: Captu
         assert "seedling-1 is failed: The trainer ended with exit status 1; its last words: ValueError" in caught.err
 
 
-@pytest.mark.parametrize(("words", "line"), [
-    (("status", "nobody"), "There is no run 'nobody'"), (("stop", "nobody"), "There is no run"),
-    (("resume", store.REFERENCE_ID), "is finished"), (("samples", "nobody"), "There is no run"),
-    (("archive", "9999", "--category", "good", "--title", "x"), "There is no sample 9999"),
-    (("archive", "1", "--category", "", "--title", "x"), "A category needs"),
-    (("start", "--preset", "seedlin"), "did you mean seedling?"),
-    (("start", "--set", "train.tokens"), "--set takes key=value"),
-    (("start", "--set", "train.seed=1", "train.seed=2"), "given twice"),
-    (("start", "--set", "optimizer.muon_lr=-1"), "must be a finite number > 0"),
-    (("start", "--name", "../x"), "must have 1 to 64 letters"),
-    (("start", "--preset", "blueberry-nano"), "smollm-1b")])
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        (("status", "nobody"), "There is no run 'nobody'"),
+        (("stop", "nobody"), "There is no run"),
+        (("resume", store.REFERENCE_ID), "is finished"),
+        (("samples", "nobody"), "There is no run"),
+        (("archive", "9999", "--category", "good", "--title", "x"), "There is no sample 9999"),
+        (("archive", "1", "--category", "", "--title", "x"), "A category needs"),
+        (("start", "--preset", "seedlin"), "did you mean seedling?"),
+        (("start", "--set", "train.tokens"), "--set takes key=value"),
+        (("start", "--set", "train.seed=1", "train.seed=2"), "given twice"),
+        (("start", "--set", "optimizer.muon_lr=-1"), "must be a finite number > 0"),
+        (("start", "--name", "../x"), "must have 1 to 64 letters"),
+        (("start", "--preset", "blueberry-nano"), "smollm-1b"),
+    ],
+)
 def test_what_is_refused_is_one_line(home: Home, capsys: Capture, words: tuple[str, ...], line: str) -> None:
     assert line in refused(capsys, *words, "--home", str(home.path))
 
@@ -131,9 +149,19 @@ def test_a_broken_database_is_a_line(home: Home, capsys: Capture) -> None:
     assert "runs.db cannot be used" in refused(capsys, "status", "x", "--home", str(home.path))
 
 
-@pytest.mark.parametrize("words", [
-    (), ("dance",), ("status",), ("archive", "x", "--category", "good", "--title", "t"), ("bench", "nothing"),
-    ("generate", "a"), ("bench",), ("bench", "../x")])
+@pytest.mark.parametrize(
+    "words",
+    [
+        (),
+        ("dance",),
+        ("status",),
+        ("archive", "x", "--category", "good", "--title", "t"),
+        ("bench", "nothing"),
+        ("generate", "a"),
+        ("bench",),
+        ("bench", "../x"),
+    ],
+)
 def test_wrong_usage_is_exit_status_2(words: tuple[str, ...], capsys: Capture) -> None:
     try:
         assert main(words) == 2
@@ -158,8 +186,19 @@ def test_samples_and_archive(home: Home, db: Database, capsys: Capture) -> None:
     assert main(["samples", "a", *at]) == 0
     assert capsys.readouterr().out == "a has said nothing yet.\n"
     for number in range(3):
-        store.add_sample(db, {"run_id": run_id, "attempt": 1, "step": number, "tokens": number * 4096, "prompt": "Once",
-                              "text": f" upon \x1b[31m{number}", "source": "periodic", "created_at": 1.0})
+        store.add_sample(
+            db,
+            {
+                "run_id": run_id,
+                "attempt": 1,
+                "step": number,
+                "tokens": number * 4096,
+                "prompt": "Once",
+                "text": f" upon \x1b[31m{number}",
+                "source": "periodic",
+                "created_at": 1.0,
+            },
+        )
     assert len(run_json(capsys, "samples", "a", *at)) == 3
     newest = run_json(capsys, "samples", "a", "--limit", "1", *at)[0]
     assert main(["samples", "a", "--limit", "1", *at]) == 0
@@ -172,17 +211,38 @@ def test_samples_and_archive(home: Home, db: Database, capsys: Capture) -> None:
 
 
 def test_a_closed_pipe_is_no_trace() -> None:
-    done = subprocess.run(f"{sys.executable} -m engine presets | true", shell=True, cwd=PROJECT, capture_output=True,
-                          text=True, timeout=30, check=False)
+    done = subprocess.run(
+        f"{sys.executable} -m engine presets | true",
+        shell=True,
+        cwd=PROJECT,
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
     assert done.stderr == ""
 
 
 def test_a_real_run_is_trained_asked_and_asked_again(tmp_path: Path, capsys: Capture) -> None:
     home, at = Home.at(tmp_path), ("--home", str(tmp_path))
-    small = ["data.dataset=starter-300", "data.tokenizer=bpe:300", "model.vocab_size=300", "model.layers=1",
-             "model.width=32", "model.heads=2", "model.kv_heads=1", "model.mlp_width=32", "model.context=32",
-             "train.batch_tokens=128", "train.tokens=640", "eval.tokens=256", "eval.every=5", "sample.every=5",
-             "sample.max_tokens=8", "sample.suites=stories"]
+    small = [
+        "data.dataset=starter-300",
+        "data.tokenizer=bpe:300",
+        "model.vocab_size=300",
+        "model.layers=1",
+        "model.width=32",
+        "model.heads=2",
+        "model.kv_heads=1",
+        "model.mlp_width=32",
+        "model.context=32",
+        "train.batch_tokens=128",
+        "train.tokens=640",
+        "eval.tokens=256",
+        "eval.every=5",
+        "sample.every=5",
+        "sample.max_tokens=8",
+        "sample.suites=stories",
+    ]
     assert main(["start", "--preset", "seedling", "--name", "tiny", "--wait", "--set", *small, *at]) == 0
     assert "tiny is finished at step 5" in capsys.readouterr().err
     assert run_json(capsys, "samples", "tiny", *at)
@@ -190,8 +250,9 @@ def test_a_real_run_is_trained_asked_and_asked_again(tmp_path: Path, capsys: Cap
     question = ("generate", "tiny", "--prompt", "Once", "--max-tokens", "12", "--seed", "3", *at)
     assert main(question) == 0
     printed = capsys.readouterr().out
-    first, again, younger = (run_json(capsys, *words) for words in (
-        question, question, ("generate", "tiny@0", *question[2:])))
+    first, again, younger = (
+        run_json(capsys, *words) for words in (question, question, ("generate", "tiny@0", *question[2:]))
+    )
     assert printed.startswith("Once")
     assert first["text"] == again["text"] != younger["text"]
     assert "RUN@STEP" in refused(capsys, "generate", "tiny@last", "--prompt", "x", *at)

@@ -68,8 +68,9 @@ def test_steps_are_recorded_in_order_with_what_they_measured(clock: Clock) -> No
     meter.read()
 
     columns = ("step", "tokens", "train_loss", "grad_norm", "learning_rate")
-    assert [tuple(row[column] for column in columns) for row in recorder.rows] == \
-        [(step, step * BATCH, 5.0 - step, 1.0, 0.02) for step in (1, 2, 3)]
+    assert [tuple(row[column] for column in columns) for row in recorder.rows] == [
+        (step, step * BATCH, 5.0 - step, 1.0, 0.02) for step in (1, 2, 3)
+    ]
     assert recorder.now["step"] == 3 and recorder.now["tokens"] == 3 * BATCH and recorder.now["train_loss"] == 2.0
 
 

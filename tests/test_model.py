@@ -71,8 +71,10 @@ def naive_logits(model: Transformer, tokens: list[int]) -> Tensor:
     return torch.stack([weights["embed_tokens.weight"] @ norm(x, weights["norm.weight"]) for x in xs])
 
 
-@pytest.mark.parametrize("shape", [
-    {}, {"activation": "relu2"}, {"kv_heads": 1}, {"kv_heads": 4}, {"heads": 2, "kv_heads": 2, "rope_base": 100.0}])
+@pytest.mark.parametrize(
+    "shape",
+    [{}, {"activation": "relu2"}, {"kv_heads": 1}, {"kv_heads": 4}, {"heads": 2, "kv_heads": 2, "rope_base": 100.0}],
+)
 def test_it_is_the_model_that_is_written_down(shape: dict[str, float | str]) -> None:
     model, tokens = tiny_model(**shape).double(), some_tokens(1)
     model.compute_dtype = torch.float64
@@ -88,11 +90,21 @@ def test_it_is_transformers_qwen3() -> None:
 
     model, tokens = tiny_model(), some_tokens()
     shape = model.config
-    other = Qwen3ForCausalLM(Qwen3Config(
-        vocab_size=shape.vocab_size, hidden_size=shape.width, intermediate_size=shape.mlp_width,
-        num_hidden_layers=shape.layers, num_attention_heads=shape.heads, num_key_value_heads=shape.kv_heads,
-        head_dim=shape.head_size, max_position_embeddings=shape.context, rms_norm_eps=shape.norm_eps,
-        rope_theta=shape.rope_base, tie_word_embeddings=False)).eval()
+    other = Qwen3ForCausalLM(
+        Qwen3Config(
+            vocab_size=shape.vocab_size,
+            hidden_size=shape.width,
+            intermediate_size=shape.mlp_width,
+            num_hidden_layers=shape.layers,
+            num_attention_heads=shape.heads,
+            num_key_value_heads=shape.kv_heads,
+            head_dim=shape.head_size,
+            max_position_embeddings=shape.context,
+            rms_norm_eps=shape.norm_eps,
+            rope_theta=shape.rope_base,
+            tie_word_embeddings=False,
+        )
+    ).eval()
     weights = {f"model.{name}": weight.detach() for name, weight in model.named_parameters()}
     embedding = weights["model.embed_tokens.weight"]
     weights |= {"lm_head.weight": embedding, "model.embed_tokens.weight": embedding * math.sqrt(shape.width)}
@@ -125,8 +137,10 @@ def test_positions_matter() -> None:
 def test_the_plain_attention_is_the_fused_one(groups: int) -> None:
     """bf16 on the CPU takes plain products; fp32 takes torch's kernel. Gradients too, to what bf16 can hold."""
     dice = torch.Generator().manual_seed(0)
-    q, k, v = (torch.randn(2, heads, 33, 16, generator=dice).bfloat16().requires_grad_()
-               for heads in (4, 4 // groups, 4 // groups))
+    q, k, v = (
+        torch.randn(2, heads, 33, 16, generator=dice).bfloat16().requires_grad_()
+        for heads in (4, 4 // groups, 4 // groups)
+    )
     exact = [x.detach().double().requires_grad_() for x in (q, k, v)]
     direction = torch.randn(2, 4, 33, 16, generator=dice)
 
@@ -158,9 +172,11 @@ def test_a_cached_answer_is_the_plain_forward(prompt: int) -> None:
     positions = torch.arange(LENGTH).expand(3, -1)
 
     found = [model.next_logits(tokens[:, :prompt], positions[:, :prompt], cache)]
-    found += [model.next_logits(tokens[:, at:at + 1], positions[:, at:at + 1], cache) for at in range(prompt, LENGTH)]
+    found += [
+        model.next_logits(tokens[:, at : at + 1], positions[:, at : at + 1], cache) for at in range(prompt, LENGTH)
+    ]
 
-    torch.testing.assert_close(torch.stack(found, dim=1), plain[:, prompt - 1:], rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(torch.stack(found, dim=1), plain[:, prompt - 1 :], rtol=1e-4, atol=1e-4)
 
 
 def test_rows_of_a_cache_stand_at_places_of_their_own() -> None:
@@ -169,8 +185,8 @@ def test_rows_of_a_cache_stand_at_places_of_their_own() -> None:
     plain = model.logits(tokens)
     cache = Cache.empty(model.config, 2, torch.float32, torch.device("cpu"))
     for row, length in enumerate((4, 9)):
-        part = Cache(cache.keys[:, row:row + 1], cache.values[:, row:row + 1])
-        model.next_logits(tokens[row:row + 1, :length], torch.arange(length)[None], part)
+        part = Cache(cache.keys[:, row : row + 1], cache.values[:, row : row + 1])
+        model.next_logits(tokens[row : row + 1, :length], torch.arange(length)[None], part)
 
     found = model.next_logits(tokens[[0, 1], [4, 9]][:, None], torch.tensor([[4], [9]]), cache)
 

@@ -11,7 +11,7 @@ from engine.data import open_dataset, prepare
 from engine.home import Home
 
 VOCABULARY = 7
-STREAM = np.random.default_rng(5).choice(VOCABULARY - 1, 400, p=[.4, .2, .2, .1, .05, .05]).astype(np.int64)
+STREAM = np.random.default_rng(5).choice(VOCABULARY - 1, 400, p=[0.4, 0.2, 0.2, 0.1, 0.05, 0.05]).astype(np.int64)
 
 
 class Slow:
@@ -21,9 +21,9 @@ class Slow:
         self.levels = []
         for length in range(1, order + 1):
             if length == order:
-                counts = Counter(tuple(stream[i:i + length]) for i in range(len(stream) - length + 1))
+                counts = Counter(tuple(stream[i : i + length]) for i in range(len(stream) - length + 1))
             else:
-                longer = {tuple(stream[i:i + length + 1]) for i in range(len(stream) - length)}
+                longer = {tuple(stream[i : i + length + 1]) for i in range(len(stream) - length)}
                 counts = Counter(gram[1:] for gram in longer)
             # An n-gram seen only at the very start has no left neighbour: count 0.
             discounts = _discounts(np.array(list(counts.values())))
@@ -35,7 +35,7 @@ class Slow:
     def probability(self, history: list[int], token: int) -> float:
         result = 1 / VOCABULARY
         for length, (counts, discounts, followers) in enumerate(self.levels, start=1):
-            context = tuple(history[len(history) - length + 1:])
+            context = tuple(history[len(history) - length + 1 :])
             if len(context) < length - 1 or context not in followers:
                 break
             total = sum(followers[context])

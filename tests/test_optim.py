@@ -35,10 +35,25 @@ def test_muon_steps_as_torch_does(shape: tuple[int, int], weight_decay: float) -
     dice = torch.Generator().manual_seed(1)
     mine = [nn.Parameter(torch.randn(shape, generator=dice)) for _ in range(3)]
     theirs = [nn.Parameter(matrix.detach().clone()) for matrix in mine]
-    ours = Muon({"some.role": mine}, momentum=0.9, weight_decay=weight_decay, dtype=torch.bfloat16,
-                coefficients=(JORDAN,) * 5, safety=1.0)
-    torchs = torch.optim.Muon(theirs, lr=0.05, momentum=0.9, nesterov=True, weight_decay=weight_decay,
-                              ns_coefficients=JORDAN, ns_steps=5, eps=1e-7, adjust_lr_fn="original")
+    ours = Muon(
+        {"some.role": mine},
+        momentum=0.9,
+        weight_decay=weight_decay,
+        dtype=torch.bfloat16,
+        coefficients=(JORDAN,) * 5,
+        safety=1.0,
+    )
+    torchs = torch.optim.Muon(
+        theirs,
+        lr=0.05,
+        momentum=0.9,
+        nesterov=True,
+        weight_decay=weight_decay,
+        ns_coefficients=JORDAN,
+        ns_steps=5,
+        eps=1e-7,
+        adjust_lr_fn="original",
+    )
 
     for _ in range(6):
         for one, other in zip(mine, theirs, strict=True):
@@ -81,8 +96,11 @@ def test_every_parameter_has_one_optimizer_and_only_block_matrices_have_muon() -
     adamws = {id(parameter) for group in optimizers.adamw.param_groups for parameter in group["params"]}
 
     assert not muons & adamws and muons | adamws == {id(parameter) for parameter in model.parameters()}
-    assert muons == {id(parameter) for name, parameter in model.named_parameters()
-                     if name.startswith("layers.") and name.endswith("_proj.weight")}
+    assert muons == {
+        id(parameter)
+        for name, parameter in model.named_parameters()
+        if name.startswith("layers.") and name.endswith("_proj.weight")
+    }
     for stack in optimizers.muon.stacks.values():
         assert len(stack) == model.config.layers and len({parameter.shape for parameter in stack}) == 1
 

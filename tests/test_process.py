@@ -55,8 +55,9 @@ def test_a_zombie_is_not_alive_but_still_known() -> None:
 
 def test_a_signal_reaches_the_whole_group() -> None:
     script = "import subprocess, sys; print(subprocess.Popen(['sleep', '600']).pid, flush=True); sys.stdin.read()"
-    child = subprocess.Popen([sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                             start_new_session=True)
+    child = subprocess.Popen(
+        [sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True
+    )
     assert child.stdout and child.stdin
     grandchild = int(child.stdout.readline())
     who, other = known(child), process.identity(grandchild)
@@ -72,8 +73,9 @@ def test_a_lock_has_one_holder_and_dies_with_it(tmp_path: Path) -> None:
     script = "import sys; from engine.process import hold_lock; held = hold_lock(sys.argv[1]); print(held, flush=True)"
     script = script.replace("sys.argv[1]", "__import__('pathlib').Path(sys.argv[1])") + "; sys.stdin.read()"
     assert not process.is_held(path)
-    holder = subprocess.Popen([sys.executable, "-c", script, str(path)], cwd=PROJECT, stdin=subprocess.PIPE,
-                              stdout=subprocess.PIPE)
+    holder = subprocess.Popen(
+        [sys.executable, "-c", script, str(path)], cwd=PROJECT, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
     assert holder.stdout and holder.stdin
     assert b"Lock" in holder.stdout.readline()
     assert process.is_held(path)
@@ -100,8 +102,16 @@ def test_a_child_does_not_inherit_the_lock(tmp_path: Path) -> None:
         kill(child)
 
 
-@pytest.mark.parametrize(("returncode", "words"), [
-    (0, "without saying why"), (3, "exit status 3"), (-9, "SIGKILL), perhaps by the system for lack of memory"),
-    (-11, "SIGSEGV"), (-15, "was killed (SIGTERM)"), (-250, "signal 250")])
+@pytest.mark.parametrize(
+    ("returncode", "words"),
+    [
+        (0, "without saying why"),
+        (3, "exit status 3"),
+        (-9, "SIGKILL), perhaps by the system for lack of memory"),
+        (-11, "SIGSEGV"),
+        (-15, "was killed (SIGTERM)"),
+        (-250, "signal 250"),
+    ],
+)
 def test_an_exit_is_described_in_words(returncode: int, words: str) -> None:
     assert words in process.describe_exit(returncode)

@@ -27,12 +27,15 @@ def test_comments_blank_lines_repeats_and_windows_line_ends_are_not_prompts(tmp_
     assert load_suite("mine", tmp_path) == ["Call me", "It was — dark"]
 
 
-@pytest.mark.parametrize(("content", "sentence"), [
-    (b"# only a comment\n\n", "prompts/mine.txt holds no prompt; write one a line."),
-    (b"", "holds no prompt"),
-    (b"fine\n\xff\n", "prompts/mine.txt is not UTF-8 text: byte 5 does not fit."),
-    (b"fine\n" + b"x" * (LONGEST + 1), "line 2: a prompt has at most 8,192 characters; this one has 8,193."),
-])
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        (b"# only a comment\n\n", "prompts/mine.txt holds no prompt; write one a line."),
+        (b"", "holds no prompt"),
+        (b"fine\n\xff\n", "prompts/mine.txt is not UTF-8 text: byte 5 does not fit."),
+        (b"fine\n" + b"x" * (LONGEST + 1), "line 2: a prompt has at most 8,192 characters; this one has 8,193."),
+    ],
+)
 def test_an_unusable_file_is_explained(tmp_path: Path, content: bytes, sentence: str) -> None:
     (tmp_path / "mine.txt").write_bytes(content)
     with pytest.raises(ConfigError) as raised:

@@ -13,7 +13,8 @@ from engine.recorder import Recorder
 
 
 def test_a_prompt_too_long_for_the_model_is_left_out_with_a_word_about_it(
-        home: Home, db: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    home: Home, db: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "mine.txt").write_text("Alice\n" + "Alice and the Rabbit " * 100 + "\n")
     monkeypatch.setattr(questions, "load_suite", lambda name: prompts.load_suite(name, tmp_path))
     run_id = new_run(home, db)

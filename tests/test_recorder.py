@@ -48,8 +48,9 @@ def test_rows_state_and_events_arrive(recorder: Recorder, db: Database, run_id: 
     assert steps_in(db, run_id) == [1, 2]
     assert [row["attempt"] for row in db["metrics"].rows_where("run_id = ?", [run_id])] == [2, 2]
     assert store.last_eval(db, run_id)["val_loss"] == 1.5  # type: ignore[index]
-    assert [(event["kind"], event["message"], event["step"]) for event in store.list_events(db, run_id)] == \
-        [("note", "something happened", 2)]
+    assert [(event["kind"], event["message"], event["step"]) for event in store.list_events(db, run_id)] == [
+        ("note", "something happened", 2)
+    ]
     run = store.get_run(db, run_id)
     assert (run["step"], run["status"], run["environment"]) == (2, "running", {"threads": 2})
 
@@ -80,8 +81,13 @@ def test_closing_stores_what_is_left(home: Home, db: Database, run_id: str) -> N
 
 @pytest.mark.parametrize("patience", [5.0, 0.01], ids=["the writer waits", "the writer gives up and tries again"])
 def test_a_locked_database_delays_and_loses_nothing(
-        home: Home, db: Database, run_id: str, patience: float, monkeypatch: pytest.MonkeyPatch,
-        capsys: pytest.CaptureFixture[str]) -> None:
+    home: Home,
+    db: Database,
+    run_id: str,
+    patience: float,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     monkeypatch.setattr(module, "PERIOD", 0.02)
     monkeypatch.setattr(store, "connect", functools.partial(store.connect, patience=patience))
     recorder = Recorder(home.database, run_id, attempt=1)
@@ -102,7 +108,8 @@ def test_a_locked_database_delays_and_loses_nothing(
 
 
 def test_rows_beyond_the_capacity_are_dropped_and_the_older_ones_kept(
-        recorder: Recorder, db: Database, run_id: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    recorder: Recorder, db: Database, run_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(module, "CAPACITY", 3)
     recorder.flush()
 
@@ -114,7 +121,8 @@ def test_rows_beyond_the_capacity_are_dropped_and_the_older_ones_kept(
 
 
 def test_a_writer_that_died_is_not_taken_for_one_that_wrote(
-        home: Home, run_id: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    home: Home, run_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(threading, "excepthook", lambda _: None)
     recorder = Recorder(home.path / "missing.db", run_id, attempt=1)
     wait_for(lambda: not recorder._thread.is_alive())
@@ -143,7 +151,8 @@ def test_commands_set_flags_and_are_stamped(recorder: Recorder, db: Database, ru
 
 
 def test_commands_of_other_runs_and_for_the_supervisor_are_left_alone(
-        recorder: Recorder, db: Database, run_id: str) -> None:
+    recorder: Recorder, db: Database, run_id: str
+) -> None:
     store.give_command(db, store.REFERENCE_ID, "stop")
     store.give_command(db, run_id, "resume")
 

@@ -28,7 +28,6 @@ from training import (
 )
 
 from engine import launch, store
-from engine import train as module
 from engine.home import PROJECT, Home
 from engine.questions import Questions
 
@@ -54,8 +53,12 @@ def straight(tmp_path_factory: pytest.TempPathFactory) -> bytes:
 
 def test_resumed_after_a_kill_it_ends_with_the_same_weights(home: Home, db: Database, straight: bytes) -> None:
     run_id = new_run(home, db, **LONG)
-    trainer = subprocess.Popen([sys.executable, "-m", "engine.train", "--home", str(home.path), run_id], cwd=PROJECT,
-                               env=os.environ | {"OMP_NUM_THREADS": "1"}, stdout=subprocess.DEVNULL)
+    trainer = subprocess.Popen(
+        [sys.executable, "-m", "engine.train", "--home", str(home.path), run_id],
+        cwd=PROJECT,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        stdout=subprocess.DEVNULL,
+    )
     try:
         wait_for(lambda: any(at >= 16 for at in checkpoints(home, run_id)), timeout=60, every=0.001)
     finally:
@@ -98,7 +101,8 @@ def test_a_terminated_run_saves_where_it_is_and_goes_on_exactly(home: Home, db: 
 
 
 def test_a_damaged_checkpoint_costs_steps_but_no_exactness(
-        home: Home, db: Database, straight: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    home: Home, db: Database, straight: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
     run_id = new_run(home, db, **LONG)
     with monkeypatch.context() as stopping:
         stop_at(stopping, 21)
@@ -128,8 +132,9 @@ def test_two_runs_of_one_config_have_equal_weights_on_every_core(home: Home, db:
     torch.set_num_threads(2)
     found = []
     for _ in range(2):
-        run_id = new_run(home, db, train__tokens=2 * 256, train__precision="auto", eval__every=10**9,
-                         sample__every=10**9)
+        run_id = new_run(
+            home, db, train__tokens=2 * 256, train__precision="auto", eval__every=10**9, sample__every=10**9
+        )
         attempt(home, run_id)
         found.append(weights(home, run_id, 2))
 
@@ -147,7 +152,8 @@ def test_another_seed_makes_another_model(home: Home, db: Database) -> None:
 
 
 def test_a_stop_before_the_first_step_resumes_without_repeating_itself(
-        home: Home, db: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    home: Home, db: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
     run_id = new_run(home, db)
     ask = Questions.ask
 
@@ -178,8 +184,9 @@ def test_fp16_resumes_with_its_scale(home: Home, db: Database, monkeypatch: pyte
     assert weights(home, parted, 12) == weights(home, whole, 12)
 
 
-def test_another_dataset_under_the_same_name_is_not_mixed_in(home: Home, db: Database,
-                                                             monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_dataset_under_the_same_name_is_not_mixed_in(
+    home: Home, db: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
     run_id = new_run(home, db)
     with monkeypatch.context() as stopping:
         stop_at(stopping, 5)
@@ -188,6 +195,7 @@ def test_another_dataset_under_the_same_name_is_not_mixed_in(home: Home, db: Dat
     changed = json.loads(card.read_text())
     changed["files"]["train.bin"]["sha256"] = "0" * 64
     card.write_text(json.dumps(changed))
+    store.request_resume(db, run_id, "cpu")
 
     assert attempt(home, run_id) == 1
     assert "is not the one this run began with" in store.get_run(db, run_id)["error"]

@@ -44,7 +44,7 @@ def test_it_never_falls_before_it_rises(shape: str, warmup: float, decay: float,
     top = rate.index(max(rate))
 
     assert all(0.0 <= value <= 1.0 for value in rate)
-    assert rate[:top + 1] == sorted(rate[:top + 1])
+    assert rate[: top + 1] == sorted(rate[: top + 1])
     assert rate[top:] == sorted(rate[top:], reverse=True)
 
 

@@ -58,7 +58,8 @@ def test_migrating_again_changes_nothing(home: Home, db: Database) -> None:
 
 
 def test_an_older_schema_is_upgraded_once_by_whoever_comes_first(
-        tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path, made = tmp_path / "runs.db", []
     store.migrate(path)
 
@@ -120,11 +121,19 @@ def test_a_database_that_is_not_there_is_not_made_by_accident(tmp_path: Path) ->
 def test_the_settings_are_in_force(home: Home, durable: bool) -> None:
     db = store.connect(home.database, durable=durable)
 
-    found = {name: db.execute(f"PRAGMA {name}").fetchone()[0] for name in
-             ("journal_mode", "synchronous", "foreign_keys", "busy_timeout", "mmap_size", "journal_size_limit")}
+    found = {
+        name: db.execute(f"PRAGMA {name}").fetchone()[0]
+        for name in ("journal_mode", "synchronous", "foreign_keys", "busy_timeout", "mmap_size", "journal_size_limit")
+    }
 
-    assert found == {"journal_mode": "wal", "synchronous": 2 if durable else 1, "foreign_keys": 1, "busy_timeout": 5000,
-                     "mmap_size": 0, "journal_size_limit": 67108864}
+    assert found == {
+        "journal_mode": "wal",
+        "synchronous": 2 if durable else 1,
+        "foreign_keys": 1,
+        "busy_timeout": 5000,
+        "mmap_size": 0,
+        "journal_size_limit": 67108864,
+    }
     db.close()
 
 
@@ -177,8 +186,11 @@ def test_a_full_disk_is_survived_on_the_same_connection(home: Home, db: Database
 def test_a_number_that_is_none_is_stored_as_nothing(home: Home, db: Database) -> None:
     run_id = new_run(home, db)
 
-    store.insert(db, "metrics", {"run_id": run_id, "attempt": 1, "step": 1, "tokens": 1, "train_loss": math.nan,
-                                 "elapsed_seconds": 0.0})
+    store.insert(
+        db,
+        "metrics",
+        {"run_id": run_id, "attempt": 1, "step": 1, "tokens": 1, "train_loss": math.nan, "elapsed_seconds": 0.0},
+    )
 
     assert store.metrics_after(db, run_id, 0)[0][store.METRICS.index("train_loss")] is None
 
@@ -199,8 +211,12 @@ def test_the_published_run_is_there_once_with_its_curve_and_exhibits(db: Databas
     store.add_reference(db)  # the fixture did already
 
     run = store.get_run(db, store.REFERENCE_ID)
-    assert (run["name"], run["kind"], run["status"], run["parameters"]) == \
-        ("Blueberry-Nano", "published", "finished", 151_032_320)
+    assert (run["name"], run["kind"], run["status"], run["parameters"]) == (
+        "Blueberry-Nano",
+        "published",
+        "finished",
+        151_032_320,
+    )
     curve = [dict(zip(store.EVALS, row, strict=True)) for row in store.evals_after(db, run["id"], 0)]
     assert len(curve) == len(store.metrics_after(db, run["id"], 0)) == 62
     assert curve[-1]["tokens"] == pytest.approx(5e8, rel=0.01)  # counted tokens, not the published ones

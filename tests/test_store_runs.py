@@ -82,7 +82,8 @@ def test_a_prefix_of_two_runs_is_told_so(home: Home, db: Database, monkeypatch: 
 
 
 @pytest.mark.parametrize(
-    "name", ["../x", "a\0b", "a\u202eb", "x" * 300, "", " ", ".hidden", "-rf", "a b", "a/b", "é", "a\n"])
+    "name", ["../x", "a\0b", "a\u202eb", "x" * 300, "", " ", ".hidden", "-rf", "a b", "a/b", "é", "a\n"]
+)
 def test_names_that_could_hide_something_are_refused(db: Database, name: str) -> None:
     with pytest.raises(store.Refused, match=r"must have 1 to 64 letters, digits or \. _ -") as caught:
         store.create_run(db, tiny_config(), "seedling", name, "cpu")
@@ -104,8 +105,13 @@ def test_a_run_ends_once(home: Home, db: Database) -> None:
     assert not store.end_run(db, run_id, "crashed")
 
     run = store.get_run(db, run_id)
-    assert (run["status"], run["error"], run["message"], run["progress"], run["eta_seconds"]) == \
-        ("failed", "The disk is full.", "", None, None)
+    assert (run["status"], run["error"], run["message"], run["progress"], run["eta_seconds"]) == (
+        "failed",
+        "The disk is full.",
+        "",
+        None,
+        None,
+    )
     assert run["ended_at"] == pytest.approx(time.time(), abs=60)
 
 
@@ -151,7 +157,6 @@ def test_the_environment_is_stored_as_what_it_is(home: Home, db: Database) -> No
     assert store.get_run(db, run_id)["environment"] == {"threads": 2}
     raw = db.execute("SELECT environment FROM run_state WHERE run_id = ?", [run_id]).fetchone()[0]
     assert json.loads(raw) == {"threads": 2}
-
 
 
 def test_a_command_is_taken_exactly_once(home: Home, db: Database) -> None:

@@ -17,10 +17,29 @@ def measure(db: Database, run_id: str, attempt: int, steps: range) -> None:
         say(db, run_id, step, source="playground")
 
 
-def say(db: Database, run_id: str, step: int, prompt: str = "Alice", text: str = " was", source: str = "playground",
-        suite: str = "stories") -> int:
-    return store.add_sample(db, {"run_id": run_id, "attempt": 1, "step": step, "tokens": step * 256, "suite": suite,
-                                 "prompt": prompt, "text": text, "source": source, "created_at": 1.0 * step})
+def say(
+    db: Database,
+    run_id: str,
+    step: int,
+    prompt: str = "Alice",
+    text: str = " was",
+    source: str = "playground",
+    suite: str = "stories",
+) -> int:
+    return store.add_sample(
+        db,
+        {
+            "run_id": run_id,
+            "attempt": 1,
+            "step": step,
+            "tokens": step * 256,
+            "suite": suite,
+            "prompt": prompt,
+            "text": text,
+            "source": source,
+            "created_at": 1.0 * step,
+        },
+    )
 
 
 def test_a_cursor_reads_what_is_new(home: Home, db: Database) -> None:
@@ -32,8 +51,15 @@ def test_a_cursor_reads_what_is_new(home: Home, db: Database) -> None:
 
     assert [row[1] for row in (*first, *rest)] == [1, 2, 3, 4, 5]
     assert dict(zip(store.METRICS, first[0], strict=True)) | {"id": 0} == {
-        "id": 0, "step": 1, "tokens": 256, "elapsed_seconds": 1.0, "train_loss": 3.0, "learning_rate": None,
-        "grad_norm": None, "tokens_per_second": None}
+        "id": 0,
+        "step": 1,
+        "tokens": 256,
+        "elapsed_seconds": 1.0,
+        "train_loss": 3.0,
+        "learning_rate": None,
+        "grad_norm": None,
+        "tokens_per_second": None,
+    }
     assert [row[store.EVALS.index("val_loss")] for row in store.evals_after(db, run_id, 0)] == [2.5] * 5
 
 
@@ -63,12 +89,12 @@ def test_the_newest_events_are_read_with_the_oldest_first(home: Home, db: Databa
     assert [event["message"] for event in store.list_events(db, run_id, cursor)] == ["4"]
 
 
-
 def test_a_kept_sample_is_found_by_its_words_category_and_run(home: Home, db: Database) -> None:
     run_id = new_run(home, db)
     sample = say(db, run_id, 4, prompt="The Hatter", text=" poured the tea")
-    store.insert(db, "evals", {"run_id": run_id, "attempt": 1, "step": 3, "tokens": 1, "val_loss": 2.5,
-                               "elapsed_seconds": 1})
+    store.insert(
+        db, "evals", {"run_id": run_id, "attempt": 1, "step": 3, "tokens": 1, "val_loss": 2.5, "elapsed_seconds": 1}
+    )
 
     store.keep(db, sample, " Strange ", " Tea ", "at six o'clock")
 
@@ -76,8 +102,13 @@ def test_a_kept_sample_is_found_by_its_words_category_and_run(home: Home, db: Da
         found, total = store.search_archive(db, query, run_id=run_id)
         assert total == len(found) == 1, query
     (exhibit,), _ = store.search_archive(db, category="strange", run_id=run_id)
-    assert (exhibit["title"], exhibit["note"], exhibit["run_name"], exhibit["step"], exhibit["val_loss"]) == \
-        ("Tea", "at six o'clock", "tiny", 4, 2.5)
+    assert (exhibit["title"], exhibit["note"], exhibit["run_name"], exhibit["step"], exhibit["val_loss"]) == (
+        "Tea",
+        "at six o'clock",
+        "tiny",
+        4,
+        2.5,
+    )
     for nothing in ({"query": "100%"}, {"query": "coffee"}, {"category": "good", "run_id": run_id}, {"run_id": "no"}):
         assert store.search_archive(db, **nothing) == ([], 0)
 
@@ -92,10 +123,16 @@ def test_keeping_again_changes_the_label_and_keeps_the_place(home: Home, db: Dat
     assert first == second and total == 1 and (found[0]["title"], found[0]["note"]) == ("Two", "better")
 
 
-@pytest.mark.parametrize(("category", "title", "note", "sentence"), [
-    ("", "T", "", "A category needs 1 to 40 characters"), ("x" * 41, "T", "", "A category needs"),
-    ("good", "  ", "", "A title needs 1 to 200 characters"), ("good", "x" * 201, "", "A title needs"),
-    ("good", "T", "x" * 4001, "A note has at most 4,000 characters; this one has 4,001")])
+@pytest.mark.parametrize(
+    ("category", "title", "note", "sentence"),
+    [
+        ("", "T", "", "A category needs 1 to 40 characters"),
+        ("x" * 41, "T", "", "A category needs"),
+        ("good", "  ", "", "A title needs 1 to 200 characters"),
+        ("good", "x" * 201, "", "A title needs"),
+        ("good", "T", "x" * 4001, "A note has at most 4,000 characters; this one has 4,001"),
+    ],
+)
 def test_labels_have_limits(home: Home, db: Database, category: str, title: str, note: str, sentence: str) -> None:
     sample = say(db, new_run(home, db), 1)
 
@@ -145,16 +182,21 @@ def test_weights_on_disk_are_indexed_by_kind_and_forgotten(home: Home, db: Datab
     run_id = new_run(home, db)
 
     def index(step: int, kind: str, sha256: str = "0") -> None:
-        store.add_checkpoint(db, run_id, attempt=1, step=step, tokens=step * 256, kind=kind, path="p", bytes=1,
-                             sha256=sha256)
+        store.add_checkpoint(
+            db, run_id, attempt=1, step=step, tokens=step * 256, kind=kind, path="p", bytes=1, sha256=sha256
+        )
 
     for step in (10, 5):
         index(step, "sampling")
         index(step, "full")
     index(5, "full", sha256="1")  # written again
 
-    assert [(row["step"], row["kind"], row["sha256"]) for row in store.list_checkpoints(db, run_id)] == \
-        [(5, "sampling", "0"), (5, "full", "1"), (10, "sampling", "0"), (10, "full", "0")]
+    assert [(row["step"], row["kind"], row["sha256"]) for row in store.list_checkpoints(db, run_id)] == [
+        (5, "sampling", "0"),
+        (5, "full", "1"),
+        (10, "sampling", "0"),
+        (10, "full", "0"),
+    ]
     store.forget_checkpoint(db, run_id, 5, "full")
     store.forget_checkpoint(db, run_id, 10, "sampling")
     assert [row["step"] for row in store.list_checkpoints(db, run_id, "full")] == [10]

@@ -51,6 +51,7 @@ def reaches(db: Database, run_id: str, *statuses: str) -> store.Row:
     def look() -> store.Row | None:
         run = store.get_run(db, run_id)
         return run if run["status"] in statuses else None
+
     return wait_for(look)
 
 
@@ -58,6 +59,7 @@ def ends(db: Database, run_id: str) -> store.Row:
     def look() -> store.Row | None:
         run = store.get_run(db, run_id)
         return run if run["status"] not in store.OPEN else None
+
     return wait_for(look)
 
 
@@ -83,11 +85,15 @@ def test_a_finished_trainer_is_reaped(home: Home, db: Database) -> None:
             process.identity(run["pid"])
 
 
-@pytest.mark.parametrize(("how", "status", "words"), [
-    ("kill", "crashed", "The trainer was killed (SIGKILL), perhaps by the system for lack of memory."),
-    ("exit", "failed", "The trainer ended with exit status 3."),
-    ("raise", "failed", "The trainer ended with exit status 1; its last words: ValueError: the pretended mistake"),
-    ("diverge", "diverged", "The loss is not a number.")])
+@pytest.mark.parametrize(
+    ("how", "status", "words"),
+    [
+        ("kill", "crashed", "The trainer was killed (SIGKILL), perhaps by the system for lack of memory."),
+        ("exit", "failed", "The trainer ended with exit status 3."),
+        ("raise", "failed", "The trainer ended with exit status 1; its last words: ValueError: the pretended mistake"),
+        ("diverge", "diverged", "The loss is not a number."),
+    ],
+)
 def test_the_cause_of_death_is_told(home: Home, db: Database, how: str, status: str, words: str) -> None:
     with in_thread(home, "--crash-at", "3", "--crash", how):
         run = ends(db, new_run(db))
@@ -229,23 +235,38 @@ def test_an_adopted_trainer_is_stopped_too(home: Home, db: Database) -> None:
 
 def test_one_supervisor_a_home(home: Home) -> None:
     with supervised(home):
-        second = subprocess.run([sys.executable, "-m", "engine.supervisor", "--home", str(home.path)], cwd=PROJECT,
-                                timeout=20, check=False)
+        second = subprocess.run(
+            [sys.executable, "-m", "engine.supervisor", "--home", str(home.path)], cwd=PROJECT, timeout=20, check=False
+        )
         assert second.returncode == 0
 
 
 def test_an_idle_supervisor_ends_and_needs_no_torch(home: Home) -> None:
-    script = ("import sys; from engine.supervisor import main; code = main(['--home', sys.argv[1], '--idle', '0.2']); "
-              "assert not {'torch', 'gradio', 'tokenizers'} & set(sys.modules); sys.exit(code)")
-    done = subprocess.run([sys.executable, "-c", script, str(home.path)], cwd=PROJECT, timeout=20, check=False,
-                          capture_output=True, text=True)
+    script = (
+        "import sys; from engine.supervisor import main; code = main(['--home', sys.argv[1], '--idle', '0.2']); "
+        "assert not {'torch', 'gradio', 'tokenizers'} & set(sys.modules); sys.exit(code)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(home.path)],
+        cwd=PROJECT,
+        timeout=20,
+        check=False,
+        capture_output=True,
+        text=True,
+    )
     assert done.returncode == 0, done.stderr
     assert not process.is_held(home.supervisor_lock)
 
 
 def test_a_supervisor_without_a_database_says_so(home: Home, tmp_path: Any) -> None:
-    done = subprocess.run([sys.executable, "-m", "engine.supervisor", "--home", str(tmp_path / "empty")], cwd=PROJECT,
-                          timeout=20, check=False, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-m", "engine.supervisor", "--home", str(tmp_path / "empty")],
+        cwd=PROJECT,
+        timeout=20,
+        check=False,
+        capture_output=True,
+        text=True,
+    )
     assert done.returncode == 1
     assert "runs.db is not there" in done.stdout
 

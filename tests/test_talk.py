@@ -155,11 +155,13 @@ def test_the_worker_ends_with_the_talker(talker: Talker, run_id: str) -> None:
 
 
 def test_the_worker_ends_when_its_parent_is_killed(home: Home, run_id: str) -> None:
-    script = (f"import sys, time; sys.path[:0] = {sys.path!r}\n"
-              "from engine.talk import Talker\nfrom engine.home import Home\n"
-              f"t = Talker(Home.at({str(home.path)!r}), worker={FAKE!r})\n"
-              f"s = t.stream({run_id!r}, None, 'once', max_tokens=8000); next(s)\n"
-              "print(t._worker.process.pid, flush=True); time.sleep(600)")
+    script = (
+        f"import sys, time; sys.path[:0] = {sys.path!r}\n"
+        "from engine.talk import Talker\nfrom engine.home import Home\n"
+        f"t = Talker(Home.at({str(home.path)!r}), worker={FAKE!r})\n"
+        f"s = t.stream({run_id!r}, None, 'once', max_tokens=8000); next(s)\n"
+        "print(t._worker.process.pid, flush=True); time.sleep(600)"
+    )
     parent = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE)
     assert parent.stdout
     who = process.identity(int(parent.stdout.readline()))
@@ -169,14 +171,24 @@ def test_the_worker_ends_when_its_parent_is_killed(home: Home, run_id: str) -> N
     wait_for(lambda: not process.alive(who["pid"], who["process_started_at"], who["boot_id"]), timeout=5)
 
 
-@pytest.mark.parametrize(("fields", "words"), [
-    ({"prompt": ""}, "1 to 8,192 characters; this one has 0"), ({"prompt": "\0"}, "this one has 0"),
-    ({"prompt": "x" * 1_000_000}, "this one has 1,000,000"),
-    ({"max_tokens": 0}, "max_tokens = 0 must be a whole number"), ({"max_tokens": 1.5}, "whole number"),
-    ({"temperature": float("nan")}, "temperature = nan"),
-    ({"temperature": "hot"}, "temperature = hot must be a number from 0 to 10"), ({"top_k": -1}, "top_k = -1"),
-    ({"top_p": 2}, "top_p = 2"), ({"seed": True}, "seed = True"), ({"seed": 10**30}, "seed = 1"),
-    ({"seed": float("inf")}, "seed = inf"), ({"step": "x"}, "step = x")])
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"prompt": ""}, "1 to 8,192 characters; this one has 0"),
+        ({"prompt": "\0"}, "this one has 0"),
+        ({"prompt": "x" * 1_000_000}, "this one has 1,000,000"),
+        ({"max_tokens": 0}, "max_tokens = 0 must be a whole number"),
+        ({"max_tokens": 1.5}, "whole number"),
+        ({"temperature": float("nan")}, "temperature = nan"),
+        ({"temperature": "hot"}, "temperature = hot must be a number from 0 to 10"),
+        ({"top_k": -1}, "top_k = -1"),
+        ({"top_p": 2}, "top_p = 2"),
+        ({"seed": True}, "seed = True"),
+        ({"seed": 10**30}, "seed = 1"),
+        ({"seed": float("inf")}, "seed = inf"),
+        ({"step": "x"}, "step = x"),
+    ],
+)
 def test_what_cannot_be_asked_starts_no_worker(talker: Talker, fields: dict[str, Any], words: str) -> None:
     asked: dict[str, Any] = {"run_id": "abc", "step": None, "prompt": "once"} | fields
     with pytest.raises(Refused, match=words):

@@ -9,8 +9,10 @@ from engine.config import ConfigError
 from engine.store import Refused
 from engine.tokenizer import END, bpe_size, byte_lengths, load, train_bpe, vocabulary_size
 
-TEXTS = ["The cat sat on the mat, and the cat was fat.\n\n\"Mew,\" said the cat.",
-         "In 1812 the mat was flat; in 1813 not."]
+TEXTS = [
+    'The cat sat on the mat, and the cat was fat.\n\n"Mew," said the cat.',
+    "In 1812 the mat was flat; in 1813 not.",
+]
 
 
 @pytest.fixture(scope="module")
@@ -65,10 +67,15 @@ def test_saved_and_loaded_it_is_the_same(small: Tokenizer, tmp_path: Path) -> No
 
 def test_a_missing_damaged_or_foreign_tokenizer_is_explained(tmp_path: Path) -> None:
     path = tmp_path / "tokenizer.json"
-    with pytest.raises(Refused, match=r"^The tokenizer tokenizer.json is not there; prepare its dataset again.$"):
+    with pytest.raises(
+        Refused, match=r"^The tokenizer tokenizer.json is not there; put it back, or prepare its dataset again.$"
+    ):
         load(path)
-    for content, sentence in [(b'{"version": ', "is damaged"), (b"\xff\xfe", "is damaged"),
-                              (b'{"a": 1}', "no tokenizer that the tokenizers library knows")]:
+    for content, sentence in [
+        (b'{"version": ', "is damaged"),
+        (b"\xff\xfe", "is damaged"),
+        (b'{"a": 1}', "no tokenizer that the tokenizers library knows"),
+    ]:
         path.write_bytes(content)
         with pytest.raises(Refused, match=sentence):
             load(path)
@@ -83,8 +90,9 @@ def test_a_vocabulary_that_is_not_of_bytes_has_no_byte_lengths() -> None:
         byte_lengths(words)
 
 
-@pytest.mark.parametrize("setting", ["bpe:", "bpe:abc", "bpe:-5", "bpe:256", "bpe:65537", "bpe:4096.0", "bpe:²",
-                                     "bpe:" + "9" * 50])
+@pytest.mark.parametrize(
+    "setting", ["bpe:", "bpe:abc", "bpe:-5", "bpe:256", "bpe:65537", "bpe:4096.0", "bpe:²", "bpe:" + "9" * 50]
+)
 def test_an_unusable_size_is_refused(setting: str) -> None:
     with pytest.raises(ConfigError, match="must be bpe:SIZE with a whole number from 257 to 65536"):
         bpe_size(setting)

@@ -64,7 +64,7 @@ def test_a_run_learns_and_leaves_everything_behind(home: Home, db: Database) -> 
     assert [row[1] for row in evaluations] == [0, 4, 8, 12, 16, 20, 24]
     for _, step, tokens, _, loss, accuracy, perplexity, bits in evaluations:
         assert tokens == step * 256  # type: ignore[operator]
-        assert perplexity == pytest.approx(2.718281828 ** loss)  # type: ignore[operator]
+        assert perplexity == pytest.approx(2.718281828**loss)  # type: ignore[operator]
         assert 0 <= accuracy <= 1 and 0 < bits < loss * 1.4427  # type: ignore[operator]
     samples = store.list_samples(db, run_id)
     assert [row["step"] for row in samples] == [step for step in (0, 6, 12, 18, 24) for _ in range(PROMPTS)]
@@ -100,7 +100,8 @@ def test_a_stop_on_a_checkpoint_saves_once(home: Home, db: Database, monkeypatch
 
 
 def test_a_stop_without_a_save_keeps_the_last_checkpoint(
-        home: Home, db: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    home: Home, db: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
     run_id = new_run(home, db)
     stop_at(monkeypatch, 11, now=True)
 
@@ -163,7 +164,8 @@ def test_a_question_is_asked_at_once_when_a_person_wants_it(home: Home, db: Data
 
 
 def test_a_loss_that_is_no_number_ends_the_run_and_keeps_the_good_checkpoint(
-        home: Home, db: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    home: Home, db: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
     run_id = new_run(home, db, **LONG)
     real, learned = Transformer.loss, []
 
@@ -188,8 +190,7 @@ def test_a_loss_that_is_no_number_ends_the_run_and_keeps_the_good_checkpoint(
     assert store.get_run(db, run_id)["error"] is None
 
 
-def test_weights_that_are_no_numbers_are_never_saved(
-        home: Home, db: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_weights_that_are_no_numbers_are_never_saved(home: Home, db: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     run_id, made = new_run(home, db), []
     real = Optimizers.step
 
@@ -217,13 +218,17 @@ def test_a_dataset_that_is_not_there_is_told_with_what_to_do(home: Home, db: Dat
 
 
 def test_a_run_that_another_process_trains_is_left_alone(
-        home: Home, db: Database, capsys: pytest.CaptureFixture[str]) -> None:
+    home: Home, db: Database, capsys: pytest.CaptureFixture[str]
+) -> None:
     run_id = new_run(home, db)
     home.run(run_id).mkdir(parents=True)
-    hold = ("import fcntl, sys; f = open(sys.argv[1], 'ab'); fcntl.lockf(f, fcntl.LOCK_EX); "
-            "print(1, flush=True); sys.stdin.read()")
-    other = subprocess.Popen([sys.executable, "-c", hold, str(home.run(run_id) / "lock")], stdin=subprocess.PIPE,
-                             stdout=subprocess.PIPE)
+    hold = (
+        "import fcntl, sys; f = open(sys.argv[1], 'ab'); fcntl.lockf(f, fcntl.LOCK_EX); "
+        "print(1, flush=True); sys.stdin.read()"
+    )
+    other = subprocess.Popen(
+        [sys.executable, "-c", hold, str(home.run(run_id) / "lock")], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
     assert other.stdin and other.stdout
     other.stdout.readline()
 
@@ -277,13 +282,18 @@ def test_the_losses_are_the_golden_ones(home: Home) -> None:
         assert values == pytest.approx(golden[name], abs=1e-4), name
 
 
-@pytest.mark.parametrize(("error", "sentence"), [
-    (ConfigError("model.layers = 0 must be 1."), "model.layers = 0 must be 1."),
-    (store.Refused("There is no run."), "There is no run."),
-    (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate"), "set train.micro_batch to 1 or less"),
-    (MemoryError(), "The machine ran out of memory"),
-    (OSError(errno.ENOSPC, "No space left on device"), "The disk is full; free some space, then resume."),
-    (KeyError("surprise\nmore"), "KeyError: "), (ZeroDivisionError(), "ZeroDivisionError: no message")])
+@pytest.mark.parametrize(
+    ("error", "sentence"),
+    [
+        (ConfigError("model.layers = 0 must be 1."), "model.layers = 0 must be 1."),
+        (store.Refused("There is no run."), "There is no run."),
+        (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate"), "set train.micro_batch to 1 or less"),
+        (MemoryError(), "The machine ran out of memory"),
+        (OSError(errno.ENOSPC, "No space left on device"), "The disk is full; free some space, then resume."),
+        (KeyError("surprise\nmore"), "KeyError: "),
+        (ZeroDivisionError(), "ZeroDivisionError: no message"),
+    ],
+)
 def test_every_failure_is_one_sentence(error: BaseException, sentence: str) -> None:
     told = explain(error, tiny_config())
 

@@ -32,8 +32,14 @@ async def foreign(request: Request) -> Response:
 
 def client(**options: object) -> TestClient:
     """A client of a small app behind the guard."""
-    app = Starlette(routes=[Route("/", hello, methods=["GET", "POST"]), Route("/api/x", hello, methods=["POST"]),
-                            Route("/broken", broken), Route("/gradio_api/info", foreign)])
+    app = Starlette(
+        routes=[
+            Route("/", hello, methods=["GET", "POST"]),
+            Route("/api/x", hello, methods=["POST"]),
+            Route("/broken", broken),
+            Route("/gradio_api/info", foreign),
+        ]
+    )
     return TestClient(Guard(app, **options), base_url=HOME)  # type: ignore[arg-type]
 
 
@@ -42,8 +48,10 @@ def test_loopback_names_may_come_in(host: str) -> None:
     assert client().get("/", headers={"host": host}).status_code == 200
 
 
-@pytest.mark.parametrize("host", ["evil.example", "127.0.0.1.evil.example", "localhost@evil.example", "", "localhost/x",
-                                  "[::1", "192.168.0.7:7860"])
+@pytest.mark.parametrize(
+    "host",
+    ["evil.example", "127.0.0.1.evil.example", "localhost@evil.example", "", "localhost/x", "[::1", "192.168.0.7:7860"],
+)
 def test_other_names_are_told_421(host: str) -> None:
     assert client().get("/", headers={"host": host}).status_code == 421
 
@@ -73,8 +81,16 @@ def test_a_password_is_asked_for_and_accepted() -> None:
     assert guarded.get("/", headers=basic("berry", "schön")).status_code == 200
 
 
-@pytest.mark.parametrize("headers", [basic("berry", "wrong"), basic("other", "right"), {"authorization": "Basic !!!"},
-                                     {"authorization": "Bearer right"}, {"authorization": ""}])
+@pytest.mark.parametrize(
+    "headers",
+    [
+        basic("berry", "wrong"),
+        basic("other", "right"),
+        {"authorization": "Basic !!!"},
+        {"authorization": "Bearer right"},
+        {"authorization": ""},
+    ],
+)
 def test_wrong_passwords_are_told_401(headers: dict[str, str]) -> None:
     assert client(user="berry", password="right").get("/", headers=headers).status_code == 401
 
@@ -108,8 +124,9 @@ def test_gradios_error_answers_are_replaced() -> None:
     assert answer.status_code == 400 and "secret" not in answer.text
 
 
-@pytest.mark.parametrize("path", ["/gradio_api/file=/etc/passwd", "/gradio_api/upload", "/gradio_api/proxy=http://x",
-                                  "/monitoring"])
+@pytest.mark.parametrize(
+    "path", ["/gradio_api/file=/etc/passwd", "/gradio_api/upload", "/gradio_api/proxy=http://x", "/monitoring"]
+)
 def test_unused_parts_of_gradio_are_closed(path: str) -> None:
     assert client().get(path).status_code == 404
 
@@ -122,9 +139,18 @@ def test_every_answer_has_the_safe_headers() -> None:
         assert headers["referrer-policy"] == "no-referrer"
 
 
-@pytest.mark.parametrize(("host", "inside"), [("127.0.0.1", True), ("127.1.2.3", True), ("::1", True),
-                                              ("localhost", True), ("0.0.0.0", False), ("::", False),
-                                              ("example.org", False)])
+@pytest.mark.parametrize(
+    ("host", "inside"),
+    [
+        ("127.0.0.1", True),
+        ("127.1.2.3", True),
+        ("::1", True),
+        ("localhost", True),
+        ("0.0.0.0", False),
+        ("::", False),
+        ("example.org", False),
+    ],
+)
 def test_loopback_addresses(host: str, inside: bool) -> None:
     assert is_loopback(host) is inside
 

@@ -35,9 +35,18 @@ def test_nothing_new_is_nothing_but_the_state(db: Database) -> None:
     answer = ask(db, f"{run_id}:1:0:0", run_id)
 
     assert "runs" not in answer and "events" not in answer
-    assert answer["now"] == {"status": "running", "phase": "training", "progress": 0.1235, "attempt": 1, "step": 10,
-                             "tokens": 40960, "loss": 7.1235,
-                             "speed": 12300, "eta": 99.9, "seconds": 0}
+    assert answer["now"] == {
+        "status": "running",
+        "phase": "training",
+        "progress": 0.1235,
+        "attempt": 1,
+        "step": 10,
+        "tokens": 40960,
+        "loss": 7.1235,
+        "speed": 12300,
+        "eta": 99.9,
+        "seconds": 0,
+    }
 
 
 def test_three_growing_runs_take_less_than_two_kilobytes(db: Database) -> None:

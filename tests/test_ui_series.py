@@ -114,8 +114,14 @@ def test_columns_grow_by_cursor() -> None:
 
 
 def metric(step: int, attempt: int = 1) -> tuple[str, store.Row]:
-    return "metrics", {"run_id": store.REFERENCE_ID, "attempt": attempt, "step": step, "tokens": step * 10,
-                       "train_loss": 9 - step / 1000, "elapsed_seconds": step / 10}
+    return "metrics", {
+        "run_id": store.REFERENCE_ID,
+        "attempt": attempt,
+        "step": step,
+        "tokens": step * 10,
+        "train_loss": 9 - step / 1000,
+        "elapsed_seconds": step / 10,
+    }
 
 
 def test_the_cache_reads_only_what_is_new(db: Database) -> None:

@@ -24,8 +24,9 @@ from ui.reading import Reader
 from ui.server import create_app
 
 # Gradio 6.31 uses parts of starlette and pandas that these call deprecated, and leaves event loops open.
-pytestmark = pytest.mark.filterwarnings("ignore:.*:DeprecationWarning", "ignore:.*future.no_silent.*",
-                                        "ignore::ResourceWarning")
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:.*:DeprecationWarning", "ignore:.*future.no_silent.*", "ignore::ResourceWarning"
+)
 ADDRESS = "http://127.0.0.1:7860"
 HOSTILE = "<script>window.hurt = 1</script><img src=x onerror='window.hurt = 1'>"
 
@@ -76,8 +77,10 @@ def test_the_page_opens_and_fetches_nothing_from_elsewhere(page: TestClient) -> 
 
 
 def test_the_web_process_has_no_torch(page: TestClient) -> None:
-    script = ("import sys; from engine.home import Home; from engine import launch, talk; import ui.server, ui.page; "
-              "sys.exit(any(name in sys.modules for name in ('torch', 'transformers', 'datasets')))")
+    script = (
+        "import sys; from engine.home import Home; from engine import launch, talk; import ui.server, ui.page; "
+        "sys.exit(any(name in sys.modules for name in ('torch', 'transformers', 'datasets')))"
+    )
 
     assert subprocess.run([sys.executable, "-c", script], cwd=Path(__file__).parent.parent).returncode == 0
 
@@ -92,7 +95,7 @@ def test_no_path_of_this_machine_is_in_the_page(page: TestClient) -> None:
 
 def test_static_files_can_be_cached_for_ever(page: TestClient) -> None:
     html = page.get("/").text
-    base = html[html.index("/static/studio/"):][:27]
+    base = html[html.index("/static/studio/") :][:27]
 
     for name, kind in (("app.js", "text/javascript"), ("studio.css", "text/css"), ("plotly.min.js", "text/javascript")):
         answer = page.get(f"{base}/{name}")
@@ -135,11 +138,22 @@ def test_runs_series_feed_and_ages(page: TestClient, there: Database) -> None:
     assert page.get(f"/api/run?run={run_id}").json()["settings"]["train.seed"] == 1337
 
 
-@pytest.mark.parametrize("address", [
-    "/api/series?run=nobody", "/api/series?run=x&lo=abc", "/api/live?runs=nonsense", "/api/run?run=../../etc",
-    "/api/ages?sample=999999999", "/api/series", "/api/check?preset=../seedling&overrides=%5B",
-    "/api/exhibits?page=-5", "/api/feed?run=%00", "/api/nothing",
-    "/api/series?run=blueberry-nano-2025&lo=nan&hi=inf"])
+@pytest.mark.parametrize(
+    "address",
+    [
+        "/api/series?run=nobody",
+        "/api/series?run=x&lo=abc",
+        "/api/live?runs=nonsense",
+        "/api/run?run=../../etc",
+        "/api/ages?sample=999999999",
+        "/api/series",
+        "/api/check?preset=../seedling&overrides=%5B",
+        "/api/exhibits?page=-5",
+        "/api/feed?run=%00",
+        "/api/nothing",
+        "/api/series?run=blueberry-nano-2025&lo=nan&hi=inf",
+    ],
+)
 def test_senseless_requests_get_a_sentence(page: TestClient, address: str) -> None:
     answer = page.get(address)
 
@@ -149,8 +163,9 @@ def test_senseless_requests_get_a_sentence(page: TestClient, address: str) -> No
 
 def test_settings_are_checked_as_one_types(page: TestClient) -> None:
     def check(overrides: dict[str, Any]) -> dict[str, Any]:
-        found: dict[str, Any] = page.get("/api/check", params={
-            "preset": "seedling", "overrides": json.dumps(overrides)}).json()
+        found: dict[str, Any] = page.get(
+            "/api/check", params={"preset": "seedling", "overrides": json.dumps(overrides)}
+        ).json()
         return found
 
     wrong = check({"optimizer.muon_lr": "-1"})
@@ -166,8 +181,12 @@ def test_the_form_has_every_setting_with_its_help(page: TestClient) -> None:
 
     assert {card["name"] for card in form["presets"]} >= {"seedling", "sprout", "blueberry-nano", "blueberry-88m"}
     assert all(field["help"] and field["label"] for field in form["fields"])
-    assert [field["key"] for field in form["fields"][:4]] == ["train.tokens", "optimizer.muon_lr", "train.seed",
-                                                              "sample.every"]
+    assert [field["key"] for field in form["fields"][:4]] == [
+        "train.tokens",
+        "optimizer.muon_lr",
+        "train.seed",
+        "sample.every",
+    ]
     assert set(form["presets"][0]["values"]) - {"title"} == {field["key"] for field in form["fields"]}
     assert all(card["missing"] for card in form["presets"] if card["name"].startswith("blueberry"))
 
@@ -182,19 +201,31 @@ def test_start_stop_resume_and_status_by_api_name(page: TestClient, there: Datab
     assert run_id in [run["id"] for run in result(call(page, "list_runs"))]
 
 
-@pytest.mark.parametrize(("name", "values"), [
-    ("start_run", ["../seedling", "", "{}"]), ("start_run", ["seedling", "../x", "{}"]),
-    ("start_run", ["seedling", "a", '{"leraning": 1}']), ("start_run", ["seedling", "a", "[1]"]),
-    ("start_run", ["seedling", "a", '{"train.seed": NaN}']),
-    ("start_run", ["seedling", "a", '{"data.tokenizer": "../../secret"}']),
-    ("start_run", ["seedling", "a", '{"train.seed": 1, "train.seed": 2}']), ("stop_run", ["nobody"]),
-    ("stop_run", [{"a": 1}]), ("resume_run", [None]), ("run_status", ["' OR 1=1"]),
-    ("archive_sample", [999_999, "good", "t", ""]), ("archive_sample", [1, "", "t", ""]),
-    ("archive_sample", ["x", "good", "t", ""]), ("search_samples", ["x", "nobody", ""]),
-    ("generate", [store.REFERENCE_ID, -1, "hi", 10, 0.8, 0, 0.9, 7]),
-    ("generate", ["nobody", -1, "hi", 10, 0.8, 0, 0.9, 7])])
-def test_what_is_wrong_is_refused_without_a_trace(page: TestClient, there: Database, name: str,
-                                                  values: list[Any]) -> None:
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("start_run", ["../seedling", "", "{}"]),
+        ("start_run", ["seedling", "../x", "{}"]),
+        ("start_run", ["seedling", "a", '{"leraning": 1}']),
+        ("start_run", ["seedling", "a", "[1]"]),
+        ("start_run", ["seedling", "a", '{"train.seed": NaN}']),
+        ("start_run", ["seedling", "a", '{"data.tokenizer": "../../secret"}']),
+        ("start_run", ["seedling", "a", '{"train.seed": 1, "train.seed": 2}']),
+        ("stop_run", ["nobody"]),
+        ("stop_run", [{"a": 1}]),
+        ("resume_run", [None]),
+        ("run_status", ["' OR 1=1"]),
+        ("archive_sample", [999_999, "good", "t", ""]),
+        ("archive_sample", [1, "", "t", ""]),
+        ("archive_sample", ["x", "good", "t", ""]),
+        ("search_samples", ["x", "nobody", ""]),
+        ("generate", [store.REFERENCE_ID, -1, "hi", 10, 0.8, 0, 0.9, 7]),
+        ("generate", ["nobody", -1, "hi", 10, 0.8, 0, 0.9, 7]),
+    ],
+)
+def test_what_is_wrong_is_refused_without_a_trace(
+    page: TestClient, there: Database, name: str, values: list[Any]
+) -> None:
     stream = call(page, name, *values)
 
     assert "event: error" in stream
@@ -219,16 +250,38 @@ def test_keep_and_find_again_by_api_name(page: TestClient, there: Database) -> N
     assert found["exhibits"][0]["text"] == HOSTILE
 
 
-@pytest.mark.parametrize("change", [
-    {"prompt": ""}, {"prompt": "x" * 8193}, {"prompt": 5}, {"temperature": -1}, {"temperature": float("nan")},
-    {"top_p": 0}, {"top_k": 1.5}, {"max_tokens": 0}, {"max_tokens": 10**9}, {"seed": -1}, {"seed": True},
-    {"step": "x"}, {"run": None}])
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"prompt": ""},
+        {"prompt": "x" * 8193},
+        {"prompt": 5},
+        {"temperature": -1},
+        {"temperature": float("nan")},
+        {"top_p": 0},
+        {"top_k": 1.5},
+        {"max_tokens": 0},
+        {"max_tokens": 10**9},
+        {"seed": -1},
+        {"seed": True},
+        {"step": "x"},
+        {"run": None},
+    ],
+)
 def test_what_cannot_be_asked_is_refused(home: Home, db: Database, change: dict[str, Any]) -> None:
     run_id = make_run(db)
     talker = FakeTalker()
     actions = Actions(home, FakeLaunch(), talker, Reader(home, lambda home, db: None))
-    asked = {"run": run_id, "step": -1, "prompt": "hi", "max_tokens": 5, "temperature": 0.8, "top_k": 0, "top_p": 0.9,
-             "seed": 7} | change
+    asked = {
+        "run": run_id,
+        "step": -1,
+        "prompt": "hi",
+        "max_tokens": 5,
+        "temperature": 0.8,
+        "top_k": 0,
+        "top_p": 0.9,
+        "seed": 7,
+    } | change
 
     with pytest.raises(Refused):
         list(actions.ask(**asked))

@@ -40,8 +40,20 @@ class Line:
         self.to_worker.flush()
 
     def ask(self, number: int, run_id: str, prompt: str = "once", **fields: Any) -> None:
-        self.send(**{"id": number, "run_id": run_id, "step": None, "prompt": prompt, "max_tokens": 3,
-                     "temperature": 0.8, "top_k": 0, "top_p": 0.95, "seed": 7} | fields)
+        self.send(
+            **{
+                "id": number,
+                "run_id": run_id,
+                "step": None,
+                "prompt": prompt,
+                "max_tokens": 3,
+                "temperature": 0.8,
+                "top_k": 0,
+                "top_p": 0.95,
+                "seed": 7,
+            }
+            | fields
+        )
 
     def hear(self) -> dict[str, Any]:
         line = self.from_worker.readline()
@@ -109,8 +121,9 @@ def test_requests_are_answered_in_order_by_one_loaded_model(line: Line, run_id: 
 
 def test_the_model_is_loaded_again_only_when_its_weights_change(line: Line, run_id: str, db: Database) -> None:
     def save(step: int, sha256: str) -> None:
-        store.add_checkpoint(db, run_id, attempt=1, step=step, tokens=0, kind="sampling", path="x", bytes=1,
-                             sha256=sha256)
+        store.add_checkpoint(
+            db, run_id, attempt=1, step=step, tokens=0, kind="sampling", path="x", bytes=1, sha256=sha256
+        )
 
     save(10, "aa")
     for number in (1, 2):
@@ -141,15 +154,29 @@ def test_a_cancelled_request_that_waits_is_not_answered(line: Line, run_id: str)
     line.ask(2, run_id)
     line.send(cancel=2)
     line.hear_last(1)
-    assert line.hear() == {"id": 2, "text": "", "new_tokens": 0, "tokens_per_second": 0.0, "finish": "cancelled",
-                           "step": None, "tokens": None, "sample_id": None}
+    assert line.hear() == {
+        "id": 2,
+        "text": "",
+        "new_tokens": 0,
+        "tokens_per_second": 0.0,
+        "finish": "cancelled",
+        "step": None,
+        "tokens": None,
+        "sample_id": None,
+    }
 
 
-@pytest.mark.parametrize(("prompt", "words"), [
-    ("memory", "not enough memory"), ("bug", "The answer failed (ZeroDivisionError)"),
-    ("x" * 5000, "this model sees 256")])
-def test_a_failed_answer_is_a_sentence_and_the_next_one_succeeds(line: Line, run_id: str, prompt: str,
-                                                                 words: str) -> None:
+@pytest.mark.parametrize(
+    ("prompt", "words"),
+    [
+        ("memory", "not enough memory"),
+        ("bug", "The answer failed (ZeroDivisionError)"),
+        ("x" * 5000, "this model sees 256"),
+    ],
+)
+def test_a_failed_answer_is_a_sentence_and_the_next_one_succeeds(
+    line: Line, run_id: str, prompt: str, words: str
+) -> None:
     line.ask(1, run_id, prompt)
     error = line.hear_last(1)["error"]
     assert words in error
@@ -199,13 +226,28 @@ def test_the_worker_ends_when_nobody_asks(home: Home) -> None:
 def test_a_real_worker_greets_without_torch_and_keeps_stdout_clean(home: Home, run_id: str, tmp_path: Path) -> None:
     with (tmp_path / "log").open("wb") as log:
         fake = Path(__file__).with_name("fake_worker.py")
-        child = subprocess.Popen([sys.executable, str(fake), "--home", str(home.path)], cwd=PROJECT, text=True,
-                                 stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log)
+        child = subprocess.Popen(
+            [sys.executable, str(fake), "--home", str(home.path)],
+            cwd=PROJECT,
+            text=True,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=log,
+        )
     assert child.stdout and child.stdin
     assert json.loads(child.stdout.readline()) == {"hello": child.pid}
     assert os.getpriority(os.PRIO_PROCESS, child.pid) >= 10
-    request = {"id": 1, "run_id": run_id, "step": None, "prompt": "print", "max_tokens": 1, "temperature": 1.0,
-               "top_k": 0, "top_p": 1.0, "seed": 1}
+    request = {
+        "id": 1,
+        "run_id": run_id,
+        "step": None,
+        "prompt": "print",
+        "max_tokens": 1,
+        "temperature": 1.0,
+        "top_k": 0,
+        "top_p": 1.0,
+        "seed": 1,
+    }
     child.stdin.write(json.dumps(request) + "\n")
     child.stdin.flush()
     assert json.loads(child.stdout.readline())["finish"] == "length"

@@ -22,8 +22,20 @@ def add_rows(db: Database, rows: Iterable[tuple[str, Row]]) -> None:
 def make_run(db: Database, name: str = "one", device: str = "cpu") -> str:
     """A run that trains, with an empty history."""
     run_id = store.create_run(db, config.load_preset("seedling"), "seedling", name, device)
-    store.update_state(db, run_id, status="running", phase="training", message="", attempt=1, step=10, tokens=40_960,
-                       train_loss=7.123456, tokens_per_second=12_345.6, eta_seconds=99.9, progress=0.123456)
+    store.update_state(
+        db,
+        run_id,
+        status="running",
+        phase="training",
+        message="",
+        attempt=1,
+        step=10,
+        tokens=40_960,
+        train_loss=7.123456,
+        tokens_per_second=12_345.6,
+        eta_seconds=99.9,
+        progress=0.123456,
+    )
     return run_id
 
 
@@ -31,25 +43,66 @@ def add_points(db: Database, run_id: str, first: int, count: int, attempt: int =
     """Metrics of `count` steps, and an evaluation at each tenth."""
     rows: list[tuple[str, Row]] = []
     for step in range(first, first + count):
-        rows.append(("metrics", {
-            "run_id": run_id, "attempt": attempt, "step": step, "tokens": step * 4096, "train_loss": 8 - step / 1e6,
-            "learning_rate": 0.02, "grad_norm": 0.5123, "tokens_per_second": 12_345.678,
-            "elapsed_seconds": step / 10}))
+        rows.append(
+            (
+                "metrics",
+                {
+                    "run_id": run_id,
+                    "attempt": attempt,
+                    "step": step,
+                    "tokens": step * 4096,
+                    "train_loss": 8 - step / 1e6,
+                    "learning_rate": 0.02,
+                    "grad_norm": 0.5123,
+                    "tokens_per_second": 12_345.678,
+                    "elapsed_seconds": step / 10,
+                },
+            )
+        )
         if step % 10 == 0:
-            rows.append(("evals", {"run_id": run_id, "attempt": attempt, "step": step, "tokens": step * 4096,
-                                   "val_loss": 8.0, "val_accuracy": 0.1, "val_perplexity": 2980.9,
-                                   "val_bits_per_byte": 2.5, "elapsed_seconds": step / 10}))
+            rows.append(
+                (
+                    "evals",
+                    {
+                        "run_id": run_id,
+                        "attempt": attempt,
+                        "step": step,
+                        "tokens": step * 4096,
+                        "val_loss": 8.0,
+                        "val_accuracy": 0.1,
+                        "val_perplexity": 2980.9,
+                        "val_bits_per_byte": 2.5,
+                        "elapsed_seconds": step / 10,
+                    },
+                )
+            )
     add_rows(db, rows)
 
 
-def add_answer(db: Database, run_id: str, text: str, step: int = 10, prompt: str = "Once upon a time",
-               **more: Any) -> int:
+def add_answer(
+    db: Database, run_id: str, text: str, step: int = 10, prompt: str = "Once upon a time", **more: Any
+) -> int:
     """A stored answer; returns its id."""
-    return store.add_sample(db, {
-        "run_id": run_id, "attempt": 1, "step": step, "tokens": step * 4096, "suite": "stories", "prompt": prompt,
-        "text": text, "seed": 7, "temperature": 0.8, "top_k": 0, "top_p": 0.95, "max_tokens": 80, "source": "periodic",
-        "created_at": time.time(),
-        **more})
+    return store.add_sample(
+        db,
+        {
+            "run_id": run_id,
+            "attempt": 1,
+            "step": step,
+            "tokens": step * 4096,
+            "suite": "stories",
+            "prompt": prompt,
+            "text": text,
+            "seed": 7,
+            "temperature": 0.8,
+            "top_k": 0,
+            "top_p": 0.95,
+            "max_tokens": 80,
+            "source": "periodic",
+            "created_at": time.time(),
+            **more,
+        },
+    )
 
 
 class FakeLaunch:
@@ -86,14 +139,22 @@ class FakeTalker:
     def __init__(self) -> None:
         self.asked: list[dict[str, Any]] = []
 
-    def stream(self, run_id: str, step: int | None, prompt: str, *, cancel: threading.Event | None = None,
-               **ask: Any) -> Iterator[dict[str, Any]]:
+    def stream(
+        self, run_id: str, step: int | None, prompt: str, *, cancel: threading.Event | None = None, **ask: Any
+    ) -> Iterator[dict[str, Any]]:
         self.asked.append({"run_id": run_id, "step": step, "prompt": prompt, **ask})
         for count in range(1, ask["max_tokens"] + 1):
             ended = bool(cancel and cancel.is_set())
             finish = "cancelled" if ended else "length" if count == ask["max_tokens"] else ""
-            yield {"text": " word" * count, "new_tokens": count, "tokens_per_second": 9.0, "finish": finish,
-                   "step": 10, "tokens": 40960, "sample_id": 1 if finish else None}
+            yield {
+                "text": " word" * count,
+                "new_tokens": count,
+                "tokens_per_second": 9.0,
+                "finish": finish,
+                "step": 10,
+                "tokens": 40960,
+                "sample_id": 1 if finish else None,
+            }
             if ended:
                 return
 

@@ -38,9 +38,19 @@ class Launch(Protocol):
 class Talker(Protocol):
     """The generation worker's client (engine.talk)."""
 
-    def stream(self, run_id: str, step: int | None, prompt: str, *, max_tokens: int = ..., temperature: float = ...,
-               top_k: int = ..., top_p: float = ..., seed: int = ...,
-               cancel: threading.Event | None = ...) -> Iterator[dict[str, Any]]: ...
+    def stream(
+        self,
+        run_id: str,
+        step: int | None,
+        prompt: str,
+        *,
+        max_tokens: int = ...,
+        temperature: float = ...,
+        top_k: int = ...,
+        top_p: float = ...,
+        seed: int = ...,
+        cancel: threading.Event | None = ...,
+    ) -> Iterator[dict[str, Any]]: ...
     def close(self) -> None: ...
 
 
@@ -79,8 +89,18 @@ class Actions:
         """All runs, newest first, the published one last."""
         return [self.launch.run_status(self.home, run["id"]) for run in self.reader.runs()]
 
-    def ask(self, run: str, step: int | None, prompt: str, max_tokens: int, temperature: float, top_k: int,
-            top_p: float, seed: int, token: str = "") -> Iterator[dict[str, Any]]:
+    def ask(
+        self,
+        run: str,
+        step: int | None,
+        prompt: str,
+        max_tokens: int,
+        temperature: float,
+        top_k: int,
+        top_p: float,
+        seed: int,
+        token: str = "",
+    ) -> Iterator[dict[str, Any]]:
         """Stream an answer of a run at the age `step` (None or -1 for the newest); `cancel(token)` ends it."""
         prompt = _text(prompt, "The prompt", LONGEST_PROMPT).encode("utf-8", "replace").decode("utf-8")
         if not prompt.strip():
@@ -94,8 +114,17 @@ class Actions:
         dice = _whole(seed, "The seed", 0, 2**63 - 1)
         token = _text(token, "The token", 64)
         try:
-            yield from self.talker.stream(row["id"], at, prompt, max_tokens=length, temperature=heat, top_k=k, top_p=p,
-                                          seed=dice, cancel=self._cancels.setdefault(token, threading.Event()))
+            yield from self.talker.stream(
+                row["id"],
+                at,
+                prompt,
+                max_tokens=length,
+                temperature=heat,
+                top_k=k,
+                top_p=p,
+                seed=dice,
+                cancel=self._cancels.setdefault(token, threading.Event()),
+            )
         finally:
             self._cancels.pop(token, None)
 
@@ -108,14 +137,20 @@ class Actions:
     def archive_sample(self, sample_id: int, category: str, title: str, note: str = "") -> int:
         """Keep a sample as an exhibit, or change how it is kept; returns the exhibit's id."""
         sample = _whole(sample_id, "The sample", 1, 2**62)
-        return store.keep(self.reader.db(), sample, _text(category, "The category", 200),
-                          _text(title, "The title", 1000), _text(note, "The note", 10_000))
+        return store.keep(
+            self.reader.db(),
+            sample,
+            _text(category, "The category", 200),
+            _text(title, "The title", 1000),
+            _text(note, "The note", 10_000),
+        )
 
     def search_samples(self, query: str = "", run: str = "", category: str = "") -> dict[str, Any]:
         """The newest 50 exhibits that match, and how many there are."""
         run_id = self._run(run)["id"] if run else ""
-        found, total = store.search_archive(self.reader.db(), _text(query, "The search", 1000),
-                                            _text(category, "The category", 200), run_id)
+        found, total = store.search_archive(
+            self.reader.db(), _text(query, "The search", 1000), _text(category, "The category", 200), run_id
+        )
         return {"total": total, "exhibits": found}
 
     def _run(self, text: str) -> Row:
@@ -127,8 +162,10 @@ def check_data(data: config.DataConfig) -> None:
     if not DATASET_NAME.fullmatch(data.dataset):
         raise ConfigError(f"data.dataset = {data.dataset[:60]!r} must be the name of a folder below datasets/.")
     if not TOKENIZER_NAME.fullmatch(data.tokenizer):
-        raise ConfigError(f"data.tokenizer = {data.tokenizer[:60]!r} must be smollm2 or bpe:SIZE; other tokenizers are "
-                          "chosen on the command line.")
+        raise ConfigError(
+            f"data.tokenizer = {data.tokenizer[:60]!r} must be smollm2 or bpe:SIZE; other tokenizers are "
+            "chosen on the command line."
+        )
 
 
 def sentence(error: Exception) -> str:
@@ -151,8 +188,12 @@ def _text(value: Any, what: str, longest: int) -> str:
 
 
 def _real(value: Any, what: str, low: float, high: float) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) \
-            or not low <= value <= high:
+    if (
+        isinstance(value, bool)
+        or not isinstance(value, int | float)
+        or not math.isfinite(value)
+        or not low <= value <= high
+    ):
         raise Refused(f"{what} must be a number from {low:g} to {high:g}.")
     return float(value)
 

@@ -6,7 +6,8 @@ import gradio as gr
 def build() -> None:
     """The panel: search, filters, cards, pages."""
     with gr.Column(elem_id="panel-capsule"):
-        gr.HTML("""
+        gr.HTML(
+            """
         <div class="capsule-top"><h1>Time capsule</h1><p class="note" id="capsule-count" aria-live="polite"></p></div>
         <div class="filters" role="search">
           <label class="field" id="gallery-search"><span class="sr">Search the exhibits</span>
@@ -16,4 +17,6 @@ def build() -> None:
         </div>
         <div id="gallery"></div>
         <nav class="pages" aria-label="Pages"></nav>
-        <dialog id="exhibit" aria-label="Exhibit"></dialog>""", apply_default_css=False)
+        <dialog id="exhibit" aria-label="Exhibit"></dialog>""",
+            apply_default_css=False,
+        )

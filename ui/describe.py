@@ -14,28 +14,75 @@ from engine.store import Row
 FRONT = ("train.tokens", "optimizer.muon_lr", "train.seed", "sample.every")
 """The settings that matter; all others are folded away."""
 LABELS = {
-    "train.tokens": "Train on", "optimizer.muon_lr": "Muon learning rate", "train.seed": "Seed",
-    "sample.every": "Sample every", "optimizer.adamw_lr": "AdamW learning rate",
-    "eval.every": "Evaluate every", "eval.tokens": "Validation tokens", "checkpoint.every": "Save every",
-    "checkpoint.keep": "Checkpoints kept", "train.batch_tokens": "Tokens a step", "model.kv_heads": "Key/value heads",
-    "model.mlp_width": "Feed-forward width", "model.vocab_size": "Vocabulary", "model.rope_base": "RoPE base",
-    "model.norm_eps": "Norm epsilon", "sample.suites": "Prompt suites", "sample.seed": "Sampling seed",
-    "sample.top_k": "Top-k", "sample.top_p": "Top-p", "sample.max_tokens": "Answer length",
-    "optimizer.beta1": "AdamW beta 1", "optimizer.beta2": "AdamW beta 2", "schedule.final": "Final rate",
-    "train.compile": "Compile", "train.micro_batch": "Micro-batch"}
-GROUPS = {"data": "Data", "model": "Model", "train": "Training", "optimizer": "Optimizers", "schedule": "Schedule",
-          "eval": "Evaluation", "sample": "Samples", "checkpoint": "Checkpoints"}
+    "train.tokens": "Train on",
+    "optimizer.muon_lr": "Muon learning rate",
+    "train.seed": "Seed",
+    "sample.every": "Sample every",
+    "optimizer.adamw_lr": "AdamW learning rate",
+    "eval.every": "Evaluate every",
+    "eval.tokens": "Validation tokens",
+    "checkpoint.every": "Save every",
+    "checkpoint.keep": "Checkpoints kept",
+    "train.batch_tokens": "Tokens a step",
+    "model.kv_heads": "Key/value heads",
+    "model.mlp_width": "Feed-forward width",
+    "model.vocab_size": "Vocabulary",
+    "model.rope_base": "RoPE base",
+    "model.norm_eps": "Norm epsilon",
+    "sample.suites": "Prompt suites",
+    "sample.seed": "Sampling seed",
+    "sample.top_k": "Top-k",
+    "sample.top_p": "Top-p",
+    "sample.max_tokens": "Answer length",
+    "optimizer.beta1": "AdamW beta 1",
+    "optimizer.beta2": "AdamW beta 2",
+    "schedule.final": "Final rate",
+    "train.compile": "Compile",
+    "train.micro_batch": "Micro-batch",
+}
+GROUPS = {
+    "data": "Data",
+    "model": "Model",
+    "train": "Training",
+    "optimizer": "Optimizers",
+    "schedule": "Schedule",
+    "eval": "Evaluation",
+    "sample": "Samples",
+    "checkpoint": "Checkpoints",
+}
 
 
 def summary(run: Row, order: int) -> dict[str, Any]:
     """One run for the switcher, the header and the facts; `order` counts runs by age and fixes the colour."""
-    names = ("id", "name", "preset", "kind", "status", "parameters", "target_tokens", "total_steps", "dataset", "note",
-             "device", "attempt", "step", "tokens", "error", "parent_run_id", "parent_step")
+    names = (
+        "id",
+        "name",
+        "preset",
+        "kind",
+        "status",
+        "parameters",
+        "target_tokens",
+        "total_steps",
+        "dataset",
+        "note",
+        "device",
+        "attempt",
+        "step",
+        "tokens",
+        "error",
+        "parent_run_id",
+        "parent_step",
+    )
     environment = run["environment"]
     return {name: run[name] for name in names} | {
-        "colour": order, "created": round(run["created_at"]), "ended": run["ended_at"] and round(run["ended_at"]),
-        "active": run["status"] in store.OPEN, "resumable": run["status"] in store.RESUMABLE,
-        "device_name": environment.get("device_name", run["device"]), "precision": environment.get("precision", "")}
+        "colour": order,
+        "created": round(run["created_at"]),
+        "ended": run["ended_at"] and round(run["ended_at"]),
+        "active": run["status"] in store.OPEN,
+        "resumable": run["status"] in store.RESUMABLE,
+        "device_name": environment.get("device_name", run["device"]),
+        "precision": environment.get("precision", ""),
+    }
 
 
 def summaries(runs: list[Row]) -> list[dict[str, Any]]:
@@ -55,11 +102,18 @@ def form_fields() -> list[dict[str, Any]]:
         for item in fields(kind):
             key, hint = f"{group}.{item.name}", hints[item.name]
             choices = list(typing.get_args(hint)) if typing.get_origin(hint) is typing.Literal else []
-            found.append({
-                "key": key, "group": GROUPS.get(group, group.capitalize()), "front": key in FRONT, "choices": choices,
-                "label": LABELS.get(key, item.name.replace("_", " ").capitalize()), "help": item.metadata["help"],
-                "unit": item.metadata["unit"],
-                "type": "choice" if choices else hint.__name__ if isinstance(hint, type) else "str"})
+            found.append(
+                {
+                    "key": key,
+                    "group": GROUPS.get(group, group.capitalize()),
+                    "front": key in FRONT,
+                    "choices": choices,
+                    "label": LABELS.get(key, item.name.replace("_", " ").capitalize()),
+                    "help": item.metadata["help"],
+                    "unit": item.metadata["unit"],
+                    "type": "choice" if choices else hint.__name__ if isinstance(hint, type) else "str",
+                }
+            )
     return sorted(found, key=lambda field: FRONT.index(field["key"]) if field["front"] else len(FRONT))
 
 
@@ -67,9 +121,16 @@ def preset_card(name: str, chosen: RunConfig, home: Home, device: str, flops: fl
     """What a preset is, what it needs, whether its data is here, and all its values."""
     missing = missing_data(home, chosen)
     return {
-        "name": name, "title": chosen.title, "parameters": chosen.model.parameters, "tokens": chosen.train.tokens,
-        "ready": not missing, "missing": missing, "values": config.settings(chosen),
-        "device": device, **plan(chosen, flops)}
+        "name": name,
+        "title": chosen.title,
+        "parameters": chosen.model.parameters,
+        "tokens": chosen.train.tokens,
+        "ready": not missing,
+        "missing": missing,
+        "values": config.settings(chosen),
+        "device": device,
+        **plan(chosen, flops),
+    }
 
 
 def missing_data(home: Home, chosen: RunConfig) -> str:
@@ -85,8 +146,11 @@ def missing_data(home: Home, chosen: RunConfig) -> str:
 
 def plan(chosen: RunConfig, flops: float) -> dict[str, Any]:
     """What will run: steps, seconds and bytes, the last two as estimates."""
-    return {"steps": chosen.total_steps, "seconds": chosen.train.tokens * chosen.model.flops_per_token / flops,
-            "memory": training_bytes(chosen)}
+    return {
+        "steps": chosen.total_steps,
+        "seconds": chosen.train.tokens * chosen.model.flops_per_token / flops,
+        "memory": training_bytes(chosen),
+    }
 
 
 def machine_flops(device: str, runs: list[Row], configs: dict[str, str]) -> tuple[float, bool]:
@@ -99,6 +163,7 @@ def machine_flops(device: str, runs: list[Row], configs: dict[str, str]) -> tupl
 
 def parse_overrides(text: str) -> dict[str, Any]:
     """Overrides as JSON: one object of plain values, no key twice, no NaN; texts like "1M" become numbers."""
+
     def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         twice = [key for key, _ in pairs if [name for name, _ in pairs].count(key) > 1]
         if twice:
@@ -117,8 +182,12 @@ def parse_overrides(text: str) -> dict[str, Any]:
     if not isinstance(values, dict) or not all(isinstance(value, str | int | float) for value in values.values()):
         raise ConfigError('The settings must be one JSON object of plain values: {"train.tokens": 1000000}.')
     kinds = {field["key"]: field["type"] for field in form_fields()}
-    return {key: config.parse_value(value) if isinstance(value, str) and kinds.get(key) in ("int", "float", "bool")
-            else value for key, value in values.items()}
+    return {
+        key: config.parse_value(value)
+        if isinstance(value, str) and kinds.get(key) in ("int", "float", "bool")
+        else value
+        for key, value in values.items()
+    }
 
 
 def offending_key(message: str) -> str:

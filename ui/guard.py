@@ -15,26 +15,51 @@ log = logging.getLogger(__name__)
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 BODY_LIMIT = 1_000_000
 """Bytes of a request; the largest honest one is a prompt of 8,192 characters with its settings."""
-CLOSED = ("/gradio_api/upload", "/gradio_api/proxy=", "/gradio_api/file", "/gradio_api/stream", "/gradio_api/vibe",
-          "/gradio_api/undo-vibe", "/gradio_api/deep_link", "/gradio_api/process_recording", "/gradio_api/dev",
-          "/gradio_api/custom_component", "/gradio_api/component_server", "/gradio_api/run-history", "/monitoring",
-          "/gradio_api/profiling", "/gradio_api/runs")
+CLOSED = (
+    "/gradio_api/upload",
+    "/gradio_api/proxy=",
+    "/gradio_api/file",
+    "/gradio_api/stream",
+    "/gradio_api/vibe",
+    "/gradio_api/undo-vibe",
+    "/gradio_api/deep_link",
+    "/gradio_api/process_recording",
+    "/gradio_api/dev",
+    "/gradio_api/custom_component",
+    "/gradio_api/component_server",
+    "/gradio_api/run-history",
+    "/monitoring",
+    "/gradio_api/profiling",
+    "/gradio_api/runs",
+)
 """Parts of Gradio that this page does not use: files, uploads, proxying, editing."""
 HEADERS = {
     # Gradio starts from an inline script and compiles its templates, so both must be allowed; nothing from elsewhere.
     "content-security-policy": (
         "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval'; style-src 'self' 'unsafe-inline'; "
         "img-src 'self' data: blob:; font-src 'self' data:; connect-src 'self'; object-src 'none'; base-uri 'self'; "
-        "form-action 'self'; frame-ancestors 'none'"),
-    "x-content-type-options": "nosniff", "referrer-policy": "no-referrer", "x-frame-options": "DENY",
-    "cross-origin-resource-policy": "same-origin", "cross-origin-opener-policy": "same-origin"}
+        "form-action 'self'; frame-ancestors 'none'"
+    ),
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "no-referrer",
+    "x-frame-options": "DENY",
+    "cross-origin-resource-policy": "same-origin",
+    "cross-origin-opener-policy": "same-origin",
+}
 
 
 class Guard:
     """ASGI middleware: Host list, Origin equal to Host, password, size of the body, clean errors, safe headers."""
 
-    def __init__(self, app: ASGIApp, *, hosts: Iterable[str] = (), user: str = "", password: str = "",
-                 body_limit: int = BODY_LIMIT) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        hosts: Iterable[str] = (),
+        user: str = "",
+        password: str = "",
+        body_limit: int = BODY_LIMIT,
+    ) -> None:
         self.app = app
         self.hosts = {*LOOPBACK, *(host.lower().strip("[]") for host in hosts if host)}
         self.credentials = f"{user}:{password}".encode() if password else b""
@@ -142,8 +167,11 @@ def is_loopback(host: str) -> bool:
 async def answer(send: Send, status: int, message: str) -> None:
     """A whole JSON answer with one sentence."""
     body = json.dumps({"error": message}).encode()
-    headers = HEADERS | {"content-type": "application/json", "content-length": str(len(body)),
-                         "cache-control": "no-store"}
+    headers = HEADERS | {
+        "content-type": "application/json",
+        "content-length": str(len(body)),
+        "cache-control": "no-store",
+    }
     if status == 401:
         headers["www-authenticate"] = 'Basic realm="Blueberry Studio", charset="UTF-8"'
     await send({"type": "http.response.start", "status": status, "headers": _encoded(headers)})

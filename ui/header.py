@@ -4,8 +4,14 @@ from collections.abc import Callable
 
 import gradio as gr
 
-FIGURES = (("age", "Age"), ("loss", "Loss"), ("val", "Validation"), ("perplexity", "Perplexity"), ("speed", "Speed"),
-           ("eta", "Left"))
+FIGURES = (
+    ("age", "Age"),
+    ("loss", "Loss"),
+    ("val", "Validation"),
+    ("perplexity", "Perplexity"),
+    ("speed", "Speed"),
+    ("eta", "Left"),
+)
 TABS = (("train", "Train"), ("play", "Play"), ("capsule", "Time capsule"))
 MARK = """<svg class="mark" viewBox="0 0 32 32" aria-hidden="true"><circle cx="16" cy="17" r="12"/>
 <path d="M16 11.5l1.6 2.7 3-.6-.6 3 2.7 1.6-2.7 1.6.6 3-3-.6L16 25l-1.6-2.8-3 .6.6-3-2.7-1.6 2.7-1.6-.6-3 3 .6z"/>
@@ -22,8 +28,15 @@ def build(stop_run: Callable[[str], str], resume_run: Callable[[str], str]) -> N
     run = gr.Textbox(visible=False)
     done = gr.Textbox(visible=False)
     for button, handler, name in ((stop, stop_run, "stop_run"), (resume, resume_run, "resume_run")):
-        button.click(handler, [run], [done], js="() => window.blueberry.run()", api_name=name, show_progress="hidden",
-                     concurrency_limit=8).then(None, js="() => window.blueberry.refresh()")
+        button.click(
+            handler,
+            [run],
+            [done],
+            js="() => window.blueberry.run()",
+            api_name=name,
+            show_progress="hidden",
+            concurrency_limit=8,
+        ).then(None, js="() => window.blueberry.refresh()")
 
 
 def _top() -> str:
@@ -38,8 +51,11 @@ def _top() -> str:
 
 
 def _tabs() -> str:
-    tabs = "".join(f'<button role="tab" type="button" id="tab-{name}" data-tab="{name}" aria-controls="panel-{name}">'
-                   f"{label}</button>" for name, label in TABS)
+    tabs = "".join(
+        f'<button role="tab" type="button" id="tab-{name}" data-tab="{name}" aria-controls="panel-{name}">'
+        f"{label}</button>"
+        for name, label in TABS
+    )
     figures = "".join(f'<div data-figure="{name}"><dt>{label}</dt><dd>–</dd></div>' for name, label in FIGURES)
     return f"""
     <nav class="tabs" role="tablist" aria-label="Parts of the studio">{tabs}</nav>

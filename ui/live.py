@@ -20,8 +20,12 @@ INCREMENT = 600
 SIDE_POINTS = 600
 """Points of the small charts, whose width is half of the large one's."""
 METRIC_COLUMNS = {"loss": "train_loss", "rate": "learning_rate", "norm": "grad_norm", "speed": "tokens_per_second"}
-EVAL_COLUMNS = {"loss": "val_loss", "accuracy": "val_accuracy", "perplexity": "val_perplexity",
-                "bits": "val_bits_per_byte"}
+EVAL_COLUMNS = {
+    "loss": "val_loss",
+    "accuracy": "val_accuracy",
+    "perplexity": "val_perplexity",
+    "bits": "val_bits_per_byte",
+}
 LOSS_ONLY = {"loss": "train_loss"}
 DIGITS = {"loss": 7, "rate": 4, "norm": 4, "speed": 4, "accuracy": 5, "perplexity": 6, "bits": 6}
 
@@ -58,11 +62,20 @@ def version(runs: Iterable[Row]) -> str:
 def pulse(run: Row) -> dict[str, Any]:
     """What changes about a run while it runs; what is unknown is left out."""
     values = {
-        "status": run["status"], "phase": run["phase"], "message": run["message"], "error": run["error"],
-        "progress": number(run["progress"], 4), "attempt": run["attempt"], "step": run["step"],
-        "tokens": run["tokens"], "loss": number(run["train_loss"], 5), "val_loss": number(run["val_loss"], 5),
-        "speed": number(run["tokens_per_second"], 3), "eta": number(run["eta_seconds"], 3),
-        "seconds": number(run["elapsed_seconds"], 4)}
+        "status": run["status"],
+        "phase": run["phase"],
+        "message": run["message"],
+        "error": run["error"],
+        "progress": number(run["progress"], 4),
+        "attempt": run["attempt"],
+        "step": run["step"],
+        "tokens": run["tokens"],
+        "loss": number(run["train_loss"], 5),
+        "val_loss": number(run["val_loss"], 5),
+        "speed": number(run["tokens_per_second"], 3),
+        "eta": number(run["eta_seconds"], 3),
+        "seconds": number(run["elapsed_seconds"], 4),
+    }
     return {name: value for name, value in values.items() if value not in (None, "")}
 
 
@@ -89,8 +102,11 @@ def live(db: Database, runs: list[Row], shown: list[Shown], axis: str, selected:
     check_axis(axis)
     by_id = {run["id"]: run for run in runs}
     answer: dict[str, Any] = {"v": version(runs), "active": sum(run["status"] in store.OPEN for run in runs)}
-    curves = {one.run_id: increments(db, one, by_id[one.run_id]["attempt"], axis, one.run_id == selected)
-              for one in shown if one.run_id in by_id}
+    curves = {
+        one.run_id: increments(db, one, by_id[one.run_id]["attempt"], axis, one.run_id == selected)
+        for one in shown
+        if one.run_id in by_id
+    }
     if news := {run_id: new for run_id, new in curves.items() if new}:
         answer["runs"] = news
     if selected in by_id:
@@ -101,13 +117,22 @@ def live(db: Database, runs: list[Row], shown: list[Shown], axis: str, selected:
     return answer
 
 
-def series(db: Database, cache: SeriesCache, run: Row, axis: str, low: float | None, high: float | None,
-           points: int) -> dict[str, Any]:
+def series(
+    db: Database, cache: SeriesCache, run: Row, axis: str, low: float | None, high: float | None, points: int
+) -> dict[str, Any]:
     """Whole curves of one run between `low` and `high` on `axis`, thinned to about `points` for the loss."""
     check_axis(axis)
     metrics, evals = cache.metrics(db, run["id"], run["attempt"]), cache.evals(db, run["id"], run["attempt"])
-    answer: dict[str, Any] = {"run": run["id"], "attempt": run["attempt"], "x": axis, "rows": metrics.rows,
-                              "at": [metrics.cursor, evals.cursor], "last": _last(metrics), "m": {}, "e": {}}
+    answer: dict[str, Any] = {
+        "run": run["id"],
+        "attempt": run["attempt"],
+        "x": axis,
+        "rows": metrics.rows,
+        "at": [metrics.cursor, evals.cursor],
+        "last": _last(metrics),
+        "m": {},
+        "e": {},
+    }
     x = metrics[AXES[axis]]
     part = window(x, low, high)
     whole = part.stop - part.start <= points
@@ -147,17 +172,24 @@ def miniature(db: Database, cache: SeriesCache, run: Row, points: int = 48) -> l
 
 def event(row: Row) -> dict[str, Any]:
     """One line of the event log."""
-    return {"id": row["id"], "step": row["step"], "kind": row["kind"], "message": row["message"],
-            "at": round(row["created_at"])}
+    return {
+        "id": row["id"],
+        "step": row["step"],
+        "kind": row["kind"],
+        "message": row["message"],
+        "at": round(row["created_at"]),
+    }
 
 
-def _rows(rows: list[tuple[float | None, ...]], names: tuple[str, ...], axis: str,
-          wanted: dict[str, str]) -> dict[str, Any]:
+def _rows(
+    rows: list[tuple[float | None, ...]], names: tuple[str, ...], axis: str, wanted: dict[str, str]
+) -> dict[str, Any]:
     table = Columns(names)
     table.extend(rows)
     known = {name: column for name, column in wanted.items() if name == "loss" or np.isfinite(table[column]).any()}
-    return {"x": pack(table[AXES[axis]])} | {name: numbers(table[column], DIGITS[name])
-                                             for name, column in known.items()}
+    return {"x": pack(table[AXES[axis]])} | {
+        name: numbers(table[column], DIGITS[name]) for name, column in known.items()
+    }
 
 
 def _curve(x: Array, y: Array, name: str, points: int) -> dict[str, Any]:

@@ -26,6 +26,7 @@ def build_page(actions: Actions) -> Any:
 
 def add_api(actions: Actions) -> None:
     """The names of CONTRACT.md that no button carries."""
+
     def run_status(run: str) -> dict[str, Any]:
         """Everything about one run."""
         return spoken(actions.run_status)(run)
@@ -38,8 +39,16 @@ def add_api(actions: Actions) -> None:
         """The newest 50 exhibits that match."""
         return spoken(actions.search_samples)(query, run, category)
 
-    def generate(run: str, step: int = -1, prompt: str = "Once upon a time", max_tokens: int = 80,
-                 temperature: float = 0.8, top_k: int = 0, top_p: float = 0.95, seed: int = 7) -> Iterator[str]:
+    def generate(
+        run: str,
+        step: int = -1,
+        prompt: str = "Once upon a time",
+        max_tokens: int = 80,
+        temperature: float = 0.8,
+        top_k: int = 0,
+        top_p: float = 0.95,
+        seed: int = 7,
+    ) -> Iterator[str]:
         """Stream what a run says at the age `step` (-1: newest): the whole continuation so far."""
         for piece in streamed(actions.ask)(run, step, prompt, max_tokens, temperature, top_k, top_p, seed):
             yield piece["text"]
@@ -51,20 +60,24 @@ def add_api(actions: Actions) -> None:
 
 def spoken(handler: Callable[P, R]) -> Callable[P, R]:
     """The handler with every error turned into one sentence for the person (the boundary of this process)."""
+
     def run(*args: P.args, **kwargs: P.kwargs) -> R:
         try:
             return handler(*args, **kwargs)
         except Exception as error:  # noqa: BLE001 - nothing but a sentence may reach a browser
             raise gr.Error(sentence(error), print_exception=False) from None
+
     return run
 
 
 def streamed(handler: Callable[P, Iterator[R]]) -> Callable[P, Iterator[R]]:
     """The same for a handler that yields; closing it closes the handler at once, which cancels the answer."""
+
     def run(*args: P.args, **kwargs: P.kwargs) -> Iterator[R]:
         pieces = handler(*args, **kwargs)
         try:
             yield from pieces
         except Exception as error:  # noqa: BLE001 - nothing but a sentence may reach a browser
             raise gr.Error(sentence(error), print_exception=False) from None
+
     return run

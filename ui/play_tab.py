@@ -6,19 +6,25 @@ from typing import Any
 
 import gradio as gr
 
-SETTINGS = (("temperature", "Temperature", "0 always takes the likeliest token", 0.8, 0, 2, 0.05),
-            ("top_p", "Top-p", "only the likeliest tokens that add up to this", 0.95, 0.05, 1, 0.01),
-            ("top_k", "Top-k", "only the k likeliest tokens; 0 for all", 0, 0, 200, 1),
-            ("max_tokens", "Length", "tokens at most", 80, 1, 512, 1))
+SETTINGS = (
+    ("temperature", "Temperature", "0 always takes the likeliest token", 0.8, 0, 2, 0.05),
+    ("top_p", "Top-p", "only the likeliest tokens that add up to this", 0.95, 0.05, 1, 0.01),
+    ("top_k", "Top-k", "only the k likeliest tokens; 0 for all", 0, 0, 200, 1),
+    ("max_tokens", "Length", "tokens at most", 80, 1, 512, 1),
+)
 
 
 AT_ONCE = 24
 """Answers under way or waiting: more than the talker lets wait, so that it is the talker who refuses, in a sentence."""
 
 
-def build(ask: Callable[..., Iterator[dict[str, Any]]], cancel_answer: Callable[[str], None],
-          archive_sample: Callable[..., int]) -> None:
+def build(
+    ask: Callable[..., Iterator[dict[str, Any]]],
+    cancel_answer: Callable[[str], None],
+    archive_sample: Callable[..., int],
+) -> None:
     """The panel; Generate and Cancel, and Keep with its handler."""
+
     def answer(question: str) -> Iterator[str]:
         for piece in ask(**_arguments(question)):
             yield json.dumps(piece)
@@ -31,22 +37,47 @@ def build(ask: Callable[..., Iterator[dict[str, Any]]], cancel_answer: Callable[
                 cancel = gr.Button("Cancel", elem_id="cancel")
             gr.HTML(_answer(), apply_default_css=False)
             archive = gr.Button("Keep this", elem_id="archive")
-            stream = gr.HTML("", html_template="<i></i>", elem_id="stream", apply_default_css=False,
-                             js_on_load="watch('value', () => window.blueberry.heard(props.value))")
+            stream = gr.HTML(
+                "",
+                html_template="<i></i>",
+                elem_id="stream",
+                apply_default_css=False,
+                js_on_load="watch('value', () => window.blueberry.heard(props.value))",
+            )
         with gr.Column(elem_id="dials"):
             gr.HTML(_dials(), apply_default_css=False)
     question, token = gr.Textbox(visible=False), gr.Textbox(visible=False)
-    asked = generate.click(answer, [question], [stream], js="() => window.blueberry.question()", show_progress="hidden",
-                           api_visibility="private", concurrency_limit=AT_ONCE, concurrency_id="generation")
+    asked = generate.click(
+        answer,
+        [question],
+        [stream],
+        js="() => window.blueberry.question()",
+        show_progress="hidden",
+        api_visibility="private",
+        concurrency_limit=AT_ONCE,
+        concurrency_id="generation",
+    )
     asked.then(None, js="() => window.blueberry.answered()")
     # Not Gradio's own cancelling: an answer that is cancelled this way still ends with its sample, which can be kept.
-    cancel.click(cancel_answer, [token], js="() => window.blueberry.cancelling()", show_progress="hidden",
-                 api_visibility="private", concurrency_limit=AT_ONCE)
+    cancel.click(
+        cancel_answer,
+        [token],
+        js="() => window.blueberry.cancelling()",
+        show_progress="hidden",
+        api_visibility="private",
+        concurrency_limit=AT_ONCE,
+    )
     sample, kept = gr.Number(visible=False, precision=0), gr.Number(visible=False, precision=0)
     category, title, note = (gr.Textbox(visible=False) for _ in range(3))
-    archive.click(archive_sample, [sample, category, title, note], [kept], js="() => window.blueberry.keeping()",
-                  api_name="archive_sample", show_progress="hidden", concurrency_limit=8
-                  ).success(None, js="() => window.blueberry.kept()")
+    archive.click(
+        archive_sample,
+        [sample, category, title, note],
+        [kept],
+        js="() => window.blueberry.keeping()",
+        api_name="archive_sample",
+        show_progress="hidden",
+        concurrency_limit=8,
+    ).success(None, js="() => window.blueberry.kept()")
 
 
 def _arguments(question: str) -> dict[str, Any]:
@@ -92,7 +123,8 @@ def _dials() -> str:
     dials = "".join(
         f'<label class="dial" data-dial="{name}"><span>{label}<output>{value}</output></span>'
         f'<input type="range" min="{low}" max="{high}" step="{step}" value="{value}"><small>{help_text}</small></label>'
-        for name, label, help_text, value, low, high, step in SETTINGS)
+        for name, label, help_text, value, low, high, step in SETTINGS
+    )
     return f"""<section aria-label="How it is asked"><h2>How it is asked</h2>{dials}
       <label class="field" id="seed"><span>Seed</span><input type="number" min="0" step="1" value="7">
         <small>The same seed gives the same text.</small></label></section>"""

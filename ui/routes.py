@@ -14,8 +14,25 @@ from ui.actions import Launch, check_data
 from ui.reading import Reader
 from ui.series import SeriesCache
 
-SAMPLE_FIELDS = ("id", "run_id", "suite", "prompt", "text", "step", "tokens", "seed", "temperature", "top_k", "top_p",
-                 "max_tokens", "new_tokens", "finish", "source", "device", "dtype")
+SAMPLE_FIELDS = (
+    "id",
+    "run_id",
+    "suite",
+    "prompt",
+    "text",
+    "step",
+    "tokens",
+    "seed",
+    "temperature",
+    "top_k",
+    "top_p",
+    "max_tokens",
+    "new_tokens",
+    "finish",
+    "source",
+    "device",
+    "dtype",
+)
 
 
 def make_router(reader: Reader, launch: Launch) -> APIRouter:
@@ -33,8 +50,14 @@ def make_router(reader: Reader, launch: Launch) -> APIRouter:
         return reply(request, live.live(reader.db(), reader.runs(), shown, x, selected, events))
 
     @router.get("/series")
-    def series(request: Request, run: str, x: str = "steps", lo: float | None = None, hi: float | None = None,
-               points: int = 2000) -> Response:
+    def series(
+        request: Request,
+        run: str,
+        x: str = "steps",
+        lo: float | None = None,
+        hi: float | None = None,
+        points: int = 2000,
+    ) -> Response:
         row = reader.run(run)
         return reply(request, live.series(reader.db(), cache, row, x, lo, hi, min(max(points, 100), 10_000)))
 
@@ -50,22 +73,29 @@ def make_router(reader: Reader, launch: Launch) -> APIRouter:
     @router.get("/feed")
     def feed(request: Request, run: str) -> Response:
         db = reader.db()
-        return reply(request, {"said": store.newest_sample_id(db, run),
-                               "samples": [spoken(row) for row in store.newest_samples(db, run)]})
+        return reply(
+            request,
+            {
+                "said": store.newest_sample_id(db, run),
+                "samples": [spoken(row) for row in store.newest_samples(db, run)],
+            },
+        )
 
     @router.get("/ages")
     def ages(request: Request, sample: int) -> Response:
         db = reader.db()
         row = store.get_sample(db, sample)
-        return reply(request, {"samples": [spoken(one) for one in
-                                           store.answers(db, row["run_id"], row["suite"], row["prompt"])]})
+        return reply(
+            request, {"samples": [spoken(one) for one in store.answers(db, row["run_id"], row["suite"], row["prompt"])]}
+        )
 
     @router.get("/exhibits")
     def exhibits(request: Request, q: str = "", category: str = "", run: str = "", page: int = 0) -> Response:
         db = reader.db()
         found, total = store.search_archive(db, q[:1000], category[:200], run[:200], min(max(page, 0), 10**6))
-        curves = {run_id: live.miniature(db, cache, store.get_run(db, run_id))
-                  for run_id in {row["run_id"] for row in found}}
+        curves = {
+            run_id: live.miniature(db, cache, store.get_run(db, run_id)) for run_id in {row["run_id"] for row in found}
+        }
         return reply(request, {"total": total, "page_size": store.PAGE, "exhibits": found, "curves": curves})
 
     @router.get("/presets")
@@ -101,19 +131,29 @@ def run_facts(reader: Reader, run_id: str) -> dict[str, Any]:
     newest = store.last_eval(db, run_id)
     settings = config.settings(config.from_json(json.dumps(found))) if row["kind"] != "published" else {}
     return {
-        "id": run_id, "settings": settings, "published": found if row["kind"] == "published" else None,
-        "environment": row["environment"], "ages": store.ages(db, run_id),
-        "evaluation": newest and {name: newest[name] for name in store.EVALS if name != "id"}}
+        "id": run_id,
+        "settings": settings,
+        "published": found if row["kind"] == "published" else None,
+        "environment": row["environment"],
+        "ages": store.ages(db, run_id),
+        "evaluation": newest and {name: newest[name] for name in store.EVALS if name != "id"},
+    }
 
 
 def preset_cards(reader: Reader, launch: Launch) -> dict[str, Any]:
     """All presets with what they need on this machine, and the form's fields."""
     device = launch.default_device()
     flops, measured = speed_here(reader, device)
-    cards = [describe.preset_card(name, config.load_preset(name), reader.home, device, flops)
-             for name in config.presets()]
-    return {"presets": cards, "fields": describe.form_fields(), "default": config.DEFAULT_PRESET,
-            "measured": measured, "categories": store.CATEGORIES}
+    cards = [
+        describe.preset_card(name, config.load_preset(name), reader.home, device, flops) for name in config.presets()
+    ]
+    return {
+        "presets": cards,
+        "fields": describe.form_fields(),
+        "default": config.DEFAULT_PRESET,
+        "measured": measured,
+        "categories": store.CATEGORIES,
+    }
 
 
 def check_settings(reader: Reader, launch: Launch, preset: str, overrides: str) -> dict[str, Any]:
@@ -125,8 +165,14 @@ def check_settings(reader: Reader, launch: Launch, preset: str, overrides: str) 
         return {"error": str(error), "key": describe.offending_key(str(error))}
     missing = describe.missing_data(reader.home, chosen)
     flops, measured = speed_here(reader, launch.default_device())
-    return {"error": "", "missing": missing, "measured": measured, "parameters": chosen.model.parameters,
-            "tokens": chosen.train.tokens, **describe.plan(chosen, flops)}
+    return {
+        "error": "",
+        "missing": missing,
+        "measured": measured,
+        "parameters": chosen.model.parameters,
+        "tokens": chosen.train.tokens,
+        **describe.plan(chosen, flops),
+    }
 
 
 def speed_here(reader: Reader, device: str) -> tuple[float, bool]:

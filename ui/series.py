@@ -38,13 +38,13 @@ class Columns:
         if needed > self.data.shape[1]:
             grown = np.empty((len(self.names), max(1024, needed + needed // 4)))
             if self.rows:
-                grown[:, :self.rows] = self.data[:, :self.rows]
+                grown[:, : self.rows] = self.data[:, : self.rows]
             self.data = grown
-        self.data[:, self.rows:needed] = block
+        self.data[:, self.rows : needed] = block
         self.rows, self.cursor = needed, int(more[-1][0] or 0)
 
     def __getitem__(self, name: str) -> Array:
-        return self.data[self.names.index(name), :self.rows] if self.rows else np.empty(0)
+        return self.data[self.names.index(name), : self.rows] if self.rows else np.empty(0)
 
 
 class SeriesCache:
@@ -62,8 +62,9 @@ class SeriesCache:
         """The run's current evaluations up to now."""
         return self._current(db, run_id, attempt, "evals", store.EVALS, store.evals_after)
 
-    def _current(self, db: Database, run_id: str, attempt: int, table: str, names: tuple[str, ...],
-                 read: Read) -> Columns:
+    def _current(
+        self, db: Database, run_id: str, attempt: int, table: str, names: tuple[str, ...], read: Read
+    ) -> Columns:
         with self._lock:
             # A resumed run marks old rows as superseded, so rows of an earlier attempt cannot be trusted.
             for key in [key for key in self._held if key[0] == run_id and key[1] != attempt]:

@@ -22,8 +22,15 @@ YEAR = "public, max-age=31536000, immutable"
 """Static addresses contain a hash of all files, so what is behind one never changes."""
 
 
-def create_app(home: Home, *, launch: Launch, talker: Talker, hosts: tuple[str, ...] = (), user: str = "blueberry",
-               password: str = "") -> FastAPI:
+def create_app(
+    home: Home,
+    *,
+    launch: Launch,
+    talker: Talker,
+    hosts: tuple[str, ...] = (),
+    user: str = "blueberry",
+    password: str = "",
+) -> FastAPI:
     """The whole page of one home, whose database must have been migrated. `hosts` may be used besides loopback."""
     import gradio as gr  # 3 s: only the web process pays for it, and only when a page is built
 
@@ -38,9 +45,22 @@ def create_app(home: Home, *, launch: Launch, talker: Talker, hosts: tuple[str, 
     version = add_static(app)
     demo = build_page(actions)
     gr.mount_gradio_app(
-        app, demo, path="/", theme=make_theme(), head=page_head(version), footer_links=[], run_history=False,
-        show_error=False, allowed_paths=[], blocked_paths=[str(home.path)], max_file_size="1mb", ssr_mode=False,
-        enable_monitoring=False, mcp_server=False, favicon_path=str(STATIC / "favicon.svg"))
+        app,
+        demo,
+        path="/",
+        theme=make_theme(),
+        head=page_head(version),
+        footer_links=[],
+        run_history=False,
+        show_error=False,
+        allowed_paths=[],
+        blocked_paths=[str(home.path)],
+        max_file_size="1mb",
+        ssr_mode=False,
+        enable_monitoring=False,
+        mcp_server=False,
+        favicon_path=str(STATIC / "favicon.svg"),
+    )
     rest_quietly(demo)
     app.add_middleware(Guard, hosts=hosts, user=user, password=password)
     app.router.on_shutdown.append(talker.close)
@@ -49,6 +69,7 @@ def create_app(home: Home, *, launch: Launch, talker: Talker, hosts: tuple[str, 
 
 def add_error_answers(app: FastAPI) -> None:
     """Errors of our routes are one sentence as JSON."""
+
     def clear(request: Request, error: Exception) -> Response:
         status = 503 if isinstance(error, (store.StoreError, *store.DatabaseError)) else 400
         return JSONResponse({"error": sentence(error)}, status)
@@ -65,8 +86,9 @@ def add_error_answers(app: FastAPI) -> None:
 def add_static(app: FastAPI) -> str:
     """Serve ui/static and plotly's own script below /static/studio/VERSION/; returns the version."""
     files = {path.name: path for path in sorted(STATIC.iterdir()) if path.is_file()}
-    version = hashlib.sha1(b"".join(path.read_bytes() for path in files.values()),
-                           usedforsecurity=False).hexdigest()[:12]
+    version = hashlib.sha1(b"".join(path.read_bytes() for path in files.values()), usedforsecurity=False).hexdigest()[
+        :12
+    ]
     files["plotly.min.js"] = plotly_script()
 
     @app.get("/static/studio/{version}/{name}")

@@ -11,11 +11,19 @@ MONO = ["ui-monospace", "SFMono-Regular", "Menlo", "Consolas", "Liberation Mono"
 def make_theme() -> Any:
     """Gradio's plainest theme with system fonts (none is fetched) and our colours; studio.css does the rest."""
     return gr.themes.Base(font=SANS, font_mono=MONO, primary_hue="indigo", neutral_hue="slate").set(
-        body_background_fill="var(--ground)", body_background_fill_dark="var(--ground)",
-        body_text_color="var(--ink)", body_text_color_dark="var(--ink)",
-        background_fill_primary="var(--surface)", background_fill_primary_dark="var(--surface)",
-        block_background_fill="transparent", block_background_fill_dark="transparent",
-        block_border_width="0px", block_border_width_dark="0px", block_shadow="none", block_shadow_dark="none")
+        body_background_fill="var(--ground)",
+        body_background_fill_dark="var(--ground)",
+        body_text_color="var(--ink)",
+        body_text_color_dark="var(--ink)",
+        background_fill_primary="var(--surface)",
+        background_fill_primary_dark="var(--surface)",
+        block_background_fill="transparent",
+        block_background_fill_dark="transparent",
+        block_border_width="0px",
+        block_border_width_dark="0px",
+        block_shadow="none",
+        block_shadow_dark="none",
+    )
 
 
 def page_head(version: str) -> str:

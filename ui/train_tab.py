@@ -4,11 +4,15 @@ from collections.abc import Callable
 
 import gradio as gr
 
-CHARTS = (("loss-chart", "Loss", "nats per token", "wide"), ("ppl-chart", "Perplexity", "log scale", ""),
-          ("accuracy-chart", "Accuracy", "of unseen tokens", ""),
-          ("bits-chart", "Bits per byte", "of unseen text", ""),
-          ("rate-chart", "Learning rate", "of Muon", ""), ("norm-chart", "Gradient norm", "before clipping", ""),
-          ("speed-chart", "Speed", "tokens per second", ""))
+CHARTS = (
+    ("loss-chart", "Loss", "nats per token", "wide"),
+    ("ppl-chart", "Perplexity", "log scale", ""),
+    ("accuracy-chart", "Accuracy", "of unseen tokens", ""),
+    ("bits-chart", "Bits per byte", "of unseen text", ""),
+    ("rate-chart", "Learning rate", "of Muon", ""),
+    ("norm-chart", "Gradient norm", "before clipping", ""),
+    ("speed-chart", "Speed", "tokens per second", ""),
+)
 
 
 def build(start_run: Callable[[str, str, str], str]) -> None:
@@ -21,10 +25,17 @@ def build(start_run: Callable[[str, str, str], str]) -> None:
         with gr.Column(elem_id="watch"):
             gr.HTML(_watch(), apply_default_css=False)
     preset, name, overrides, run = (gr.Textbox(visible=False) for _ in range(4))
-    start.click(start_run, [preset, name, overrides], [run], js="() => window.blueberry.startArguments()",
-                api_name="start_run", show_progress="hidden", concurrency_limit=8
-                ).success(None, [run], js="(run) => window.blueberry.started(run)"
-                          ).failure(None, js="() => window.blueberry.notStarted()")
+    start.click(
+        start_run,
+        [preset, name, overrides],
+        [run],
+        js="() => window.blueberry.startArguments()",
+        api_name="start_run",
+        show_progress="hidden",
+        concurrency_limit=8,
+    ).success(None, [run], js="(run) => window.blueberry.started(run)").failure(
+        None, js="() => window.blueberry.notStarted()"
+    )
 
 
 def _form() -> str:
@@ -46,7 +57,8 @@ def _watch() -> str:
     charts = [
         f'<figure class="chart {size}" data-chart="{name}"><figcaption><b>{title}</b> <span>{unit}</span>'
         f'<span class="legend"></span></figcaption><div id="{name}"><div class="plot"></div></div></figure>'
-        for name, title, unit, size in CHARTS]
+        for name, title, unit, size in CHARTS
+    ]
     return f"""
     <div class="banner" id="banner" hidden></div>
     <div class="toolbar">

@@ -30,9 +30,11 @@ BATCH_BYTES = 500_000
 """Text encoded between two reports: about 0.1 s on two cores."""
 READ, LEARNED = 0.1, 0.6
 """Shares of the time at which reading and learning end, measured on the starter novels."""
-SPLIT_RULE = ("by document, before anything else: of each file the documents with the smallest sha256, until "
-              f"{SHARE:.0%} of its bytes ({VALIDATION_BYTES:,} bytes of all files at most) are held out; "
-              "files with few documents together")
+SPLIT_RULE = (
+    "by document, before anything else: of each file the documents with the smallest sha256, until "
+    f"{SHARE:.0%} of its bytes ({VALIDATION_BYTES:,} bytes of all files at most) are held out; "
+    "files with few documents together"
+)
 
 
 def ensure_dataset(home: Home, config: RunConfig, report: Report, stopped: Asked) -> Dataset:
@@ -51,8 +53,9 @@ def ensure_dataset(home: Home, config: RunConfig, report: Report, stopped: Asked
     return dataset
 
 
-def prepare(home: Home, name: str, source: Path, tokenizer: str, *, report: Report, stopped: Asked,
-            licence: str = "not stated") -> None:
+def prepare(
+    home: Home, name: str, source: Path, tokenizer: str, *, report: Report, stopped: Asked, licence: str = "not stated"
+) -> None:
     """Write datasets/NAME from a file or folder, whole or not at all.
 
     `tokenizer` is bpe:SIZE (learned here, on the training documents) or the path of a tokenizer.json. `report` gets a
@@ -82,26 +85,43 @@ def _make(folder: Path, source: Path, tokenizer: str, licence: str, report: Repo
         vocabulary.save(str(making / TOKENIZER))
         begin = LEARNED if size is not None else READ
         counts = _encode(making, parts, vocabulary, begin, report, stopped)
-        card: dict[str, Any] = {"name": folder.name, "licence": licence, "sources": _described(source, everything),
-                                "documents": len(kept), "duplicates_dropped": len(everything) - len(kept),
-                                "bytes": sum(document.bytes for document in kept)}
+        card: dict[str, Any] = {
+            "name": folder.name,
+            "licence": licence,
+            "sources": _described(source, everything),
+            "documents": len(kept),
+            "duplicates_dropped": len(everything) - len(kept),
+            "bytes": sum(document.bytes for document in kept),
+        }
         for split in SPLITS:
-            card |= {f"{split}_documents": len(parts[split]), f"{split}_tokens": counts[split],
-                     f"{split}_bytes": sum(document.bytes for document in parts[split])}
-        card |= {"bytes_per_token": round(card["train_bytes"] / card["train_tokens"], 4), "tokenizer": tokenizer,
-                 "vocab_size": pieces.vocabulary_size(vocabulary), "separator": pieces.END,
-                 "separator_id": vocabulary.token_to_id(pieces.END), "dtype": _dtype(vocabulary), "split": SPLIT_RULE,
-                 "files": {path.name: {"bytes": path.stat().st_size, "sha256": _sha256(path)}
-                           for path in sorted(making.iterdir())},
-                 "command": _command(folder.name, source, tokenizer), "created_at": datetime.now(UTC).isoformat()}
+            card |= {
+                f"{split}_documents": len(parts[split]),
+                f"{split}_tokens": counts[split],
+                f"{split}_bytes": sum(document.bytes for document in parts[split]),
+            }
+        card |= {
+            "bytes_per_token": round(card["train_bytes"] / card["train_tokens"], 4),
+            "tokenizer": tokenizer,
+            "vocab_size": pieces.vocabulary_size(vocabulary),
+            "separator": pieces.END,
+            "separator_id": vocabulary.token_to_id(pieces.END),
+            "dtype": _dtype(vocabulary),
+            "split": SPLIT_RULE,
+            "files": {
+                path.name: {"bytes": path.stat().st_size, "sha256": _sha256(path)} for path in sorted(making.iterdir())
+            },
+            "command": _command(folder.name, source, tokenizer),
+            "created_at": datetime.now(UTC).isoformat(),
+        }
         (making / CARD).write_text(json.dumps(card, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     report("The dataset is ready", 1.0)
 
 
 def _loaded(tokenizer: str) -> Tokenizer:
     if tokenizer == "smollm2":
-        raise Refused("The tokenizer smollm2 comes with a later version; "
-                      "choose bpe:SIZE or the path of a tokenizer.json.")
+        raise Refused(
+            "The tokenizer smollm2 comes with a later version; choose bpe:SIZE or the path of a tokenizer.json."
+        )
     return pieces.load(Path(tokenizer))
 
 
@@ -128,8 +148,9 @@ def _learned(training: list[Document], size: int, report: Report, stopped: Asked
     return pieces.train_bpe(texts(), size)
 
 
-def _encode(making: Path, parts: dict[str, list[Document]], vocabulary: Tokenizer, begin: float, report: Report,
-            stopped: Asked) -> dict[str, int]:
+def _encode(
+    making: Path, parts: dict[str, list[Document]], vocabulary: Tokenizer, begin: float, report: Report, stopped: Asked
+) -> dict[str, int]:
     """Write one shard for each part, the separator after every document; returns how many tokens each has."""
     end, dtype = vocabulary.token_to_id(pieces.END), np.dtype(_dtype(vocabulary))
     total = sum(document.bytes for part in parts.values() for document in part)
@@ -171,8 +192,15 @@ def _described(source: Path, everything: list[Document]) -> list[dict[str, Any]]
     counts: dict[str, int] = {}
     for document in everything:
         counts[document.file] = counts.get(document.file, 0) + 1
-    return [{"file": _relative(path, source), "bytes": path.stat().st_size, "sha256": _sha256(path),
-             "documents": counts.get(_relative(path, source), 0)} for path in source_files(source)]
+    return [
+        {
+            "file": _relative(path, source),
+            "bytes": path.stat().st_size,
+            "sha256": _sha256(path),
+            "documents": counts.get(_relative(path, source), 0),
+        }
+        for path in source_files(source)
+    ]
 
 
 def _relative(path: Path, source: Path) -> str:

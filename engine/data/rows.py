@@ -21,8 +21,10 @@ class Rows:
         """`tokens` is 1-D; raises ConfigError when it has fewer than 2 x context + 1."""
         self.per_epoch = (len(tokens) - 1) // context - 1
         if self.per_epoch < 1:
-            raise ConfigError(f"The dataset has {len(tokens):,} training tokens, but rows of {context} tokens "
-                              f"need at least {2 * context + 1:,}; choose a smaller context or more text.")
+            raise ConfigError(
+                f"The dataset has {len(tokens):,} training tokens, but rows of {context} tokens "
+                f"need at least {2 * context + 1:,}; choose a smaller context or more text."
+            )
         self.tokens, self.context, self.seed = tokens, context, seed
         self._epoch = -1
         self._starts: npt.NDArray[np.int64] = np.zeros(0, np.int64)
@@ -37,8 +39,8 @@ class Rows:
         filled = 0
         while filled < count:
             epoch, within = divmod(first_row + filled, self.per_epoch)
-            part = self._epoch_starts(epoch)[within:within + count - filled]
-            starts[filled:filled + len(part)] = part
+            part = self._epoch_starts(epoch)[within : within + count - filled]
+            starts[filled : filled + len(part)] = part
             filled += len(part)
         return _gather(self.tokens, starts, self.context)
 
@@ -59,8 +61,10 @@ def validation_rows(tokens: Tokens, context: int, max_tokens: int) -> Batch:
     """
     available = (len(tokens) - 1) // context
     if available < 1:
-        raise ConfigError(f"The dataset has {len(tokens):,} validation tokens, but one row needs {context + 1:,}; "
-                          "choose a smaller context or more text.")
+        raise ConfigError(
+            f"The dataset has {len(tokens):,} validation tokens, but one row needs {context + 1:,}; "
+            "choose a smaller context or more text."
+        )
     wanted = max(1, min(available, max_tokens // context))
     return _gather(tokens, np.arange(wanted) * available // wanted * context, context)
 
@@ -69,6 +73,6 @@ def _gather(tokens: Tokens, starts: npt.NDArray[np.int64], context: int) -> Batc
     inputs, targets = (np.empty((len(starts), context), np.int64) for _ in range(2))
     plain = np.asarray(tokens)  # slicing a memmap object costs more than copying the row
     for row, start in enumerate(starts.tolist()):
-        inputs[row] = plain[start:start + context]
-        targets[row] = plain[start + 1:start + context + 1]
+        inputs[row] = plain[start : start + context]
+        targets[row] = plain[start + 1 : start + context + 1]
     return inputs, targets

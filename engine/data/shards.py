@@ -69,12 +69,16 @@ def open_dataset(home: Home, name: str) -> Dataset:
         for file, expected in card["files"].items():
             size = (folder / file).stat().st_size
             if size != expected["bytes"]:
-                raise Refused(f"The dataset {name} is damaged: {file} has {size:,} bytes instead of "
-                              f"{expected['bytes']:,}; delete datasets/{name} so that it is prepared again.")
+                raise Refused(
+                    f"The dataset {name} is damaged: {file} has {size:,} bytes instead of "
+                    f"{expected['bytes']:,}; delete datasets/{name} so that it is prepared again."
+                )
         train, val = (_mapped(folder / f"{split}.bin", card["dtype"]) for split in SPLITS)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise Refused(f"The dataset {name} is damaged: its card or one of its files cannot be read; "
-                      f"delete datasets/{name} so that it is prepared again.") from error
+        raise Refused(
+            f"The dataset {name} is damaged: its card or one of its files cannot be read; "
+            f"delete datasets/{name} so that it is prepared again."
+        ) from error
     return Dataset(name, folder, card, train, val)
 
 
@@ -88,8 +92,10 @@ def check_available(home: Home, config: RunConfig) -> None:
     else:
         size = bpe_size(config.data.tokenizer)
         if size is not None and size != config.model.vocab_size:
-            raise ConfigError(f"model.vocab_size = {config.model.vocab_size} must equal the {size} pieces of "
-                              f"data.tokenizer = {config.data.tokenizer}.")
+            raise ConfigError(
+                f"model.vocab_size = {config.model.vocab_size} must equal the {size} pieces of "
+                f"data.tokenizer = {config.data.tokenizer}."
+            )
 
 
 def check_fit(dataset: Dataset, config: RunConfig) -> None:
@@ -97,15 +103,22 @@ def check_fit(dataset: Dataset, config: RunConfig) -> None:
     pieces, context = dataset.vocab_size, config.model.context
     if config.model.vocab_size != pieces:
         other = f"{STARTER}-{config.model.vocab_size}"
-        way_out = (f", or make another one with data.dataset={other} data.tokenizer=bpe:{config.model.vocab_size}"
-                   if is_embedded(dataset.name) else "")
-        raise ConfigError(f"model.vocab_size = {config.model.vocab_size}, but the dataset {dataset.name} has "
-                          f"{pieces} pieces; set model.vocab_size={pieces}{way_out}.")
+        way_out = (
+            f", or make another one with data.dataset={other} data.tokenizer=bpe:{config.model.vocab_size}"
+            if is_embedded(dataset.name)
+            else ""
+        )
+        raise ConfigError(
+            f"model.vocab_size = {config.model.vocab_size}, but the dataset {dataset.name} has "
+            f"{pieces} pieces; set model.vocab_size={pieces}{way_out}."
+        )
     needs = (("training", dataset.train, 2 * context + 1), ("validation", dataset.val, context + 1))
     for split, tokens, least in needs:
         if len(tokens) < least:
-            raise ConfigError(f"The dataset {dataset.name} has {len(tokens):,} {split} tokens, but model.context = "
-                              f"{context} needs at least {least:,}; choose a smaller context or more text.")
+            raise ConfigError(
+                f"The dataset {dataset.name} has {len(tokens):,} {split} tokens, but model.context = "
+                f"{context} needs at least {least:,}; choose a smaller context or more text."
+            )
 
 
 def _mapped(path: Path, dtype: str) -> Tokens:
@@ -116,8 +129,12 @@ def _mapped(path: Path, dtype: str) -> Tokens:
 
 def _missing(name: str) -> str:
     if is_embedded(name):
-        return (f"The dataset {name} is not prepared yet; the first run that needs it makes it from the novels in "
-                "data/starter.")
+        return (
+            f"The dataset {name} is not prepared yet; the first run that needs it makes it from the novels in "
+            "data/starter."
+        )
     about = f" ({_KNOWN[name]})" if name in _KNOWN else ""
-    return (f"The dataset {name}{about} is not in this home. Making it, with `python -m engine prepare` or on the "
-            "Data page, comes with a later version; choose the preset seedling or sprout, which bring their own text.")
+    return (
+        f"The dataset {name}{about} is not in this home. Making it, with `python -m engine prepare` or on the "
+        "Data page, comes with a later version; choose the preset seedling or sprout, which bring their own text."
+    )

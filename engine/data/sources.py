@@ -15,8 +15,11 @@ def source_files(source: Path) -> list[Path]:
     """The readable files of a source, sorted by path; raises Refused when there are none."""
     if source.is_dir():
         inside = (path for path in source.rglob("*") if path.is_file())
-        found = sorted(path for path in inside if path.name.endswith(KINDS)
-                       and not any(part.startswith(".") for part in path.relative_to(source).parts))
+        found = sorted(
+            path
+            for path in inside
+            if path.name.endswith(KINDS) and not any(part.startswith(".") for part in path.relative_to(source).parts)
+        )
         if not found:
             raise Refused(f"The folder {source.name} has no text; {_WANTED}.")
         return found
@@ -54,8 +57,10 @@ def _decoded(path: Path) -> str:
         return raw.decode("utf-8").removeprefix("\ufeff")
     except UnicodeDecodeError as error:
         unpacked = " of the unpacked text" if path.name.endswith(".xz") else ""
-        raise Refused(f"{path.name} is not UTF-8: byte {raw[error.start]:#04x} at offset {error.start:,}{unpacked}; "
-                      "save it as UTF-8.") from error
+        raise Refused(
+            f"{path.name} is not UTF-8: byte {raw[error.start]:#04x} at offset {error.start:,}{unpacked}; "
+            "save it as UTF-8."
+        ) from error
 
 
 def _json_lines(path: Path, column: str) -> Iterator[str]:
@@ -75,6 +80,7 @@ def _json_lines(path: Path, column: str) -> Iterator[str]:
         try:
             text.encode()
         except UnicodeEncodeError as error:
-            raise Refused(f"{path.name}, line {number}: {column} holds half of a surrogate pair, "
-                          "which is no character.") from error
+            raise Refused(
+                f"{path.name}, line {number}: {column} holds half of a surrogate pair, which is no character."
+            ) from error
         yield text

@@ -45,8 +45,10 @@ def split_documents(documents: list[Document]) -> dict[str, list[Document]]:
     Raises Refused when there are fewer than two documents.
     """
     if len(documents) < 2:
-        raise Refused(f"The source has {len(documents)} document{'s' * (len(documents) != 1)}, but training and "
-                      "validation need one each: give several files, or part a text file with form feeds.")
+        raise Refused(
+            f"The source has {len(documents)} document{'s' * (len(documents) != 1)}, but training and "
+            "validation need one each: give several files, or part a text file with form feeds."
+        )
     files: dict[str, list[Document]] = {}
     for document in documents:
         files.setdefault(document.file, []).append(document)
@@ -56,8 +58,10 @@ def split_documents(documents: list[Document]) -> dict[str, list[Document]]:
     held_out = {digest for group in [*groups, rest] for digest in _held_out(group, share)}
     if not held_out:
         held_out = {min(document.digest for document in documents)}
-    return {"train": [document for document in documents if document.digest not in held_out],
-            "val": [document for document in documents if document.digest in held_out]}
+    return {
+        "train": [document for document in documents if document.digest not in held_out],
+        "val": [document for document in documents if document.digest in held_out],
+    }
 
 
 def _held_out(group: list[Document], share: float) -> list[str]:

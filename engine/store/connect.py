@@ -47,8 +47,10 @@ def migrate(path: Path) -> None:
         with writing(db):
             version = rows(db, "PRAGMA user_version")[0]["user_version"]
             if version > len(MIGRATIONS):
-                raise StoreError(f"{path.name} has schema {version}, this program knows up to {len(MIGRATIONS)}; "
-                                 "update Blueberry Studio.")
+                raise StoreError(
+                    f"{path.name} has schema {version}, this program knows up to {len(MIGRATIONS)}; "
+                    "update Blueberry Studio."
+                )
             for number in range(version, len(MIGRATIONS)):
                 MIGRATIONS[number](db)
                 db.conn.execute(f"PRAGMA user_version = {number + 1}")
@@ -93,11 +95,19 @@ def insert(db: Database, table: str, row: Row) -> int:
 
 def _open(path: Path, durable: bool, patience: float) -> Database:
     if sqlite3.sqlite_version_info < SOUND:
-        warnings.warn(f"SQLite {sqlite3.sqlite_version} can lose rows when processes share a database; "
-                      "pip install pysqlite3 for a sound one.", stacklevel=3)
+        warnings.warn(
+            f"SQLite {sqlite3.sqlite_version} can lose rows when processes share a database; "
+            "pip install pysqlite3 for a sound one.",
+            stacklevel=3,
+        )
     # isolation_level None: no hidden BEGIN; transactions are the ones `writing` opens.
     connection = sqlite3.connect(str(path), timeout=patience, isolation_level=None)
-    for setting in ("journal_mode = WAL", f"synchronous = {'FULL' if durable else 'NORMAL'}", "foreign_keys = ON",
-                    "mmap_size = 0", "journal_size_limit = 67108864"):
+    for setting in (
+        "journal_mode = WAL",
+        f"synchronous = {'FULL' if durable else 'NORMAL'}",
+        "foreign_keys = ON",
+        "mmap_size = 0",
+        "journal_size_limit = 67108864",
+    ):
         connection.execute(f"PRAGMA {setting}")
     return Database(connection, recursive_triggers=False, execute_plugins=False)

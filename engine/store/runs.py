@@ -29,17 +29,38 @@ _RUN = """
 def create_run(db: Database, config: RunConfig, preset: str, name: str, device: str) -> str:
     """Insert a run and the command that starts it, unless `device` is taken; returns the run's id."""
     if not NAME.fullmatch(name):
-        raise Refused(f"The name {name[:70]!r} must have 1 to 64 letters, digits or . _ - and start with a letter "
-                      "or digit.")
+        raise Refused(
+            f"The name {name[:70]!r} must have 1 to 64 letters, digits or . _ - and start with a letter or digit."
+        )
     run_id, now = secrets.token_hex(5), time.time()
     with writing(db):
         refuse_second_run(db, device)
-        insert(db, "runs", {
-            "id": run_id, "name": name, "preset": preset, "config": config.to_json(),
-            "parameters": config.model.parameters, "target_tokens": config.total_steps * config.train.batch_tokens,
-            "total_steps": config.total_steps, "dataset": config.data.dataset, "created_at": now})
-        insert(db, "run_state", {"run_id": run_id, "status": "preparing", "phase": "starting", "device": device,
-                                 "message": "Waking the trainer"})
+        insert(
+            db,
+            "runs",
+            {
+                "id": run_id,
+                "name": name,
+                "preset": preset,
+                "config": config.to_json(),
+                "parameters": config.model.parameters,
+                "target_tokens": config.total_steps * config.train.batch_tokens,
+                "total_steps": config.total_steps,
+                "dataset": config.data.dataset,
+                "created_at": now,
+            },
+        )
+        insert(
+            db,
+            "run_state",
+            {
+                "run_id": run_id,
+                "status": "preparing",
+                "phase": "starting",
+                "device": device,
+                "message": "Waking the trainer",
+            },
+        )
         insert(db, "commands", {"run_id": run_id, "kind": "start", "created_at": now})
     return run_id
 
@@ -49,11 +70,23 @@ def request_resume(db: Database, run_id: str, device: str) -> None:
     with writing(db):
         run = get_run(db, run_id)
         if run["status"] not in RESUMABLE:
-            raise Refused(f"{run['name']} is {run['status']}; only a run that has ended before its last step can be "
-                          "resumed.")
+            raise Refused(
+                f"{run['name']} is {run['status']}; only a run that has ended before its last step can be resumed."
+            )
         refuse_second_run(db, device)
-        update_state(db, run_id, status="preparing", phase="starting", message="Waking the trainer", progress=None,
-                     error=None, ended_at=None, pid=None, heartbeat_at=None, device=device)
+        update_state(
+            db,
+            run_id,
+            status="preparing",
+            phase="starting",
+            message="Waking the trainer",
+            progress=None,
+            error=None,
+            ended_at=None,
+            pid=None,
+            heartbeat_at=None,
+            device=device,
+        )
         insert(db, "commands", {"run_id": run_id, "kind": "resume", "created_at": time.time()})
 
 
@@ -61,8 +94,9 @@ def refuse_second_run(db: Database, device: str) -> None:
     """Raise Refused when another run owns `device` (the index in the schema is the last guard)."""
     marks = ", ".join("?" for _ in ACTIVE)
     for other in rows(db, f"{_RUN} WHERE device = ? AND status IN ({marks})", [device, *ACTIVE]):
-        raise Refused(f"{other['name']} is {other['status']} on {device}; stop it first, or wait until it has "
-                      "finished.")
+        raise Refused(
+            f"{other['name']} is {other['status']} on {device}; stop it first, or wait until it has finished."
+        )
 
 
 def list_runs(db: Database) -> list[Row]:
@@ -113,8 +147,15 @@ def update_state(db: Database, run_id: str, **values: Any) -> None:
     db.conn.execute(f"UPDATE run_state SET {names} WHERE run_id = :run_id", values | {"run_id": run_id})
 
 
-def end_run(db: Database, run_id: str, status: str, error: str | None = None, *, only_from: tuple[str, ...] = OPEN,
-            attempt: int | None = None) -> bool:
+def end_run(
+    db: Database,
+    run_id: str,
+    status: str,
+    error: str | None = None,
+    *,
+    only_from: tuple[str, ...] = OPEN,
+    attempt: int | None = None,
+) -> bool:
     """Move a run that has not ended to an end status; False when it had ended already or a newer attempt runs."""
     marks = ", ".join("?" for _ in only_from)
     sql = f"""UPDATE run_state SET status = ?, phase = '', message = '', progress = NULL, error = ?, ended_at = ?,
@@ -154,17 +195,22 @@ def waiting_commands(db: Database, kinds: tuple[str, ...]) -> list[Row]:
 def last_command(db: Database, run_id: str, kinds: tuple[str, ...]) -> Row | None:
     """The newest command of these kinds that a run was given, taken or not."""
     marks = ", ".join("?" for _ in kinds)
-    found = rows(db, f"SELECT * FROM commands WHERE run_id = ? AND kind IN ({marks}) ORDER BY id DESC LIMIT 1",
-                 [run_id, *kinds])
+    found = rows(
+        db, f"SELECT * FROM commands WHERE run_id = ? AND kind IN ({marks}) ORDER BY id DESC LIMIT 1", [run_id, *kinds]
+    )
     return found[0] if found else None
 
 
 def drop_commands(db: Database, run_id: str, kinds: tuple[str, ...], result: str) -> int:
     """Finish a run's waiting commands of these kinds unused; returns how many there were."""
     marks, now = ", ".join("?" for _ in kinds), time.time()
-    return int(db.conn.execute(
-        f"UPDATE commands SET taken_at = ?, done_at = ?, result = ? WHERE taken_at IS NULL AND run_id = ? "
-        f"AND kind IN ({marks})", [now, now, result, run_id, *kinds]).rowcount)
+    return int(
+        db.conn.execute(
+            f"UPDATE commands SET taken_at = ?, done_at = ?, result = ? WHERE taken_at IS NULL AND run_id = ? "
+            f"AND kind IN ({marks})",
+            [now, now, result, run_id, *kinds],
+        ).rowcount
+    )
 
 
 def finish_command(db: Database, command_id: int, result: str = "") -> None:

@@ -18,20 +18,29 @@ def add_event(db: Database, run_id: str, kind: str, message: str, step: int | No
 def supersede_after(db: Database, run_id: str, step: int) -> None:
     """Mark what was measured and said after `step`: a resumed run will do those steps again."""
     for table in ("metrics", "evals", "samples"):
-        db.conn.execute(f"UPDATE {table} SET superseded = 1 WHERE run_id = ? AND step > ? AND superseded = 0 "
-                        + ("AND source = 'periodic'" if table == "samples" else ""), [run_id, step])
+        db.conn.execute(
+            f"UPDATE {table} SET superseded = 1 WHERE run_id = ? AND step > ? AND superseded = 0 "
+            + ("AND source = 'periodic'" if table == "samples" else ""),
+            [run_id, step],
+        )
 
 
 def metrics_after(db: Database, run_id: str, cursor: int, limit: int = -1) -> list[tuple[float | None, ...]]:
     """Current metrics rows with an id above `cursor`, as tuples in the order of METRICS."""
-    return columns(db, f"SELECT {', '.join(METRICS)} FROM current_metrics WHERE run_id = ? AND id > ? ORDER BY id "
-                       "LIMIT ?", [run_id, cursor, limit])
+    return columns(
+        db,
+        f"SELECT {', '.join(METRICS)} FROM current_metrics WHERE run_id = ? AND id > ? ORDER BY id LIMIT ?",
+        [run_id, cursor, limit],
+    )
 
 
 def evals_after(db: Database, run_id: str, cursor: int, limit: int = -1) -> list[tuple[float | None, ...]]:
     """Current evaluation rows with an id above `cursor`, as tuples in the order of EVALS."""
-    return columns(db, f"SELECT {', '.join(EVALS)} FROM current_evals WHERE run_id = ? AND id > ? ORDER BY id LIMIT ?",
-                   [run_id, cursor, limit])
+    return columns(
+        db,
+        f"SELECT {', '.join(EVALS)} FROM current_evals WHERE run_id = ? AND id > ? ORDER BY id LIMIT ?",
+        [run_id, cursor, limit],
+    )
 
 
 def last_eval(db: Database, run_id: str) -> Row | None:
@@ -42,6 +51,7 @@ def last_eval(db: Database, run_id: str) -> Row | None:
 
 def list_events(db: Database, run_id: str, cursor: int = 0, limit: int = 200) -> list[Row]:
     """The newest `limit` events with an id above `cursor`, oldest first."""
-    found = rows(db, "SELECT * FROM events WHERE run_id = ? AND id > ? ORDER BY id DESC LIMIT ?",
-                 [run_id, cursor, limit])
+    found = rows(
+        db, "SELECT * FROM events WHERE run_id = ? AND id > ? ORDER BY id DESC LIMIT ?", [run_id, cursor, limit]
+    )
     return found[::-1]

@@ -35,21 +35,32 @@ def get_sample(db: Database, sample_id: int) -> Row:
 
 def list_samples(db: Database, run_id: str, cursor: int = 0, limit: int = 1000) -> list[Row]:
     """Current samples of a run with an id above `cursor`, oldest first."""
-    return rows(db, "SELECT * FROM samples WHERE run_id = ? AND id > ? AND superseded = 0 ORDER BY id LIMIT ?",
-                [run_id, cursor, limit])
+    return rows(
+        db,
+        "SELECT * FROM samples WHERE run_id = ? AND id > ? AND superseded = 0 ORDER BY id LIMIT ?",
+        [run_id, cursor, limit],
+    )
 
 
 def newest_samples(db: Database, run_id: str) -> list[Row]:
     """The newest periodic answer to each prompt of a run, in the order in which the prompts are asked."""
-    return rows(db, """SELECT * FROM samples WHERE id IN (
+    return rows(
+        db,
+        """SELECT * FROM samples WHERE id IN (
                          SELECT max(id) FROM samples WHERE run_id = ? AND superseded = 0 AND source != 'playground'
-                         GROUP BY suite, prompt) ORDER BY id""", [run_id])
+                         GROUP BY suite, prompt) ORDER BY id""",
+        [run_id],
+    )
 
 
 def answers(db: Database, run_id: str, suite: str, prompt: str) -> list[Row]:
     """Every current periodic answer of a run to one prompt, youngest age first."""
-    return rows(db, """SELECT * FROM samples WHERE run_id = ? AND suite = ? AND prompt = ? AND superseded = 0
-                       AND source != 'playground' ORDER BY step, id""", [run_id, suite, prompt])
+    return rows(
+        db,
+        """SELECT * FROM samples WHERE run_id = ? AND suite = ? AND prompt = ? AND superseded = 0
+                       AND source != 'playground' ORDER BY step, id""",
+        [run_id, suite, prompt],
+    )
 
 
 def newest_sample_id(db: Database, run_id: str) -> int:
@@ -68,19 +79,25 @@ def keep(db: Database, sample_id: int, category: str, title: str, note: str = ""
         raise Refused(f"A note has at most 4,000 characters; this one has {len(note):,}.")
     with writing(db):
         get_sample(db, sample_id)
-        db.conn.execute("""INSERT INTO archive (sample_id, category, title, note, created_at) VALUES (?, ?, ?, ?, ?)
+        db.conn.execute(
+            """INSERT INTO archive (sample_id, category, title, note, created_at) VALUES (?, ?, ?, ?, ?)
                            ON CONFLICT (sample_id) DO UPDATE SET category = excluded.category, title = excluded.title,
-                           note = excluded.note""", [sample_id, category, title, note, time.time()])
+                           note = excluded.note""",
+            [sample_id, category, title, note, time.time()],
+        )
         return int(rows(db, "SELECT id FROM archive WHERE sample_id = ?", [sample_id])[0]["id"])
 
 
-def search_archive(db: Database, query: str = "", category: str = "", run_id: str = "",
-                   page: int = 0) -> tuple[list[Row], int]:
+def search_archive(
+    db: Database, query: str = "", category: str = "", run_id: str = "", page: int = 0
+) -> tuple[list[Row], int]:
     """One page of exhibits, newest first, and how many match in all; `query` is looked for in every text."""
     where, values = ["1 = 1"], []
     if query.strip():
-        where.append("instr(lower(prompt || ' ' || text || ' ' || title || ' ' || archive.note || ' ' || runs.name), "
-                     "lower(?)) > 0")
+        where.append(
+            "instr(lower(prompt || ' ' || text || ' ' || title || ' ' || archive.note || ' ' || runs.name), "
+            "lower(?)) > 0"
+        )
         values.append(query.strip())
     if category:
         where.append("category = ?")
@@ -89,10 +106,17 @@ def search_archive(db: Database, query: str = "", category: str = "", run_id: st
         where.append("samples.run_id = ?")
         values.append(run_id)
     matching = f"WHERE {' AND '.join(where)}"
-    total = rows(db, "SELECT count(*) AS n FROM archive JOIN samples ON samples.id = archive.sample_id "
-                     f"JOIN runs ON runs.id = samples.run_id {matching}", values)[0]["n"]
-    found = rows(db, f"{_EXHIBIT} {matching} ORDER BY archive.created_at DESC, archive.id DESC LIMIT ? OFFSET ?",
-                 [*values, PAGE, max(page, 0) * PAGE])
+    total = rows(
+        db,
+        "SELECT count(*) AS n FROM archive JOIN samples ON samples.id = archive.sample_id "
+        f"JOIN runs ON runs.id = samples.run_id {matching}",
+        values,
+    )[0]["n"]
+    found = rows(
+        db,
+        f"{_EXHIBIT} {matching} ORDER BY archive.created_at DESC, archive.id DESC LIMIT ? OFFSET ?",
+        [*values, PAGE, max(page, 0) * PAGE],
+    )
     return found, total
 
 
@@ -107,17 +131,26 @@ def add_checkpoint(db: Database, run_id: str, **values: Any) -> None:
 
 def list_checkpoints(db: Database, run_id: str, kind: str = "") -> list[Row]:
     """Weights of a run that are still on disk, oldest step first."""
-    return rows(db, "SELECT * FROM checkpoints WHERE run_id = ? AND deleted_at IS NULL AND (? = '' OR kind = ?) "
-                    "ORDER BY step, id", [run_id, kind, kind])
+    return rows(
+        db,
+        "SELECT * FROM checkpoints WHERE run_id = ? AND deleted_at IS NULL AND (? = '' OR kind = ?) ORDER BY step, id",
+        [run_id, kind, kind],
+    )
 
 
 def forget_checkpoint(db: Database, run_id: str, step: int, kind: str) -> None:
     """Note that weights are gone from disk."""
-    db.conn.execute("UPDATE checkpoints SET deleted_at = ? WHERE run_id = ? AND step = ? AND kind = ? "
-                    "AND deleted_at IS NULL", [time.time(), run_id, step, kind])
+    db.conn.execute(
+        "UPDATE checkpoints SET deleted_at = ? WHERE run_id = ? AND step = ? AND kind = ? AND deleted_at IS NULL",
+        [time.time(), run_id, step, kind],
+    )
 
 
 def ages(db: Database, run_id: str) -> list[Row]:
     """The ages at which a run can be talked to, oldest first: step, tokens."""
-    return rows(db, """SELECT step, max(tokens) AS tokens FROM checkpoints WHERE run_id = ? AND deleted_at IS NULL
-                       GROUP BY step ORDER BY step""", [run_id])
+    return rows(
+        db,
+        """SELECT step, max(tokens) AS tokens FROM checkpoints WHERE run_id = ? AND deleted_at IS NULL
+                       GROUP BY step ORDER BY step""",
+        [run_id],
+    )

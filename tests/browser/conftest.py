@@ -12,13 +12,32 @@ from pages import App, app_for
 from engine import launch
 from engine.home import Home
 
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-         "--disable-component-update", "--disable-sync"]
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 HINT = "no Chromium here: apt-get install chromium, or python -m playwright install --with-deps chromium"
-TINY = {"train.tokens": 40_960, "model.layers": 1, "model.width": 64, "model.heads": 2, "model.kv_heads": 1,
-        "model.mlp_width": 128, "model.context": 2048, "eval.tokens": 4096, "eval.every": 5, "sample.every": 5,
-        "sample.max_tokens": 12, "checkpoint.every": 5, "sample.suites": "stories"}
+TINY = {
+    "train.tokens": 40_960,
+    "model.layers": 1,
+    "model.width": 64,
+    "model.heads": 2,
+    "model.kv_heads": 1,
+    "model.mlp_width": 128,
+    "model.context": 2048,
+    "eval.tokens": 4096,
+    "eval.every": 5,
+    "sample.every": 5,
+    "sample.max_tokens": 12,
+    "checkpoint.every": 5,
+    "sample.suites": "stories",
+}
 """A real model that is made in seconds."""
 
 

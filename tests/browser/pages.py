@@ -31,8 +31,14 @@ class App:
         """Start it and wait until it answers."""
         command = [sys.executable, "app.py", "--home", str(self.home.path), "--port", str(self.port), "--no-open"]
         with (self.home.path / "app.log").open("ab") as log:
-            self.process = subprocess.Popen(command, cwd=PROJECT, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-                                            env=os.environ | {"BLUEBERRY_PASSWORD": ""})
+            self.process = subprocess.Popen(
+                command,
+                cwd=PROJECT,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env=os.environ | {"BLUEBERRY_PASSWORD": ""},
+            )
         wait_for(self.answers, timeout=30)
 
     def answers(self) -> bool:

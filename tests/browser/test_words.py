@@ -87,10 +87,25 @@ def test_the_feed_steps_back_through_the_ages(grown: App, page: Any) -> None:
 def test_texts_that_want_to_be_scripts_stay_texts(grown: App, page: Any) -> None:
     db = store.connect(grown.home.database)
     run = store.list_runs(db)[0]
-    sample = store.add_sample(db, {
-        "run_id": run["id"], "attempt": 1, "step": run["step"], "tokens": run["tokens"], "suite": "stories",
-        "prompt": HOSTILE, "text": HOSTILE, "seed": 7, "temperature": 0.8, "top_k": 0, "top_p": 0.95, "max_tokens": 80,
-        "source": "periodic", "created_at": time.time()})
+    sample = store.add_sample(
+        db,
+        {
+            "run_id": run["id"],
+            "attempt": 1,
+            "step": run["step"],
+            "tokens": run["tokens"],
+            "suite": "stories",
+            "prompt": HOSTILE,
+            "text": HOSTILE,
+            "seed": 7,
+            "temperature": 0.8,
+            "top_k": 0,
+            "top_p": 0.95,
+            "max_tokens": 80,
+            "source": "periodic",
+            "created_at": time.time(),
+        },
+    )
     store.keep(db, sample, HOSTILE[:39], HOSTILE, HOSTILE)
     store.add_event(db, run["id"], "note", HOSTILE, 1)
     db.close()
