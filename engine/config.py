@@ -298,7 +298,9 @@ def _build(kind: type[T], tree: Mapping[str, Any], prefix: str) -> T:
     names = {item.name: item for item in fields(kind)}  # type: ignore[arg-type]
     for key in tree:
         if key not in names:
-            raise ConfigError(f"{prefix}{key} is not a setting{_did_you_mean(key, names)}.")
+            raise ConfigError(
+                f"{prefix}{key} is not a setting{_did_you_mean(prefix + key, [prefix + name for name in names])}."
+            )
     values: dict[str, Any] = {}
     for name, item in names.items():
         key = prefix + name

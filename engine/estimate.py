@@ -14,20 +14,22 @@ OVERHEAD = 550_000_000
 """torch, its libraries, the interpreter and buffers that do not grow with the model."""
 PARAMETER = 20
 """Bytes a parameter: fp32 weight and gradient, moments, and copies made while they are updated."""
-ACTIVATION = 4.2
-"""Bytes of each of the 14 x width + 4 x mlp_width numbers that a layer keeps for a token until the backward pass."""
+ACTIVATION, ACTIVATION_COMPILED = 4.2, 1.4
+"""Bytes of each of the 14 x width + 4 x mlp_width numbers that a layer keeps for a token until the backward pass; a
+compiled model keeps bf16 and computes some again (fitted to blueberry-nano's 13.1 GiB on a GPU, docs/LOG.md)."""
 
 
 def training_bytes(config: RunConfig) -> int:
     """About how much memory training takes: an estimate, to be shown as one.
 
     Fitted to the peak resident size of seedling and sprout with 4,096 and 16,384 tokens in a forward pass on a CPU
-    (982, 2149, 2720 and 7210 MB), which it meets within 9%. A compiled model on a GPU keeps less.
+    (982, 2149, 2720 and 7210 MB), which it meets within 9%.
     """
     model = config.model
     tokens = (config.train.micro_batch or config.rows_per_step) * model.context
+    bytes_kept = ACTIVATION_COMPILED if config.train.compile else ACTIVATION
     kept = model.layers * (14 * model.width + 4 * model.mlp_width)
-    return OVERHEAD + PARAMETER * model.parameters + round(ACTIVATION * tokens * kept)
+    return OVERHEAD + PARAMETER * model.parameters + round(bytes_kept * tokens * kept)
 
 
 def training_flops(device: str, cpuinfo: Path = Path("/proc/cpuinfo")) -> float:

@@ -177,7 +177,7 @@ def test_text_and_switches_and_choices_are_checked_too() -> None:
 
 
 def test_a_misspelt_key_is_met_with_the_right_one() -> None:
-    assert refusal(optimizer__moun_lr=0.1) == "optimizer.moun_lr is not a setting (did you mean muon_lr?)."
+    assert refusal(optimizer__moun_lr=0.1) == "optimizer.moun_lr is not a setting (did you mean optimizer.muon_lr?)."
     assert refusal(optimiser__muon_lr=0.1) == "optimiser is not a setting (did you mean optimizer?)."
 
 

@@ -42,3 +42,7 @@ def test_a_processor_with_bf16_instructions_is_expected_to_be_faster(tmp_path: P
     new.write_text("flags : sse avx2 avx512_bf16\n")
     assert training_flops("cpu", new) > training_flops("cpu", old) == training_flops("cpu", tmp_path / "none") > 0
     assert training_flops("cuda:0", old) > training_flops("cpu", new)
+
+
+def test_a_compiled_model_keeps_less() -> None:
+    assert training_bytes(load_preset("blueberry-nano")) == pytest.approx(13.1 * 2**30, rel=0.1)
