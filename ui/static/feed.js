@@ -120,10 +120,11 @@ const glue = (text) => (/^\w/.test(text) ? " " : "") + text.trimEnd().replace(/\
 export function addEvents(events) {
   const list = $("#events ol");
   $("#events").hidden = false;
+  const published = run()?.kind === "published";
   for (const one of events) {
     if (one.id <= lastEvent) continue;
     lastEvent = one.id;
-    list.prepend(h("li", { "data-kind": one.kind }, h("time", { title: date(one.at) }, clock(one.at)),
+    list.prepend(h("li", { "data-kind": one.kind }, h("time", published ? {} : { title: date(one.at) }, published ? "Dec 2025" : clock(one.at)),
       h("span", { class: "step" }, one.step === null ? "" : `step ${one.step.toLocaleString("en")}`), h("span", {}, one.message)));
   }
   for (const old of $$("#events li").slice(200)) old.remove();
