@@ -81,10 +81,13 @@ export function select(id, { quiet = false, push = false } = {}) {
 }
 
 export function show(tab, { push = true } = {}) {
+  if (push && tab !== state.tab) state.exhibit = 0;
+  const panel = document.activeElement?.closest("[role=tabpanel]");
   state.tab = tab;
   writeAddress(push);
   document.body.dataset.tab = tab;
   emit("tab", tab);
+  if (panel?.hidden) $(`#tab-${tab}`).focus({ preventScroll: true });
 }
 
 function connected(value, message = "") {

@@ -40,7 +40,9 @@ async function load() {
 function view() {
   const one = run();
   const form = wantsForm || !one || one.kind === "published";
+  const left = !form && document.activeElement?.closest("#setup, #go");
   document.body.dataset.side = form ? "form" : "facts";
+  if (left) $("#tab-train").focus({ preventScroll: true });
   $("#back-to-run").hidden = !(wantsForm && one && one.kind !== "published");
   $(".welcome").hidden = wantsForm;
 }
