@@ -145,6 +145,10 @@ class Actions:
             _text(note, "The note", 10_000),
         )
 
+    def remove_exhibit(self, exhibit: int) -> None:
+        """Take an exhibit out of the time capsule; its sample stays."""
+        store.remove_exhibit(self.reader.db(), _whole(exhibit, "The exhibit", 1, 2**62))
+
     def search_samples(self, query: str = "", run: str = "", category: str = "") -> dict[str, Any]:
         """The newest 50 exhibits that match, and how many there are."""
         run_id = self._run(run)["id"] if run else ""

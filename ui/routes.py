@@ -1,6 +1,5 @@
 """The JSON that the page's scripts read. Texts leave as JSON and are shown with textContent only."""
 
-import hashlib
 import json
 from typing import Any
 
@@ -11,6 +10,7 @@ from engine.config import ConfigError
 from engine.store import Refused, Row
 from ui import describe, live
 from ui.actions import Launch, check_data
+from ui.answers import reply
 from ui.reading import Reader
 from ui.series import SeriesCache
 
@@ -35,9 +35,9 @@ SAMPLE_FIELDS = (
 )
 
 
-def make_router(reader: Reader, launch: Launch) -> APIRouter:
+def make_router(reader: Reader, launch: Launch, cache: SeriesCache) -> APIRouter:
     """The routes below /api for one home."""
-    router, cache = APIRouter(prefix="/api"), SeriesCache()
+    router = APIRouter(prefix="/api")
 
     @router.get("/runs")
     def runs(request: Request) -> Response:
@@ -77,7 +77,7 @@ def make_router(reader: Reader, launch: Launch) -> APIRouter:
             request,
             {
                 "said": store.newest_sample_id(db, run),
-                "samples": [spoken(row) for row in store.newest_samples(db, run)],
+                "samples": [spoken(row) | {"ages": row["ages"]} for row in store.newest_samples(db, run)],
             },
         )
 
@@ -89,15 +89,6 @@ def make_router(reader: Reader, launch: Launch) -> APIRouter:
             request, {"samples": [spoken(one) for one in store.answers(db, row["run_id"], row["suite"], row["prompt"])]}
         )
 
-    @router.get("/exhibits")
-    def exhibits(request: Request, q: str = "", category: str = "", run: str = "", page: int = 0) -> Response:
-        db = reader.db()
-        found, total = store.search_archive(db, q[:1000], category[:200], run[:200], min(max(page, 0), 10**6))
-        curves = {
-            run_id: live.miniature(db, cache, store.get_run(db, run_id)) for run_id in {row["run_id"] for row in found}
-        }
-        return reply(request, {"total": total, "page_size": store.PAGE, "exhibits": found, "curves": curves})
-
     @router.get("/presets")
     def presets(request: Request) -> Response:
         return reply(request, preset_cards(reader, launch))
@@ -107,16 +98,6 @@ def make_router(reader: Reader, launch: Launch) -> APIRouter:
         return reply(request, check_settings(reader, launch, preset, overrides))
 
     return router
-
-
-def reply(request: Request, content: Any) -> Response:
-    """JSON with an ETag: an answer that the browser has already is a 304 of a few bytes."""
-    body = json.dumps(content, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode("utf-8", "replace")
-    tag = f'"{hashlib.sha1(body, usedforsecurity=False).hexdigest()[:16]}"'
-    headers = {"etag": tag, "cache-control": "no-cache"}
-    if request.headers.get("if-none-match") == tag:
-        return Response(status_code=304, headers=headers)
-    return Response(body, media_type="application/json", headers=headers)
 
 
 def spoken(row: Row) -> dict[str, Any]:

@@ -31,12 +31,16 @@ def list_samples(db: Database, run_id: str, cursor: int = 0, limit: int = 1000) 
 
 
 def newest_samples(db: Database, run_id: str) -> list[Row]:
-    """The newest periodic answer to each prompt of a run, in the order in which the prompts are asked."""
+    """The newest periodic answer to each prompt of a run, with the number of `ages` at which it was given.
+
+    In the order in which the prompts are asked.
+    """
     return rows(
         db,
-        """SELECT * FROM samples WHERE id IN (
-                         SELECT max(id) FROM samples WHERE run_id = ? AND superseded = 0 AND source != 'playground'
-                         GROUP BY suite, prompt) ORDER BY id""",
+        """SELECT samples.*, ages FROM samples JOIN (
+               SELECT max(id) AS newest, count(*) AS ages FROM samples
+               WHERE run_id = ? AND superseded = 0 AND source != 'playground' GROUP BY suite, prompt)
+           ON id = newest ORDER BY id""",
         [run_id],
     )
 

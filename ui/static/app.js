@@ -9,6 +9,7 @@ import * as setup from "./setup.js";
 import * as feed from "./feed.js";
 import * as play from "./play.js";
 import * as capsule from "./capsule.js";
+import * as exhibit from "./exhibit.js";
 
 const BUSY_MS = 1000;
 const IDLE_MS = 10000;
@@ -117,7 +118,8 @@ async function start() {
   charts.mount();
   feed.mount();
   play.mount({ select, show });
-  capsule.mount({ show });
+  capsule.mount();
+  exhibit.mount();
   show(state.tab, { push: false });
   document.body.classList.add("ready");
   try {
