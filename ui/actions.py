@@ -30,6 +30,8 @@ class Launch(Protocol):
     def start_run(self, home: Home, preset: str, name: str = ..., overrides: dict[str, Any] | None = ...) -> str: ...
     def stop_run(self, home: Home, run: str, now: bool = ...) -> None: ...
     def resume_run(self, home: Home, run: str) -> None: ...
+    def pause_run(self, home: Home, run: str) -> None: ...
+    def unpause_run(self, home: Home, run: str) -> None: ...
     def run_status(self, home: Home, run: str) -> dict[str, Any]: ...
     def reconcile(self, home: Home, db: Any) -> None: ...
     def default_device(self) -> str: ...
@@ -79,6 +81,18 @@ class Actions:
         """Go on from the newest checkpoint; returns the run's id."""
         run_id = self._run(run)["id"]
         self.launch.resume_run(self.home, run_id)
+        return str(run_id)
+
+    def pause_run(self, run: str) -> str:
+        """Let a training run hold still, with its process and its memory; returns its id."""
+        run_id = self._run(run)["id"]
+        self.launch.pause_run(self.home, run_id)
+        return str(run_id)
+
+    def unpause_run(self, run: str) -> str:
+        """Let a paused run go on; returns its id."""
+        run_id = self._run(run)["id"]
+        self.launch.unpause_run(self.home, run_id)
         return str(run_id)
 
     def run_status(self, run: str) -> dict[str, Any]:

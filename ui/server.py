@@ -16,6 +16,7 @@ from ui.actions import CLEAR, Actions, Launch, Talker, sentence
 from ui.exhibits import make_exhibits
 from ui.guard import Guard
 from ui.reading import Reader
+from ui.record_routes import make_records
 from ui.routes import make_router
 from ui.series import SeriesCache
 
@@ -46,6 +47,7 @@ def create_app(
     cache = SeriesCache()
     app.include_router(make_router(reader, launch, cache))
     app.include_router(make_exhibits(reader, actions, cache))
+    app.include_router(make_records(reader, actions, cache))
     version = add_static(app)
     demo = build_page(actions)
     gr.mount_gradio_app(

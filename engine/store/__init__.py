@@ -53,3 +53,4 @@ from engine.store.words import list_checkpoints as list_checkpoints
 from engine.store.words import list_samples as list_samples
 from engine.store.words import newest_sample_id as newest_sample_id
 from engine.store.words import newest_samples as newest_samples
+from engine.store.words import saved_steps as saved_steps

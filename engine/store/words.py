@@ -78,6 +78,16 @@ def list_checkpoints(db: Database, run_id: str, kind: str = "") -> list[Row]:
     )
 
 
+def saved_steps(db: Database, run_id: str) -> list[int]:
+    """The steps at which a run was saved whole, also where the save has been removed since."""
+    found = rows(
+        db,
+        "SELECT DISTINCT step FROM checkpoints WHERE run_id = ? AND kind = 'full' AND step > 0 ORDER BY step",
+        [run_id],
+    )
+    return [row["step"] for row in found]
+
+
 def forget_checkpoint(db: Database, run_id: str, step: int, kind: str) -> None:
     """Note that weights are gone from disk."""
     db.conn.execute(
