@@ -10,7 +10,7 @@ from sqlite_utils import Database
 from engine import config, process, store
 from engine.home import Home
 
-STEPS = 366
+STEPS = 733
 BATCH = 4096
 LONG_NAME = "the-quick-brown-fox-jumps-over-the-lazy-dog-and-then-does-it-agn"
 STORY = (
@@ -57,8 +57,8 @@ LIVE: dict[str, dict[str, Any]] = {
 }
 
 
-def fill(home: Home, *, runs: int = 50, exhibits: int = 120) -> dict[str, str]:
-    """Write a run for every state, then finished ones up to `runs`, and exhibits; returns run ids by state."""
+def fill(home: Home, *, runs: int = 50, exhibits: int = 120, live: bool = True) -> dict[str, str]:
+    """Write a run for every state, `live` ones too, finished ones up to `runs`, and exhibits; returns ids by state."""
     db = store.connect(home.database)
     try:
         made = {"history": ""}
@@ -70,7 +70,7 @@ def fill(home: Home, *, runs: int = 50, exhibits: int = 120) -> dict[str, str]:
         for name, error in ENDS_MORE.items():
             made[name] = ended(db, name, "failed", error, 3)
         keep_exhibits(db, made["finished"], exhibits)
-        for number, (name, values) in enumerate(LIVE.items()):
+        for number, (name, values) in enumerate(LIVE.items() if live else ()):
             made[name] = alive(db, name, values, f"cuda:{number}")
         return made
     finally:
@@ -94,8 +94,8 @@ def alive(db: Database, name: str, values: dict[str, Any], device: str) -> str:
     run_id = store.create_run(db, config.load_preset("seedling"), "seedling", f"{name}-run", device)
     db.conn.execute("UPDATE commands SET taken_at = created_at, done_at = created_at WHERE run_id = ?", [run_id])
     if values["status"] not in ("preparing", "compiling"):
-        add_history(db, run_id, 200, 5)
-        add_words(db, run_id, 200)
+        add_history(db, run_id, 400, 5)
+        add_words(db, run_id, 400)
     now = time.time()
     state = {"message": "", "heartbeat_at": now, "started_at": now} | values
     store.update_state(db, run_id, **state, **process.identity())
@@ -109,7 +109,7 @@ def add_history(db: Database, run_id: str, steps: int, seed: int) -> None:
     loss = 0.0
     with store.writing(db):
         for step in range(1, steps + 1):
-            loss = 3.7 + 4.6 * math.exp(-step / 55) + 0.06 * dice.gauss(0, 1)
+            loss = 3.7 + 4.6 * math.exp(-step / 110) + 0.06 * dice.gauss(0, 1)
             shared = {
                 "run_id": run_id,
                 "attempt": 1,
@@ -122,7 +122,7 @@ def add_history(db: Database, run_id: str, steps: int, seed: int) -> None:
             store.insert(db, "metrics", shared | measured | speeds)
             if step % 20 == 0:
                 val = loss + 0.05
-                scores = {"val_accuracy": 0.06 + 0.22 * (1 - math.exp(-step / 90)), "val_bits_per_byte": val / 2.2}
+                scores = {"val_accuracy": 0.06 + 0.22 * (1 - math.exp(-step / 180)), "val_bits_per_byte": val / 2.2}
                 store.insert(db, "evals", shared | scores | {"val_loss": val, "val_perplexity": math.exp(val)})
     state = {"phase": "training", "step": steps, "tokens": steps * BATCH, "train_loss": loss, "val_loss": loss + 0.05}
     more = {"attempt": 1, "status": "running", "elapsed_seconds": steps * 0.45, "tokens_per_second": 9120.0}

@@ -19,6 +19,13 @@ from engine import launch  # noqa: E402
 from engine.home import Home  # noqa: E402
 
 SIZES = {"1280": {"width": 1280, "height": 860}, "390": {"width": 390, "height": 844}}
+SCROLL = """async () => {
+  for (let y = 0; y < document.body.scrollHeight; y += 500) {
+    scrollTo({top: y, behavior: "instant"});
+    await new Promise((done) => setTimeout(done, 60));
+  }
+  scrollTo({top: 0, behavior: "instant"});
+}"""
 Do = Callable[[Any], None]
 
 
@@ -137,7 +144,9 @@ def away_pages(browser: Any, address: str, runs: dict[str, str], args: argparse.
 
 
 def picture(page: Any, target: Path) -> None:
-    """The whole page, however long, with the sizes of anything that hangs out at its side."""
+    """The whole page, however long, scrolled through first because charts are drawn when seen."""
+    page.evaluate(SCROLL)
+    page.wait_for_timeout(300)
     page.screenshot(path=str(target), full_page=True)
     over = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
     print(target.name, f"{over} px too wide" if over > 0 else "", flush=True)

@@ -9,10 +9,14 @@ import * as setup from "./setup.js";
 import * as feed from "./feed.js";
 import * as play from "./play.js";
 import * as capsule from "./capsule.js";
+import * as compare from "./compare.js";
+import * as data from "./data.js";
+import * as report from "./report.js";
 import * as exhibit from "./exhibit.js";
 
 const BUSY_MS = 1000;
 const IDLE_MS = 10000;
+const PATIENCE_MS = 1500;
 let timer = 0;
 let asking = false;
 let again = false;
@@ -120,14 +124,20 @@ async function start() {
   play.mount({ select, show });
   capsule.mount();
   exhibit.mount();
+  compare.mount();
+  data.mount();
+  report.mount();
   show(state.tab, { push: false });
-  document.body.classList.add("ready");
   try {
     await loadRuns();
   } catch (error) {
     connected(false, error.message);
   }
-  select(state.selected);
+  select(state.selected, { quiet: true });
+  // Shown once what it shows is here, so that nothing jumps; a slow or silent server does not hold it back for long.
+  const here = Promise.allSettled([refresh(), setup.settled(), charts.settled()]);
+  await Promise.race([here, new Promise((done) => setTimeout(done, PATIENCE_MS))]);
+  document.body.classList.add("ready");
   document.addEventListener("visibilitychange", () => !document.hidden && refresh());
   window.addEventListener("popstate", () => {
     readAddress();

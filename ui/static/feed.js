@@ -153,7 +153,7 @@ export function addEvents(events) {
 function banner() {
   const one = run();
   const place = $("#banner");
-  const key = one ? `${one.id} ${one.status} ${one.error || ""} ${one.val_loss ?? ""}` : "";
+  const key = one ? `${one.id} ${one.status} ${one.error || ""} ${isOpen(one) ? one.message || "" : one.val_loss ?? ""}` : "";
   if (place.dataset.shown === key) return;
   place.dataset.shown = key;
   const words = one && sentence(one);
@@ -181,6 +181,17 @@ function sentence(one) {
     return { tone: "bad", title: { failed: "It failed.", crashed: "It crashed.", diverged: "It diverged: the loss was no longer a number." }[one.status],
       text: one.error || "The log tells more.", actions: [resume] };
   }
-  return null;
+  return { tone: "calm", ...goingOn(one) };
+}
+
+/** While a run is on, the same place tells what it does, so that nothing jumps when it starts, pauses or ends. */
+function goingOn(one) {
+  return {
+    queued: { title: "It waits for the device.", text: "It starts by itself once the run before it has ended." },
+    preparing: { title: `${one.message || "Getting ready"}.`, text: "Its curve starts with its first steps, and its first words come soon after." },
+    compiling: { title: "Its program is being compiled for this device.", text: "That takes a minute or two, once; then the curve starts." },
+    paused: { title: "It holds still.", text: "Go on when you like." },
+    stopping: { title: "It finishes its step and saves.", text: "Then it can be resumed exactly from there." },
+  }[one.status] || { title: "It is learning.", text: "The curve shows how well it guesses the next word; below are its newest words." };
 }
 

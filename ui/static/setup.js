@@ -160,6 +160,7 @@ async function facts() {
     ["Dataset", one.dataset], ["Device", environment.device_name || one.device], ["Precision", environment.precision],
     ["Attempt", one.attempt > 1 ? `${one.attempt}` : null], ["Started", date(one.created)], ["Id", h("code", {}, one.id)]];
   const press = (id, label) => h("button", { type: "button", class: "plain", onclick: () => $(`#${id}`).click() }, label);
+  const had = place.contains(document.activeElement);
   fill(place,
     h("h2", {}, one.name),
     h("dl", {}, lines.filter(([, value]) => value).map(([label, value]) => [h("dt", {}, label), h("dd", {}, value)])),
@@ -171,6 +172,7 @@ async function facts() {
       h("pre", { tabindex: "0", "aria-label": "The end of the log" })),
     h("details", { class: "more" }, h("summary", {}, isOpen(one) ? "Settings it runs with" : "Settings it ran with"),
       h("dl", { class: "all" }, Object.entries(about.settings).map(([name, value]) => [h("dt", {}, name), h("dd", {}, setting(value))]))));
+  if (had) (document.querySelector("#pause, #unpause") || $("button", place)).focus({ preventScroll: true });
   progress(one);
 }
 
