@@ -5,7 +5,7 @@ from typing import Any, ParamSpec, TypeVar
 
 import gradio as gr
 
-from ui import capsule_tab, header, play_tab, train_tab
+from ui import capsule_tab, compare_tab, data_tab, header, play_tab, report_tab, train_tab
 from ui.actions import Actions, sentence
 
 P = ParamSpec("P")
@@ -17,8 +17,11 @@ def build_page(actions: Actions) -> Any:
     with gr.Blocks(title="Blueberry Studio", analytics_enabled=False, fill_width=True) as demo:
         header.build(spoken(actions.stop_run), spoken(actions.resume_run))
         train_tab.build(spoken(actions.start_run))
+        compare_tab.build()
         play_tab.build(streamed(actions.ask), spoken(actions.cancel), spoken(actions.archive_sample))
         capsule_tab.build()
+        data_tab.build()
+        report_tab.build()
         add_api(actions)
     demo.queue(max_size=64, default_concurrency_limit=8, api_open=True)
     return demo

@@ -103,7 +103,7 @@ function connected(value, message = "") {
 }
 
 function whenDrawn(callback) {
-  const parts = ["#topbar .tabs", "#panel-train .charts", "#panel-play #prompt", "#panel-capsule #gallery",
+  const parts = ["#topbar .tabs", "#panel-train .charts", "#panel-play #prompt", "#panel-capsule #gallery", "#panel-compare #runs-table", "#datasets", "#report",
     "#start", "#stop", "#resume", "#generate", "#cancel", "#archive"];
   const ready = () => parts.every((part) => $(part));
   if (ready()) return callback();

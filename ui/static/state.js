@@ -2,7 +2,7 @@
 
 export const state = {
   runs: [], version: "", selected: "", now: {}, tab: "train", axis: "tokens", zoom: null, compare: new Set(),
-  connected: true, presets: null, exhibit: 0, categories: [],
+  connected: true, presets: null, exhibit: 0, categories: [], chosen: null,
 };
 
 const listeners = new Map();
@@ -63,6 +63,7 @@ export function readAddress() {
   state.axis = ["steps", "tokens", "time"].includes(query.get("x")) ? query.get("x") : "tokens";
   const zoom = (query.get("zoom") || "").split("_").map(Number);
   state.zoom = zoom.length === 2 && zoom.every(Number.isFinite) && zoom[0] < zoom[1] ? zoom : null;
+  state.chosen = query.has("chosen") ? new Set(query.get("chosen").split(",").filter(Boolean)) : null;
   state.compare = new Set((query.get("with") || "").split(",").filter(Boolean));
 }
 
@@ -74,6 +75,7 @@ export function writeAddress(push = false) {
   put("exhibit", state.tab === "capsule" && state.exhibit ? String(state.exhibit) : "");
   put("x", state.axis === "tokens" ? "" : state.axis);
   put("zoom", state.zoom && state.zoom.map((value) => Number(value.toPrecision(10))).join("_"));
+  put("chosen", state.chosen && state.tab === "compare" ? [...state.chosen].join(",") : "");
   put("with", [...state.compare].join(","));
   const address = `${location.pathname}${query.size ? "?" : ""}${query}`;
   if (address === location.pathname + location.search) return;
