@@ -103,6 +103,10 @@ class Actions:
         """All runs, newest first, the published one last."""
         return [self.launch.run_status(self.home, run["id"]) for run in self.reader.runs()]
 
+    def list_samples(self, run: str, after: int = 0) -> list[dict[str, Any]]:
+        """Up to 1,000 current answers of a run with an id above `after`, oldest first."""
+        return store.list_samples(self.reader.db(), self._run(run)["id"], _whole(after, "The id", 0, 2**62))
+
     def ask(
         self,
         run: str,

@@ -42,6 +42,10 @@ def add_api(actions: Actions) -> None:
         """The newest 50 exhibits that match."""
         return spoken(actions.search_samples)(query, run, category)
 
+    def list_samples(run: str, after: int = 0) -> list[dict[str, Any]]:
+        """Up to 1,000 answers of a run with an id above `after`, oldest first."""
+        return spoken(actions.list_samples)(run, after)
+
     def generate(
         run: str,
         step: int = -1,
@@ -56,7 +60,7 @@ def add_api(actions: Actions) -> None:
         for piece in streamed(actions.ask)(run, step, prompt, max_tokens, temperature, top_k, top_p, seed):
             yield piece["text"]
 
-    for handler in (run_status, list_runs, search_samples):
+    for handler in (run_status, list_runs, search_samples, list_samples):
         gr.api(handler, api_name=handler.__name__)
     gr.api(generate, api_name="generate", concurrency_limit=play_tab.AT_ONCE, concurrency_id="generation")
 

@@ -3,6 +3,7 @@
 import json
 from typing import Any
 
+import psutil
 from fastapi import APIRouter, Request, Response
 
 from engine import config, store
@@ -132,6 +133,7 @@ def preset_cards(reader: Reader, launch: Launch) -> dict[str, Any]:
         "presets": cards,
         "fields": describe.form_fields(),
         "default": config.DEFAULT_PRESET,
+        "memory_here": psutil.virtual_memory().total if device == "cpu" else None,
         "measured": measured,
         "categories": store.CATEGORIES,
     }
@@ -161,6 +163,7 @@ def speed_here(reader: Reader, device: str) -> tuple[float, bool]:
     db = reader.db()
     rows = store.list_runs(db)
     recent = [row for row in rows if row["kind"] == "trained" and row["device"] == device and row["tokens_per_second"]]
+    recent = [row for row in recent if row["parameters"] >= describe.SMALLEST_MEASURE]
     try:
         configs = {row["id"]: store.get_config(db, row["id"]) for row in recent[:1]}
         return describe.machine_flops(device, recent, configs)

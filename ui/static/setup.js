@@ -59,6 +59,8 @@ function cards() {
     h("b", {}, one.name), h("span", { class: "size" }, `${count(one.parameters)} parameters`),
     h("span", { class: "for" }, one.title),
     h("span", { class: "cost" }, `${count(one.tokens)} tokens, about ${duration(one.seconds)} and ${bytes(one.memory)} here${measured ? "" : " (estimate)"}`),
+    state.presets?.memory_here && one.memory > 0.9 * state.presets.memory_here
+      ? h("span", { class: "lacks" }, `More memory than there is: this machine has ${bytes(state.presets.memory_here)}. Set a smaller micro-batch under More settings, or use a GPU.`) : null,
     one.ready ? null : h("span", { class: "lacks" }, one.missing))));
 }
 
@@ -107,14 +109,16 @@ async function check() {
     const wrong = answer.error !== "" && input.dataset.key === answer.key;
     input[wrong ? "setAttribute" : "removeAttribute"]("aria-invalid", "true");
     say(input.parentElement.querySelector(".help"), wrong ? answer.error : fields.find((field) => field.key === input.dataset.key).help);
-    if (wrong) input.closest("details")?.setAttribute("open", "");
+    if (!wrong) continue;
+    input.closest("details")?.setAttribute("open", "");
+    input.parentElement.querySelector(".help").scrollIntoView({ block: "nearest" });
   }
   // Seen at its field, the sentence is here for screen readers only.
   $("#problem").classList.toggle("sr", fields.some((field) => field.key === answer.key));
   say($("#problem"), answer.error);
   const preset = presets.find((one) => one.name === chosen);
   const estimate = answer.measured ? "" : " (estimate)";
-  say($("#plan"), answer.error ? "" : answer.missing ? answer.missing
+  say($("#plan"), answer.error ? "The marked setting needs another value." : answer.missing ? answer.missing
     : `${count(answer.parameters)} parameters, ${count(answer.tokens)} tokens in ${answer.steps.toLocaleString("en")} steps, about ${duration(answer.seconds)} on ${preset.device === "cpu" ? "this processor" : "this GPU"}${estimate}.`);
 }
 
