@@ -72,7 +72,7 @@ function rows(ids) {
       const box = published ? null : h("input", { type: "checkbox", "data-choose": one.id, "aria-label": `Show ${one.name} on the chart`,
         checked: ids.includes(one.id), disabled: !ids.includes(one.id) && ids.length >= MOST,
         onchange: (event) => choose(one.id, event.target.checked) });
-      return h("tr", {}, h("td", {}, box), h("th", { scope: "row" }, h("span", { class: "dot", style: `background:${curveColour(one)}` }), one.name),
+      return h("tr", {}, h("td", {}, box && h("label", { class: "pick" }, box)), h("th", { scope: "row" }, h("span", { class: "dot", style: `background:${curveColour(one)}` }), one.name),
         h("td", {}, statusName(one)), number(count(one.parameters)), number(count(one.tokens)), number(loss(more.val_loss)),
         number(bits(more.bits)), number(speed(more.speed)), number(duration(more.seconds || NaN)));
     })));

@@ -180,8 +180,12 @@ async function facts() {
   progress(one);
 }
 
+const CLOSE = "You can close this page or restart the app: the run goes on.";
 const WORDS = {
-  running: "Pause lets it hold still: its process and memory stay, nothing is freed, and it goes on in a moment. Stop and save writes a checkpoint, then ends the process and frees the device; Resume goes on from there. You can close this page or restart the app: the run goes on.",
+  queued: CLOSE,
+  preparing: CLOSE,
+  compiling: CLOSE,
+  running: `Pause lets it hold still: its process and memory stay, nothing is freed, and it goes on in a moment. Stop and save writes a checkpoint, then ends the process and frees the device; Resume goes on from there. ${CLOSE}`,
   paused: "It holds still with all it has in memory; the device stays taken, and what it learned since the last save is only there. Go on takes a moment. Stop and save writes a checkpoint and frees the device.",
   stopping: "It writes a checkpoint, then its process ends and the device is free.",
 };
