@@ -33,7 +33,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Write DIR/STATE-WIDTH-THEME.png."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", required=True, type=Path, help="folder for the pictures")
-    parser.add_argument("--only", default="", help="a part of the names of the states wanted")
+    parser.add_argument("--only", nargs="+", default=[""], help="parts of the names of the states wanted")
     parser.add_argument("--quick", action="store_true", help="wide and light only, and narrow and dark")
     args = parser.parse_args(argv)
     args.out.mkdir(parents=True, exist_ok=True)
@@ -108,7 +108,7 @@ def read_on(page: Any) -> None:
 def shoot_all(browser: Any, address: str, wanted: dict[str, tuple[str, Do | None]], args: argparse.Namespace) -> None:
     """Every state in every look."""
     for name, (query, do) in wanted.items():
-        if args.only not in name:
+        if not any(part in name for part in args.only):
             continue
         for look, page in looks(browser, args.quick):
             page.goto(f"{address}/{query}")
@@ -134,7 +134,7 @@ def looks(browser: Any, quick: bool) -> Any:
 def away_pages(browser: Any, address: str, runs: dict[str, str], args: argparse.Namespace) -> list[tuple[str, Any]]:
     """Open pages whose server is about to go."""
     found = []
-    if args.only in "away":
+    if any(part in "away" for part in args.only):
         for look, page in looks(browser, args.quick):
             page.goto(f"{address}/?run={runs['running']}")
             page.wait_for_selector("body.ready")
