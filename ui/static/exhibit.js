@@ -42,7 +42,9 @@ async function load(id) {
   if (state.exhibit !== id || state.tab !== "capsule") return;
   shown = answer.exhibit ? answer : null;
   fill($("#exhibit"), answer.exhibit ? whole() : missing(answer.problem));
-  if (!$("#exhibit").open) $("#exhibit").showModal();
+  if ($("#exhibit").open) return;
+  $("#exhibit").showModal();
+  $("#exhibit").scrollTop = 0; // Close, at the end of a long text, has the focus; reading starts at the top
 }
 
 export function open(id) {
