@@ -4,6 +4,7 @@ import { $, $$, fill, h, say } from "./dom.js";
 import { get, on, run, runById, state, writeAddress } from "./state.js";
 import { count } from "./format.js";
 import { broken, extend as grow, fromSeries, smoothed } from "./curves.js";
+import { markShapes, readMarks } from "./marks.js";
 import { curveColour, isDark, token } from "./palette.js";
 
 const POINTS = 2000;
@@ -19,7 +20,6 @@ const loading = new Map();
 const visible = new Set();
 let first = null;
 let drawing = false;
-let marks = { key: "", list: [] };
 let dirty = new Set();
 
 export function mount() {
@@ -32,7 +32,7 @@ export function mount() {
   for (const button of $$("#axis button")) button.addEventListener("click", () => setAxis(button.dataset.axis));
   $("#reset-zoom").addEventListener("click", () => setZoom(null));
   on("selected", () => { first = load(); redraw(); });
-  on("now", readMarks);
+  on("now", () => readMarks(redraw));
   on("runs", () => { choices(); load(); });
   on("theme", redraw);
   on("zoom", () => { held.clear(); load(); redraw(); });
@@ -97,45 +97,9 @@ async function load(id = null, anew = false) {
   }
 }
 
-/** Where the selected run was saved and resumed: read again when it may have been. */
-async function readMarks() {
-  const one = run();
-  if (!one || one.kind === "published") { marks = { key: "", list: [] }; return; }
-  const key = [one.id, state.axis, one.attempt, one.status, one.phase === "saving" || one.phase === "sampling"].join();
-  if (marks.key === key) return;
-  marks = { key, list: marks.key.startsWith(`${one.id},${state.axis}`) ? marks.list : [] };
-  const answer = await get("/api/marks", { run: one.id, x: state.axis }).catch(() => null);
-  if (!answer || marks.key !== key) return;
-  marks.list = answer.marks;
-  redraw();
-}
-
-function markShapes() {
-  const place = (mark) => { const x = mark.x * AXES[state.axis].scale; return logAxis() ? Math.max(x, 1e-3) : x; };
-  return marks.list.slice(-200).map((mark) => (mark.kind === "resumed"
-    ? { type: "line", x0: place(mark), x1: place(mark), y0: 0, y1: 1, yref: "paper", line: { color: token("--muted"), width: 1, dash: "dot" },
-      label: { text: "resumed", textposition: "end", textangle: 0, xanchor: "left", font: { size: 11, color: token("--muted") } } }
-    : { type: "line", x0: place(mark), x1: place(mark), y0: 0, y1: 0.035, yref: "paper", line: { color: token("--accent"), width: 2 } }));
-}
-
-/** A chart without points says so, and is hidden once its run has ended: before it is drawn, so that nothing jumps. */
-function bare() {
-  const ready = shown().every((id) => held.has(id));
-  for (const figure of $$(".chart")) {
-    const name = figure.dataset.chart;
-    figure.classList.toggle("bare", ready && !shown().some((id) => hasPoints(name, held.get(id))));
-  }
-}
-
-function hasPoints(name, { m, e }) {
-  if (name === "loss-chart") return Boolean(m.loss || e.loss);
-  if (name === "ppl-chart") return Boolean(e.perplexity || m.loss);
-  return Boolean(m[METRIC_CHARTS[name]] || e[EVAL_CHARTS[name]]);
-}
-
 function setAxis(axis) {
   state.axis = axis;
-  readMarks();
+  readMarks(redraw);
   setZoom(null);
 }
 
@@ -261,7 +225,7 @@ function layout(name, traces) {
     uirevision: `${state.selected} ${state.axis}`, datarevision: Math.random(), showlegend: false, autosize: true,
     margin: { l: 52, r: 12, t: 8, b: wide ? 40 : 34 }, paper_bgcolor: "transparent", plot_bgcolor: "transparent",
     font: { family: token("--sans"), size: 12, color: token("--ink") }, hovermode: "x unified", dragmode: "zoom",
-    shapes: wide ? markShapes() : [],
+    shapes: wide ? markShapes((x) => (logAxis() ? Math.max(x * axis.scale, 1e-3) : x * axis.scale)) : [],
     hoverlabel: { bgcolor: token("--surface"), bordercolor: token("--line"), font: { size: 12, color: token("--ink") } },
     xaxis: { ...grid, showgrid: false, tickformat: axis.format, title: { text: titles[state.axis] + (logAxis() ? ", log scale" : ""), font: { size: 11, color: ink }, standoff: 8 },
       type: logAxis() ? "log" : "linear", range: axisRange(), autorange: false },
