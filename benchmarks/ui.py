@@ -45,10 +45,11 @@ def measure(home: Home, points: int, refreshes: int) -> bool:
     from ui.guard import Guard
     from ui.reading import Reader
     from ui.routes import make_router
+    from ui.series import SeriesCache
 
     ids = fill(home, points)
     app = FastAPI()
-    app.include_router(make_router(Reader(home, lambda home, db: None), launch))
+    app.include_router(make_router(Reader(home, lambda home, db: None), launch, SeriesCache()))
     app.add_middleware(Guard)
     client = TestClient(app, base_url="http://127.0.0.1:7860")
 

@@ -122,6 +122,12 @@ class FakeLaunch:
     def resume_run(self, home: Home, run: str) -> None:
         self.asked.append(("resume", run))
 
+    def pause_run(self, home: Home, run: str) -> None:
+        self.asked.append(("pause", run))
+
+    def unpause_run(self, home: Home, run: str) -> None:
+        self.asked.append(("unpause", run))
+
     def run_status(self, home: Home, run: str) -> dict[str, Any]:
         row = store.find_run(store.connect(home.database), run)
         return {"id": row["id"], "status": row["status"]}

@@ -30,6 +30,8 @@ class Launch(Protocol):
     def start_run(self, home: Home, preset: str, name: str = ..., overrides: dict[str, Any] | None = ...) -> str: ...
     def stop_run(self, home: Home, run: str, now: bool = ...) -> None: ...
     def resume_run(self, home: Home, run: str) -> None: ...
+    def pause_run(self, home: Home, run: str) -> None: ...
+    def unpause_run(self, home: Home, run: str) -> None: ...
     def run_status(self, home: Home, run: str) -> dict[str, Any]: ...
     def reconcile(self, home: Home, db: Any) -> None: ...
     def default_device(self) -> str: ...
@@ -81,6 +83,18 @@ class Actions:
         self.launch.resume_run(self.home, run_id)
         return str(run_id)
 
+    def pause_run(self, run: str) -> str:
+        """Let a training run hold still, with its process and its memory; returns its id."""
+        run_id = self._run(run)["id"]
+        self.launch.pause_run(self.home, run_id)
+        return str(run_id)
+
+    def unpause_run(self, run: str) -> str:
+        """Let a paused run go on; returns its id."""
+        run_id = self._run(run)["id"]
+        self.launch.unpause_run(self.home, run_id)
+        return str(run_id)
+
     def run_status(self, run: str) -> dict[str, Any]:
         """Everything `python -m engine status --json` tells about a run."""
         return self.launch.run_status(self.home, self._run(run)["id"])
@@ -88,6 +102,10 @@ class Actions:
     def list_runs(self) -> list[dict[str, Any]]:
         """All runs, newest first, the published one last."""
         return [self.launch.run_status(self.home, run["id"]) for run in self.reader.runs()]
+
+    def list_samples(self, run: str, after: int = 0) -> list[dict[str, Any]]:
+        """Up to 1,000 current answers of a run with an id above `after`, oldest first."""
+        return store.list_samples(self.reader.db(), self._run(run)["id"], _whole(after, "The id", 0, 2**62))
 
     def ask(
         self,
@@ -144,6 +162,10 @@ class Actions:
             _text(title, "The title", 1000),
             _text(note, "The note", 10_000),
         )
+
+    def remove_exhibit(self, exhibit: int) -> None:
+        """Take an exhibit out of the time capsule; its sample stays."""
+        store.remove_exhibit(self.reader.db(), _whole(exhibit, "The exhibit", 1, 2**62))
 
     def search_samples(self, query: str = "", run: str = "", category: str = "") -> dict[str, Any]:
         """The newest 50 exhibits that match, and how many there are."""

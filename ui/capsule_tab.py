@@ -14,9 +14,11 @@ def build() -> None:
             <input type="search" placeholder="Search prompts, texts, titles and notes" maxlength="200"></label>
           <label class="field" id="gallery-category"><span class="sr">Category</span><select></select></label>
           <label class="field" id="gallery-run"><span class="sr">Run</span><select></select></label>
+          <label class="field" id="gallery-young"><span class="sr">Youngest age</span><select></select></label>
+          <label class="field" id="gallery-old"><span class="sr">Oldest age</span><select></select></label>
         </div>
         <div id="gallery"></div>
         <nav class="pages" aria-label="Pages"></nav>
-        <dialog id="exhibit" aria-label="Exhibit"></dialog>""",
+        <dialog id="exhibit" aria-labelledby="exhibit-title"></dialog>""",
             apply_default_css=False,
         )

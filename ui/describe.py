@@ -13,6 +13,8 @@ from engine.store import Row
 
 FRONT = ("train.tokens", "optimizer.muon_lr", "train.seed", "sample.every")
 """The settings that matter; all others are folded away."""
+SMALLEST_MEASURE = 1_000_000
+"""Parameters from which on a run's speed says something about larger models."""
 LABELS = {
     "train.tokens": "Train on",
     "optimizer.muon_lr": "Muon learning rate",
@@ -154,8 +156,13 @@ def plan(chosen: RunConfig, flops: float) -> dict[str, Any]:
 
 
 def machine_flops(device: str, runs: list[Row], configs: dict[str, str]) -> tuple[float, bool]:
-    """FLOP/s that training reaches on `device`, and whether a run of this home measured it."""
+    """FLOP/s that training reaches on `device`, and whether a run of this home measured it.
+
+    A model below SMALLEST_MEASURE leaves most of a processor idle and would make every estimate far too long.
+    """
     for run in runs:
+        if run["parameters"] < SMALLEST_MEASURE:
+            continue
         if run["kind"] == "trained" and run["device"] == device and run["tokens_per_second"] and run["id"] in configs:
             return run["tokens_per_second"] * config.from_json(configs[run["id"]]).model.flops_per_token, True
     return training_flops(device), False

@@ -12,7 +12,14 @@ FIGURES = (
     ("speed", "Speed"),
     ("eta", "Left"),
 )
-TABS = (("train", "Train"), ("play", "Play"), ("capsule", "Time capsule"))
+TABS = (
+    ("train", "Train"),
+    ("compare", "Compare"),
+    ("play", "Play"),
+    ("capsule", "Time capsule"),
+    ("data", "Data"),
+    ("report", "Report"),
+)
 MARK = """<svg class="mark" viewBox="0 0 32 32" aria-hidden="true"><circle cx="16" cy="17" r="12"/>
 <path d="M16 11.5l1.6 2.7 3-.6-.6 3 2.7 1.6-2.7 1.6.6 3-3-.6L16 25l-1.6-2.8-3 .6.6-3-2.7-1.6 2.7-1.6-.6-3 3 .6z"/>
 </svg>"""

@@ -5,7 +5,7 @@ from typing import Any, ParamSpec, TypeVar
 
 import gradio as gr
 
-from ui import capsule_tab, header, play_tab, train_tab
+from ui import capsule_tab, compare_tab, data_tab, header, play_tab, report_tab, train_tab
 from ui.actions import Actions, sentence
 
 P = ParamSpec("P")
@@ -17,8 +17,11 @@ def build_page(actions: Actions) -> Any:
     with gr.Blocks(title="Blueberry Studio", analytics_enabled=False, fill_width=True) as demo:
         header.build(spoken(actions.stop_run), spoken(actions.resume_run))
         train_tab.build(spoken(actions.start_run))
+        compare_tab.build()
         play_tab.build(streamed(actions.ask), spoken(actions.cancel), spoken(actions.archive_sample))
         capsule_tab.build()
+        data_tab.build()
+        report_tab.build()
         add_api(actions)
     demo.queue(max_size=64, default_concurrency_limit=8, api_open=True)
     return demo
@@ -39,6 +42,10 @@ def add_api(actions: Actions) -> None:
         """The newest 50 exhibits that match."""
         return spoken(actions.search_samples)(query, run, category)
 
+    def list_samples(run: str, after: int = 0) -> list[dict[str, Any]]:
+        """Up to 1,000 answers of a run with an id above `after`, oldest first."""
+        return spoken(actions.list_samples)(run, after)
+
     def generate(
         run: str,
         step: int = -1,
@@ -53,7 +60,7 @@ def add_api(actions: Actions) -> None:
         for piece in streamed(actions.ask)(run, step, prompt, max_tokens, temperature, top_k, top_p, seed):
             yield piece["text"]
 
-    for handler in (run_status, list_runs, search_samples):
+    for handler in (run_status, list_runs, search_samples, list_samples):
         gr.api(handler, api_name=handler.__name__)
     gr.api(generate, api_name="generate", concurrency_limit=play_tab.AT_ONCE, concurrency_id="generation")
 

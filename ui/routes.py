@@ -1,9 +1,9 @@
 """The JSON that the page's scripts read. Texts leave as JSON and are shown with textContent only."""
 
-import hashlib
 import json
 from typing import Any
 
+import psutil
 from fastapi import APIRouter, Request, Response
 
 from engine import config, store
@@ -11,6 +11,7 @@ from engine.config import ConfigError
 from engine.store import Refused, Row
 from ui import describe, live
 from ui.actions import Launch, check_data
+from ui.answers import reply
 from ui.reading import Reader
 from ui.series import SeriesCache
 
@@ -35,9 +36,9 @@ SAMPLE_FIELDS = (
 )
 
 
-def make_router(reader: Reader, launch: Launch) -> APIRouter:
+def make_router(reader: Reader, launch: Launch, cache: SeriesCache) -> APIRouter:
     """The routes below /api for one home."""
-    router, cache = APIRouter(prefix="/api"), SeriesCache()
+    router = APIRouter(prefix="/api")
 
     @router.get("/runs")
     def runs(request: Request) -> Response:
@@ -77,7 +78,7 @@ def make_router(reader: Reader, launch: Launch) -> APIRouter:
             request,
             {
                 "said": store.newest_sample_id(db, run),
-                "samples": [spoken(row) for row in store.newest_samples(db, run)],
+                "samples": [spoken(row) | {"ages": row["ages"]} for row in store.newest_samples(db, run)],
             },
         )
 
@@ -89,15 +90,6 @@ def make_router(reader: Reader, launch: Launch) -> APIRouter:
             request, {"samples": [spoken(one) for one in store.answers(db, row["run_id"], row["suite"], row["prompt"])]}
         )
 
-    @router.get("/exhibits")
-    def exhibits(request: Request, q: str = "", category: str = "", run: str = "", page: int = 0) -> Response:
-        db = reader.db()
-        found, total = store.search_archive(db, q[:1000], category[:200], run[:200], min(max(page, 0), 10**6))
-        curves = {
-            run_id: live.miniature(db, cache, store.get_run(db, run_id)) for run_id in {row["run_id"] for row in found}
-        }
-        return reply(request, {"total": total, "page_size": store.PAGE, "exhibits": found, "curves": curves})
-
     @router.get("/presets")
     def presets(request: Request) -> Response:
         return reply(request, preset_cards(reader, launch))
@@ -107,16 +99,6 @@ def make_router(reader: Reader, launch: Launch) -> APIRouter:
         return reply(request, check_settings(reader, launch, preset, overrides))
 
     return router
-
-
-def reply(request: Request, content: Any) -> Response:
-    """JSON with an ETag: an answer that the browser has already is a 304 of a few bytes."""
-    body = json.dumps(content, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode("utf-8", "replace")
-    tag = f'"{hashlib.sha1(body, usedforsecurity=False).hexdigest()[:16]}"'
-    headers = {"etag": tag, "cache-control": "no-cache"}
-    if request.headers.get("if-none-match") == tag:
-        return Response(status_code=304, headers=headers)
-    return Response(body, media_type="application/json", headers=headers)
 
 
 def spoken(row: Row) -> dict[str, Any]:
@@ -151,6 +133,7 @@ def preset_cards(reader: Reader, launch: Launch) -> dict[str, Any]:
         "presets": cards,
         "fields": describe.form_fields(),
         "default": config.DEFAULT_PRESET,
+        "memory_here": psutil.virtual_memory().total if device == "cpu" else None,
         "measured": measured,
         "categories": store.CATEGORIES,
     }
@@ -180,6 +163,7 @@ def speed_here(reader: Reader, device: str) -> tuple[float, bool]:
     db = reader.db()
     rows = store.list_runs(db)
     recent = [row for row in rows if row["kind"] == "trained" and row["device"] == device and row["tokens_per_second"]]
+    recent = [row for row in recent if row["parameters"] >= describe.SMALLEST_MEASURE]
     try:
         configs = {row["id"]: store.get_config(db, row["id"]) for row in recent[:1]}
         return describe.machine_flops(device, recent, configs)

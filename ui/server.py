@@ -13,9 +13,12 @@ from fastapi.responses import FileResponse, JSONResponse
 from engine import store
 from engine.home import Home
 from ui.actions import CLEAR, Actions, Launch, Talker, sentence
+from ui.exhibits import make_exhibits
 from ui.guard import Guard
 from ui.reading import Reader
+from ui.record_routes import make_records
 from ui.routes import make_router
+from ui.series import SeriesCache
 
 STATIC = Path(__file__).resolve().parent / "static"
 YEAR = "public, max-age=31536000, immutable"
@@ -41,7 +44,10 @@ def create_app(
     actions = Actions(home, launch, talker, reader)
     app = FastAPI(title="Blueberry Studio", docs_url=None, redoc_url=None, openapi_url=None)
     add_error_answers(app)
-    app.include_router(make_router(reader, launch))
+    cache = SeriesCache()
+    app.include_router(make_router(reader, launch, cache))
+    app.include_router(make_exhibits(reader, actions, cache))
+    app.include_router(make_records(reader, actions, cache))
     version = add_static(app)
     demo = build_page(actions)
     gr.mount_gradio_app(

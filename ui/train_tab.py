@@ -13,6 +13,7 @@ CHARTS = (
     ("norm-chart", "Gradient norm", "before clipping", ""),
     ("speed-chart", "Speed", "tokens per second", ""),
 )
+PLAN = """<p class="problem" id="problem" role="alert"></p><p class="plan" id="plan" aria-live="polite"></p>"""
 
 
 def build(start_run: Callable[[str, str, str], str]) -> None:
@@ -20,7 +21,9 @@ def build(start_run: Callable[[str, str, str], str]) -> None:
     with gr.Row(elem_id="panel-train"):
         with gr.Column(elem_id="side"):
             gr.HTML(_form(), apply_default_css=False)
-            start = gr.Button("Start", elem_id="start", variant="primary", size="lg")
+            with gr.Column(elem_id="go"):
+                gr.HTML(PLAN, apply_default_css=False)
+                start = gr.Button("Start", elem_id="start", variant="primary", size="lg")
             gr.HTML('<section id="facts" aria-label="The run"></section>', apply_default_css=False)
         with gr.Column(elem_id="watch"):
             gr.HTML(_watch(), apply_default_css=False)
@@ -48,8 +51,6 @@ def _form() -> str:
         <input type="text" maxlength="64" autocomplete="off" spellcheck="false"></label>
       <div class="settings front"></div>
       <details class="more"><summary>More settings</summary><div class="folded"></div></details>
-      <p class="problem" id="problem" role="alert"></p>
-      <p class="plan" id="plan" aria-live="polite"></p>
     </section>"""
 
 

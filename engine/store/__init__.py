@@ -1,5 +1,12 @@
 """Everything that is kept: runs.db behind plain functions. Only this package writes SQL or imports the driver."""
 
+from engine.store.capsule import CATEGORIES as CATEGORIES
+from engine.store.capsule import PAGE as PAGE
+from engine.store.capsule import categories as categories
+from engine.store.capsule import get_exhibit as get_exhibit
+from engine.store.capsule import keep as keep
+from engine.store.capsule import remove_exhibit as remove_exhibit
+from engine.store.capsule import search_archive as search_archive
 from engine.store.connect import DatabaseError as DatabaseError
 from engine.store.connect import Refused as Refused
 from engine.store.connect import Row as Row
@@ -36,17 +43,14 @@ from engine.store.telemetry import last_eval as last_eval
 from engine.store.telemetry import list_events as list_events
 from engine.store.telemetry import metrics_after as metrics_after
 from engine.store.telemetry import supersede_after as supersede_after
-from engine.store.words import CATEGORIES as CATEGORIES
-from engine.store.words import PAGE as PAGE
 from engine.store.words import add_checkpoint as add_checkpoint
 from engine.store.words import add_sample as add_sample
 from engine.store.words import ages as ages
 from engine.store.words import answers as answers
 from engine.store.words import forget_checkpoint as forget_checkpoint
 from engine.store.words import get_sample as get_sample
-from engine.store.words import keep as keep
 from engine.store.words import list_checkpoints as list_checkpoints
 from engine.store.words import list_samples as list_samples
 from engine.store.words import newest_sample_id as newest_sample_id
 from engine.store.words import newest_samples as newest_samples
-from engine.store.words import search_archive as search_archive
+from engine.store.words import saved_steps as saved_steps

@@ -153,4 +153,28 @@ def first_schema(db: Database) -> None:
         db.conn.execute(statement)
 
 
-MIGRATIONS: list[Callable[[Database], None]] = [first_schema]
+def full_text_search(db: Database) -> None:
+    """The words of the archive, kept in step by triggers. Only the archive has any: samples never change."""
+    words = """new.id, new.title, new.note, samples.prompt, samples.text, runs.name
+        FROM samples JOIN runs ON runs.id = samples.run_id WHERE samples.id = new.sample_id"""
+    for statement in (
+        """CREATE VIRTUAL TABLE archive_words USING fts5 (
+            title, note, prompt, text, run, tokenize = 'unicode61 remove_diacritics 2', prefix = '1 2 3')""",
+        """INSERT INTO archive_words (rowid, title, note, prompt, text, run)
+            SELECT archive.id, title, archive.note, prompt, text, runs.name FROM archive
+            JOIN samples ON samples.id = archive.sample_id JOIN runs ON runs.id = samples.run_id""",
+        f"""CREATE TRIGGER archive_kept AFTER INSERT ON archive BEGIN
+            INSERT INTO archive_words (rowid, title, note, prompt, text, run) SELECT {words};
+        END""",
+        f"""CREATE TRIGGER archive_changed AFTER UPDATE ON archive BEGIN
+            DELETE FROM archive_words WHERE rowid = old.id;
+            INSERT INTO archive_words (rowid, title, note, prompt, text, run) SELECT {words};
+        END""",
+        """CREATE TRIGGER archive_removed AFTER DELETE ON archive BEGIN
+            DELETE FROM archive_words WHERE rowid = old.id;
+        END""",
+    ):
+        db.conn.execute(statement)
+
+
+MIGRATIONS: list[Callable[[Database], None]] = [first_schema, full_text_search]

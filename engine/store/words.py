@@ -1,4 +1,4 @@
-"""What models say and what is kept of it: samples, the archive, and the weights that can say it again."""
+"""What models say, and the weights that can say it again. Functions take an open database first."""
 
 import time
 from typing import Any
@@ -6,18 +6,6 @@ from typing import Any
 from sqlite_utils import Database
 
 from engine.store.connect import Refused, Row, insert, rows, writing
-
-CATEGORIES = {"good": "The Good", "strange": "The Strange", "hallucination": "The Hallucination"}
-PAGE = 50
-
-_EXHIBIT = """
-    SELECT archive.id, sample_id, category, title, archive.note, archive.created_at, samples.run_id, samples.step,
-           samples.tokens, prompt, text, seed, temperature, top_k, top_p, max_tokens, weights_sha256, dtype,
-           samples.device, source, runs.name AS run_name, runs.kind AS run_kind, runs.preset,
-           (SELECT val_loss FROM current_evals WHERE current_evals.run_id = samples.run_id
-            AND current_evals.step <= samples.step ORDER BY current_evals.step DESC LIMIT 1) AS val_loss
-    FROM archive JOIN samples ON samples.id = archive.sample_id JOIN runs ON runs.id = samples.run_id
-"""
 
 
 def add_sample(db: Database, sample: Row) -> int:
@@ -43,12 +31,16 @@ def list_samples(db: Database, run_id: str, cursor: int = 0, limit: int = 1000) 
 
 
 def newest_samples(db: Database, run_id: str) -> list[Row]:
-    """The newest periodic answer to each prompt of a run, in the order in which the prompts are asked."""
+    """The newest periodic answer to each prompt of a run, with the number of `ages` at which it was given.
+
+    In the order in which the prompts are asked.
+    """
     return rows(
         db,
-        """SELECT * FROM samples WHERE id IN (
-                         SELECT max(id) FROM samples WHERE run_id = ? AND superseded = 0 AND source != 'playground'
-                         GROUP BY suite, prompt) ORDER BY id""",
+        """SELECT samples.*, ages FROM samples JOIN (
+               SELECT max(id) AS newest, count(*) AS ages FROM samples
+               WHERE run_id = ? AND superseded = 0 AND source != 'playground' GROUP BY suite, prompt)
+           ON id = newest ORDER BY id""",
         [run_id],
     )
 
@@ -68,58 +60,6 @@ def newest_sample_id(db: Database, run_id: str) -> int:
     return int(rows(db, "SELECT coalesce(max(id), 0) AS id FROM samples WHERE run_id = ?", [run_id])[0]["id"])
 
 
-def keep(db: Database, sample_id: int, category: str, title: str, note: str = "") -> int:
-    """Put a sample into the archive, or change how it is kept; returns the archive entry's id."""
-    category, title = category.strip().lower(), title.strip()
-    if not 1 <= len(category) <= 40:
-        raise Refused("A category needs 1 to 40 characters, for example good, strange or hallucination.")
-    if not 1 <= len(title) <= 200:
-        raise Refused("A title needs 1 to 200 characters.")
-    if len(note) > 4000:
-        raise Refused(f"A note has at most 4,000 characters; this one has {len(note):,}.")
-    with writing(db):
-        get_sample(db, sample_id)
-        db.conn.execute(
-            """INSERT INTO archive (sample_id, category, title, note, created_at) VALUES (?, ?, ?, ?, ?)
-                           ON CONFLICT (sample_id) DO UPDATE SET category = excluded.category, title = excluded.title,
-                           note = excluded.note""",
-            [sample_id, category, title, note, time.time()],
-        )
-        return int(rows(db, "SELECT id FROM archive WHERE sample_id = ?", [sample_id])[0]["id"])
-
-
-def search_archive(
-    db: Database, query: str = "", category: str = "", run_id: str = "", page: int = 0
-) -> tuple[list[Row], int]:
-    """One page of exhibits, newest first, and how many match in all; `query` is looked for in every text."""
-    where, values = ["1 = 1"], []
-    if query.strip():
-        where.append(
-            "instr(lower(prompt || ' ' || text || ' ' || title || ' ' || archive.note || ' ' || runs.name), "
-            "lower(?)) > 0"
-        )
-        values.append(query.strip())
-    if category:
-        where.append("category = ?")
-        values.append(category)
-    if run_id:
-        where.append("samples.run_id = ?")
-        values.append(run_id)
-    matching = f"WHERE {' AND '.join(where)}"
-    total = rows(
-        db,
-        "SELECT count(*) AS n FROM archive JOIN samples ON samples.id = archive.sample_id "
-        f"JOIN runs ON runs.id = samples.run_id {matching}",
-        values,
-    )[0]["n"]
-    found = rows(
-        db,
-        f"{_EXHIBIT} {matching} ORDER BY archive.created_at DESC, archive.id DESC LIMIT ? OFFSET ?",
-        [*values, PAGE, max(page, 0) * PAGE],
-    )
-    return found, total
-
-
 def add_checkpoint(db: Database, run_id: str, **values: Any) -> None:
     """Index weights that lie on disk: kind `full` can resume a run, kind `sampling` can only be asked."""
     with writing(db):
@@ -136,6 +76,16 @@ def list_checkpoints(db: Database, run_id: str, kind: str = "") -> list[Row]:
         "SELECT * FROM checkpoints WHERE run_id = ? AND deleted_at IS NULL AND (? = '' OR kind = ?) ORDER BY step, id",
         [run_id, kind, kind],
     )
+
+
+def saved_steps(db: Database, run_id: str) -> list[int]:
+    """The steps at which a run was saved whole, also where the save has been removed since."""
+    found = rows(
+        db,
+        "SELECT DISTINCT step FROM checkpoints WHERE run_id = ? AND kind = 'full' AND step > 0 ORDER BY step",
+        [run_id],
+    )
+    return [row["step"] for row in found]
 
 
 def forget_checkpoint(db: Database, run_id: str, step: int, kind: str) -> None:

@@ -123,6 +123,7 @@ def test_wrong_settings_are_shown_at_their_field(app: App, page: Any) -> None:
 
     page.wait_for_selector("[data-key='optimizer.muon_lr'][aria-invalid]")
     assert "finite number > 0" in page.inner_text("#problem")
+    assert "finite number > 0" in page.inner_text("#help-optimizer-muon_lr")
 
 
 def test_tabs_have_addresses_and_arrow_keys(app: App, page: Any) -> None:
@@ -130,7 +131,7 @@ def test_tabs_have_addresses_and_arrow_keys(app: App, page: Any) -> None:
     page.focus("#tab-train")
     page.keyboard.press("ArrowRight")
 
-    assert "tab=play" in page.url and page.locator("#prompt").is_visible()
+    assert "tab=compare" in page.url and page.locator("#panel-compare").is_visible()
     page.go_back()
     page.wait_for_selector("#panel-train:visible")
     visit(page, app, "?tab=capsule")

@@ -9,9 +9,14 @@ import * as setup from "./setup.js";
 import * as feed from "./feed.js";
 import * as play from "./play.js";
 import * as capsule from "./capsule.js";
+import * as compare from "./compare.js";
+import * as data from "./data.js";
+import * as report from "./report.js";
+import * as exhibit from "./exhibit.js";
 
 const BUSY_MS = 1000;
 const IDLE_MS = 10000;
+const PATIENCE_MS = 1500;
 let timer = 0;
 let asking = false;
 let again = false;
@@ -81,10 +86,13 @@ export function select(id, { quiet = false, push = false } = {}) {
 }
 
 export function show(tab, { push = true } = {}) {
+  if (push && tab !== state.tab) state.exhibit = 0;
+  const panel = document.activeElement?.closest("[role=tabpanel]");
   state.tab = tab;
   writeAddress(push);
   document.body.dataset.tab = tab;
   emit("tab", tab);
+  if (panel?.hidden) $(`#tab-${tab}`).focus({ preventScroll: true });
 }
 
 function connected(value, message = "") {
@@ -95,7 +103,7 @@ function connected(value, message = "") {
 }
 
 function whenDrawn(callback) {
-  const parts = ["#topbar .tabs", "#panel-train .charts", "#panel-play #prompt", "#panel-capsule #gallery",
+  const parts = ["#topbar .tabs", "#panel-train .charts", "#panel-play #prompt", "#panel-capsule #gallery", "#panel-compare #runs-table", "#datasets", "#report",
     "#start", "#stop", "#resume", "#generate", "#cancel", "#archive"];
   const ready = () => parts.every((part) => $(part));
   if (ready()) return callback();
@@ -114,15 +122,22 @@ async function start() {
   charts.mount();
   feed.mount();
   play.mount({ select, show });
-  capsule.mount({ show });
+  capsule.mount();
+  exhibit.mount();
+  compare.mount();
+  data.mount();
+  report.mount();
   show(state.tab, { push: false });
-  document.body.classList.add("ready");
   try {
     await loadRuns();
   } catch (error) {
     connected(false, error.message);
   }
-  select(state.selected);
+  select(state.selected, { quiet: true });
+  // Shown once what it shows is here, so that nothing jumps; a slow or silent server does not hold it back for long.
+  const here = Promise.allSettled([refresh(), setup.settled(), charts.settled()]);
+  await Promise.race([here, new Promise((done) => setTimeout(done, PATIENCE_MS))]);
+  document.body.classList.add("ready");
   document.addEventListener("visibilitychange", () => !document.hidden && refresh());
   window.addEventListener("popstate", () => {
     readAddress();

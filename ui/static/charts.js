@@ -4,6 +4,7 @@ import { $, $$, fill, h, say } from "./dom.js";
 import { get, on, run, runById, state, writeAddress } from "./state.js";
 import { count } from "./format.js";
 import { broken, extend as grow, fromSeries, smoothed } from "./curves.js";
+import { markShapes, readMarks } from "./marks.js";
 import { curveColour, isDark, token } from "./palette.js";
 
 const POINTS = 2000;
@@ -17,6 +18,7 @@ const EVAL_CHARTS = { "ppl-chart": "perplexity", "accuracy-chart": "accuracy", "
 const held = new Map();
 const loading = new Map();
 const visible = new Set();
+let first = null;
 let drawing = false;
 let dirty = new Set();
 
@@ -29,13 +31,17 @@ export function mount() {
   new ResizeObserver(() => redraw()).observe($("#watch"));
   for (const button of $$("#axis button")) button.addEventListener("click", () => setAxis(button.dataset.axis));
   $("#reset-zoom").addEventListener("click", () => setZoom(null));
-  on("selected", () => { load(); redraw(); });
+  on("selected", () => { first = load(); redraw(); });
+  on("now", () => readMarks(redraw));
   on("runs", () => { choices(); load(); });
   on("theme", redraw);
   on("zoom", () => { held.clear(); load(); redraw(); });
   on("tab", (tab) => tab === "train" && redraw());
   whenPlotly(redraw);
 }
+
+/** When the curves of the first run are here. */
+export const settled = () => first;
 
 function whenPlotly(callback) {
   if (window.Plotly) callback();
@@ -62,6 +68,7 @@ export function extend(news, axis) {
     // A thinned curve is read anew once it has grown by a tenth; a whole one when it becomes too long to send whole.
     const most = curves.whole ? POINTS - (curves.rows - curves.grown) : Math.max(POINTS / 4, curves.rows / 10);
     if (curves.grown > most) load(id, true);
+    bare();
     redraw();
   }
 }
@@ -80,8 +87,7 @@ async function load(id = null, anew = false) {
         lo: state.zoom && state.zoom[0] / axis.scale, hi: state.zoom && state.zoom[1] / axis.scale });
       if (loading.get(one) === ticket && answer.x === state.axis) {
         held.set(one, fromSeries(answer, axis.scale));
-        // A chart without points is hidden once a run has ended; the new curves may have some for it.
-        for (const figure of $$(".chart.bare")) figure.classList.remove("bare");
+        bare();
       }
     } catch (error) {
       console.warn(error.message);
@@ -93,6 +99,7 @@ async function load(id = null, anew = false) {
 
 function setAxis(axis) {
   state.axis = axis;
+  readMarks(redraw);
   setZoom(null);
 }
 
@@ -153,7 +160,6 @@ function draw(name) {
   const figure = box.closest(".chart");
   const runs = shown().filter((id) => held.has(id)).map((id) => [runById(id), held.get(id)]);
   const traces = runs.flatMap(([one, curves]) => tracesOf(name, one, curves, one.id === state.selected));
-  figure.classList.toggle("bare", runs.length === shown().length && !traces.some((trace) => trace.x.length));
   window.Plotly.react(box, traces, layout(name, traces), { displayModeBar: false, responsive: false, doubleClick: false });
   if (!box.dataset.listening) {
     box.dataset.listening = "yes";
@@ -219,12 +225,19 @@ function layout(name, traces) {
     uirevision: `${state.selected} ${state.axis}`, datarevision: Math.random(), showlegend: false, autosize: true,
     margin: { l: 52, r: 12, t: 8, b: wide ? 40 : 34 }, paper_bgcolor: "transparent", plot_bgcolor: "transparent",
     font: { family: token("--sans"), size: 12, color: token("--ink") }, hovermode: "x unified", dragmode: "zoom",
+    shapes: wide ? markShapes((x) => (logAxis() ? Math.max(x * axis.scale, 1e-3) : x * axis.scale)) : [],
     hoverlabel: { bgcolor: token("--surface"), bordercolor: token("--line"), font: { size: 12, color: token("--ink") } },
     xaxis: { ...grid, showgrid: false, tickformat: axis.format, title: { text: titles[state.axis] + (logAxis() ? ", log scale" : ""), font: { size: 11, color: ink }, standoff: 8 },
       type: logAxis() ? "log" : "linear", range: axisRange(), autorange: false },
     yaxis: { ...grid, fixedrange: true, type: name === "ppl-chart" ? "log" : "linear", nticks: wide ? 7 : 5, autorange: true,
-      rangemode: ["accuracy-chart", "speed-chart", "norm-chart"].includes(name) ? "tozero" : "normal", ...(name === "ppl-chart" ? logTicks(traces) : {}), tickformat: name === "accuracy-chart" ? ".0%" : name === "speed-chart" ? "~s" : undefined },
+      rangemode: ["accuracy-chart", "speed-chart", "norm-chart"].includes(name) ? "tozero" : "normal", ...(name === "ppl-chart" ? logTicks(traces) : {}), ...(name === "rate-chart" ? fromZero(traces) : {}), tickformat: name === "accuracy-chart" ? ".0%" : name === "speed-chart" ? "~s" : undefined },
   };
+}
+
+/** A rate that never changes has no range of its own; Plotly would draw it from -1 to 1. */
+function fromZero(traces) {
+  const most = Math.max(0, ...traces.flatMap((trace) => trace.y));
+  return most ? { autorange: false, range: [0, most * 1.08] } : {};
 }
 
 /** All charts have one horizontal range: everything shown, from 0. */
@@ -265,6 +278,6 @@ function legend(figure, name, runs) {
   place.dataset.drawn = parts;
   const own = runs.some(([one]) => one.kind !== "published");
   fill(place, ...runs.map(([one]) => h("span", { class: one.kind === "published" ? "key dashed" : "key", style: `--c:${curveColour(one)}` }, one.name)),
-    name === "loss-chart" && own ? h("span", { class: "how" }, "line: smoothed, faint: each step, rings: validation") : null);
+    name === "loss-chart" && own ? h("span", { class: "how" }, "line: smoothed, faint: each step, rings: validation, ticks at the bottom: saves") : null);
 }
 

@@ -59,53 +59,72 @@ export async function said(id) {
     : "This run was never asked anything.");
 }
 
-/** One prompt: its newest answer, and a way back through its ages. */
+/** One prompt: its newest answer, and a slider back through all its ages, which are read when it is first moved. */
 class Card {
   constructor() {
-    this.samples = [];
-    this.at = -1;
+    this.samples = null;
+    this.latest = null;
+    this.ages = 1;
+    this.at = 0;
     this.prompt = h("span", { class: "prompt" });
     this.text = h("span");
-    this.words = h("p", { class: "words" }, this.prompt, this.text);
-    this.older = h("button", { type: "button", class: "quiet step", "aria-label": "Younger", onclick: () => this.step(-1) }, "‹");
-    this.newer = h("button", { type: "button", class: "quiet step", "aria-label": "Older", onclick: () => this.step(1) }, "›");
+    this.words = h("p", { class: "words", tabindex: "0" }, this.prompt, this.text);
+    this.older = h("button", { type: "button", class: "quiet step", "aria-label": "Younger", onclick: () => this.go(this.at - 1) }, "‹");
+    this.newer = h("button", { type: "button", class: "quiet step", "aria-label": "Older", onclick: () => this.go(this.at + 1) }, "›");
+    this.slider = h("input", { type: "range", class: "ages", min: 0, max: 0, value: 0, oninput: () => this.go(Number(this.slider.value)) });
     this.age = h("span", { class: "age", "aria-live": "polite" });
-    this.keep = h("button", { type: "button", class: "quiet", onclick: () => emit("keep", this.samples[this.at]) }, "Keep this");
-    this.element = h("article", { class: "answer" }, this.words, h("footer", {}, this.older, this.age, this.newer, this.keep));
+    this.keep = h("button", { type: "button", class: "quiet", onclick: () => emit("keep", this.shown()) }, "Keep this");
+    this.element = h("article", { class: "answer" }, this.words,
+      h("footer", {}, this.older, this.slider, this.newer, this.age, this.keep));
+  }
+
+  shown() {
+    return (this.samples && this.samples[this.at]) || this.latest;
   }
 
   newest(sample) {
-    const following = this.at === this.samples.length - 1;
-    if (this.samples.some((one) => one.id === sample.id)) return;
-    this.samples.push(sample);
-    if (following) this.at = this.samples.length - 1;
-    this.draw(following && this.samples.length > 1);
+    if (this.latest && this.latest.id === sample.id) return;
+    const following = this.at === this.ages - 1;
+    const first = !this.latest;
+    this.latest = sample;
+    this.ages = sample.ages;
+    if (this.samples && this.samples.length === sample.ages - 1) this.samples.push(sample);
+    else this.samples = null;
+    if (following || this.at >= this.ages) this.at = this.ages - 1;
+    this.draw(following && !first);
   }
 
-  async step(by) {
-    if (!this.whole) {
-      const shown = this.samples[this.at];
-      const answer = await get("/api/ages", { sample: shown.id });
+  async go(to) {
+    this.at = Math.min(this.ages - 1, Math.max(0, to));
+    if (!this.samples) {
+      const answer = await get("/api/ages", { sample: this.latest.id });
       this.samples = answer.samples;
-      this.at = Math.max(0, this.samples.findIndex((one) => one.id === shown.id));
-      this.whole = true;
+      this.ages = answer.samples.length;
+      this.at = Math.min(this.ages - 1, this.at);
     }
-    this.at = Math.min(this.samples.length - 1, Math.max(0, this.at + by));
     this.draw();
   }
 
   draw(fresh = false) {
-    const sample = this.samples[this.at];
+    const sample = this.shown();
     say(this.prompt, sample.prompt);
     const repeats = sample.text.startsWith(sample.prompt);
     say(this.text, repeats ? sample.text.slice(sample.prompt.length) : sample.text ? glue(sample.text) : " (the report gives no excerpt of this answer)");
     this.text.className = sample.text ? "" : "none";
-    const latest = this.at === this.samples.length - 1;
+    const latest = this.at === this.ages - 1;
     const published = sample.source === "published";
-    say(this.age, published ? "published, December 2025" : sample.tokens ? `${age(sample.tokens)}${latest ? "" : ", earlier"}` : "before its first step");
-    this.older.disabled = published || (this.whole ? this.at === 0 : sample.step === 0);
-    this.newer.disabled = published || latest;
-    for (const button of [this.older, this.newer, this.keep]) button.hidden = published;
+    const words = published ? "published, December 2025" : sample.tokens ? `${age(sample.tokens)}${latest ? "" : ", earlier"}` : "before its first step";
+    say(this.age, words);
+    this.words.setAttribute("aria-label", `Answer to ${sample.prompt}`);
+    this.slider.max = this.ages - 1;
+    this.slider.value = this.at;
+    this.slider.setAttribute("aria-label", `Age at which it answered: ${sample.prompt.slice(0, 60)}`);
+    this.slider.setAttribute("aria-valuetext", `${words}, step ${sample.step.toLocaleString("en")}`);
+    this.slider.title = `Step ${sample.step.toLocaleString("en")}, ${this.at + 1} of ${this.ages} ages`;
+    this.older.disabled = this.at === 0;
+    this.newer.disabled = latest;
+    for (const part of [this.older, this.newer, this.slider]) part.hidden = published || this.ages < 2;
+    this.keep.hidden = published;
     if (fresh) {
       this.element.classList.remove("fresh");
       void this.element.offsetWidth;
@@ -120,10 +139,11 @@ const glue = (text) => (/^\w/.test(text) ? " " : "") + text.trimEnd().replace(/\
 export function addEvents(events) {
   const list = $("#events ol");
   $("#events").hidden = false;
+  const published = run()?.kind === "published";
   for (const one of events) {
     if (one.id <= lastEvent) continue;
     lastEvent = one.id;
-    list.prepend(h("li", { "data-kind": one.kind }, h("time", { title: date(one.at) }, clock(one.at)),
+    list.prepend(h("li", { "data-kind": one.kind }, h("time", published ? {} : { title: date(one.at) }, published ? "Dec 2025" : clock(one.at)),
       h("span", { class: "step" }, one.step === null ? "" : `step ${one.step.toLocaleString("en")}`), h("span", {}, one.message)));
   }
   for (const old of $$("#events li").slice(200)) old.remove();
@@ -133,7 +153,7 @@ export function addEvents(events) {
 function banner() {
   const one = run();
   const place = $("#banner");
-  const key = one ? `${one.id} ${one.status} ${one.error || ""} ${one.val_loss ?? ""}` : "";
+  const key = one ? `${one.id} ${one.status} ${one.error || ""} ${isOpen(one) ? one.message || "" : one.val_loss ?? ""}` : "";
   if (place.dataset.shown === key) return;
   place.dataset.shown = key;
   const words = one && sentence(one);
@@ -161,6 +181,17 @@ function sentence(one) {
     return { tone: "bad", title: { failed: "It failed.", crashed: "It crashed.", diverged: "It diverged: the loss was no longer a number." }[one.status],
       text: one.error || "The log tells more.", actions: [resume] };
   }
-  return null;
+  return { tone: "calm", ...goingOn(one) };
+}
+
+/** While a run is on, the same place tells what it does, so that nothing jumps when it starts, pauses or ends. */
+function goingOn(one) {
+  return {
+    queued: { title: "It waits for the device.", text: "It starts by itself once the run before it has ended." },
+    preparing: { title: `${one.message || "Getting ready"}.`, text: "Its curve starts with its first steps, and its first words come soon after." },
+    compiling: { title: "Its program is being compiled for this device.", text: "That takes a minute or two, once; then the curve starts." },
+    paused: { title: "It holds still.", text: "Go on when you like.", actions: [["Go on", () => $("#unpause")?.click(), true]] },
+    stopping: { title: "It finishes its step and saves.", text: "Then it can be resumed exactly from there." },
+  }[one.status] || { title: "It is learning.", text: "The curve shows how well it guesses the next word; below are its newest words." };
 }
 

@@ -27,6 +27,9 @@ export function perplexity(lossValue) {
   return value >= 100 ? Math.round(value).toLocaleString("en") : value.toFixed(value >= 10 ? 1 : 2);
 }
 
+export const bits = (value) => (Number.isFinite(value) ? value.toFixed(3) : "–");
+export const percent = (value) => (Number.isFinite(value) ? `${(100 * value).toFixed(1)}%` : "–");
+
 export function speed(value) {
   return Number.isFinite(value) ? `${value >= 1e5 ? Math.round(value / 1e3) + "k" : value >= 1e4 ? trim((value / 1e3).toFixed(1)) + "k" : Math.round(value).toLocaleString("en")} tok/s` : "–";
 }

@@ -40,6 +40,8 @@ function tabs(show) {
       const chosen = button.dataset.tab === tab;
       button.setAttribute("aria-selected", chosen);
       button.tabIndex = chosen ? 0 : -1;
+      if (chosen) button.scrollIntoView({ block: "nearest", inline: "nearest" });
+      if (chosen) button.scrollIntoView({ block: "nearest", inline: "nearest" });
       $(`#panel-${button.dataset.tab}`).hidden = !chosen;
     }
   });

@@ -2,7 +2,7 @@
 
 import { $, $$, fill, h, say } from "./dom.js";
 import { age, bytes, count, date, duration, isOpen, perplexity, setting, statusName } from "./format.js";
-import { get, on, run, state } from "./state.js";
+import { emit, get, on, run, send, state } from "./state.js";
 
 let presets = [];
 let fields = [];
@@ -11,26 +11,31 @@ let wantsForm = false;
 let measured = false;
 let starting = false;
 let checking = 0;
+const reading = [];
 const typed = new Map();
 
 export function mount() {
-  on("selected", () => { wantsForm = false; view(); facts(); });
+  on("selected", () => { wantsForm = false; view(); reading[1] = facts(); });
   on("runs", () => { view(); facts(); });
   on("now", view);
   on("now", facts);
   $("#back-to-run").addEventListener("click", () => { wantsForm = false; view(); });
   $("#run-name input").addEventListener("keydown", (event) => event.key === "Enter" && $("#start").click());
-  load();
+  reading.push(load());
 }
+
+/** When the form and the facts of the first run have been read. */
+export const settled = () => Promise.allSettled(reading);
 
 async function load() {
   try {
     const answer = await get("/api/presets");
     ({ presets, fields, measured } = answer);
     state.presets = answer;
-    choose(answer.default);
+    const checked = choose(answer.default);
     cards();
     view();
+    await checked;
   } catch {
     setTimeout(load, 1000);
   }
@@ -40,7 +45,9 @@ async function load() {
 function view() {
   const one = run();
   const form = wantsForm || !one || one.kind === "published";
+  const left = !form && document.activeElement?.closest("#setup, #go");
   document.body.dataset.side = form ? "form" : "facts";
+  if (left) $("#tab-train").focus({ preventScroll: true });
   $("#back-to-run").hidden = !(wantsForm && one && one.kind !== "published");
   $(".welcome").hidden = wantsForm;
 }
@@ -52,6 +59,8 @@ function cards() {
     h("b", {}, one.name), h("span", { class: "size" }, `${count(one.parameters)} parameters`),
     h("span", { class: "for" }, one.title),
     h("span", { class: "cost" }, `${count(one.tokens)} tokens, about ${duration(one.seconds)} and ${bytes(one.memory)} here${measured ? "" : " (estimate)"}`),
+    state.presets?.memory_here && one.memory > 0.9 * state.presets.memory_here
+      ? h("span", { class: "lacks" }, `More memory than there is: this machine has ${bytes(state.presets.memory_here)}. Set a smaller micro-batch under More settings, or use a GPU.`) : null,
     one.ready ? null : h("span", { class: "lacks" }, one.missing))));
 }
 
@@ -63,7 +72,7 @@ function choose(name) {
   const groups = [...new Set(fields.filter((field) => !field.front).map((field) => field.group))];
   fill($(".folded"), groups.map((group) => h("fieldset", {}, h("legend", {}, group),
     fields.filter((field) => !field.front && field.group === group).map((field) => row(field, preset)))));
-  check();
+  return check();
 }
 
 function row(field, preset) {
@@ -98,13 +107,18 @@ async function check() {
   if (asked !== JSON.stringify([chosen, ...typed])) return;
   for (const input of $$("#setup [data-key]")) {
     const wrong = answer.error !== "" && input.dataset.key === answer.key;
-    input.toggleAttribute("aria-invalid", wrong);
-    if (wrong) input.closest("details")?.setAttribute("open", "");
+    input[wrong ? "setAttribute" : "removeAttribute"]("aria-invalid", "true");
+    say(input.parentElement.querySelector(".help"), wrong ? answer.error : fields.find((field) => field.key === input.dataset.key).help);
+    if (!wrong) continue;
+    input.closest("details")?.setAttribute("open", "");
+    input.parentElement.querySelector(".help").scrollIntoView({ block: "nearest" });
   }
+  // Seen at its field, the sentence is here for screen readers only.
+  $("#problem").classList.toggle("sr", fields.some((field) => field.key === answer.key));
   say($("#problem"), answer.error);
   const preset = presets.find((one) => one.name === chosen);
   const estimate = answer.measured ? "" : " (estimate)";
-  say($("#plan"), answer.error ? "" : answer.missing ? answer.missing
+  say($("#plan"), answer.error ? "The marked setting needs another value." : answer.missing ? answer.missing
     : `${count(answer.parameters)} parameters, ${count(answer.tokens)} tokens in ${answer.steps.toLocaleString("en")} steps, about ${duration(answer.seconds)} on ${preset.device === "cpu" ? "this processor" : "this GPU"}${estimate}.`);
 }
 
@@ -150,18 +164,62 @@ async function facts() {
     ["Dataset", one.dataset], ["Device", environment.device_name || one.device], ["Precision", environment.precision],
     ["Attempt", one.attempt > 1 ? `${one.attempt}` : null], ["Started", date(one.created)], ["Id", h("code", {}, one.id)]];
   const press = (id, label) => h("button", { type: "button", class: "plain", onclick: () => $(`#${id}`).click() }, label);
+  const had = place.contains(document.activeElement);
   fill(place,
     h("h2", {}, one.name),
     h("dl", {}, lines.filter(([, value]) => value).map(([label, value]) => [h("dt", {}, label), h("dd", {}, value)])),
     h("div", { class: "row" }, isOpen(one) && one.status !== "stopping" ? press("stop", "Stop and save") : null,
+      one.status === "running" ? holdStill("pause", "Pause") : one.status === "paused" ? holdStill("unpause", "Go on") : null,
       h("button", { type: "button", class: isOpen(one) ? "quiet" : "plain", onclick: () => { wantsForm = true; view(); scrollTo({ top: 0 }); } }, "Start another")),
-    isOpen(one) ? h("p", { class: "note" }, "You can close this page or restart the app: the run goes on.") : null,
+    isOpen(one) ? h("p", { class: "note" }, WORDS[one.status] || WORDS.running) : null,
+    h("details", { class: "more log", ontoggle: (event) => event.target.open && logTail() }, h("summary", {}, "Log"),
+      h("pre", { tabindex: "0", "aria-label": "The end of the log" })),
     h("details", { class: "more" }, h("summary", {}, isOpen(one) ? "Settings it runs with" : "Settings it ran with"),
       h("dl", { class: "all" }, Object.entries(about.settings).map(([name, value]) => [h("dt", {}, name), h("dd", {}, setting(value))]))));
+  if (had) (document.querySelector("#pause, #unpause") || $("button", place)).focus({ preventScroll: true });
   progress(one);
 }
 
+const CLOSE = "You can close this page or restart the app: the run goes on.";
+const WORDS = {
+  queued: CLOSE,
+  preparing: CLOSE,
+  compiling: CLOSE,
+  running: `Pause lets it hold still: its process and memory stay, nothing is freed, and it goes on in a moment. Stop and save writes a checkpoint, then ends the process and frees the device; Resume goes on from there. ${CLOSE}`,
+  paused: "It holds still with all it has in memory; the device stays taken, and what it learned since the last save is only there. Go on takes a moment. Stop and save writes a checkpoint and frees the device.",
+  stopping: "It writes a checkpoint, then its process ends and the device is free.",
+};
+
+function holdStill(what, label) {
+  const button = h("button", { type: "button", class: what === "unpause" ? "strong" : "plain", id: what, onclick: async () => {
+    button.disabled = true;
+    try {
+      await send(`/api/${what}`, { run: state.selected });
+      say($("#facts .note"), what === "pause" ? "It holds still after the step it is in." : "It goes on.");
+    } catch (error) {
+      say($("#facts .note"), error.message);
+      button.disabled = false;
+    }
+    emit("look");
+  } }, label);
+  return button;
+}
+
+let logRead = 0;
+
+async function logTail() {
+  const asked = state.selected;
+  logRead = Date.now();
+  const answer = await get("/api/log", { run: asked }).catch((error) => ({ lines: [error.message] }));
+  const place = $("#facts .log pre");
+  if (asked !== state.selected || !place) return;
+  const end = place.scrollTop + place.clientHeight >= place.scrollHeight - 4;
+  say(place, answer.lines.length ? answer.lines.join("\n") : "Nothing was printed yet.");
+  if (end) place.scrollTop = place.scrollHeight;
+}
+
 function progress(one) {
+  if ($("#facts .log")?.open && isOpen(one) && Date.now() - logRead > 3000) logTail();
   const values = { status: statusName(one), step: `${(one.step || 0).toLocaleString("en")} of ${one.total_steps.toLocaleString("en")}`,
     age: age(one.tokens), perplexity: perplexity(one.val_loss) };
   for (const [name, value] of Object.entries(values)) say($(`#facts [data-fact=${name}]`), value);

@@ -2,7 +2,7 @@
 
 export const state = {
   runs: [], version: "", selected: "", now: {}, tab: "train", axis: "tokens", zoom: null, compare: new Set(),
-  connected: true, presets: null,
+  connected: true, presets: null, exhibit: 0, categories: [], chosen: null,
 };
 
 const listeners = new Map();
@@ -28,9 +28,17 @@ export class Away extends Error {}
 
 export async function get(path, parameters = {}) {
   const query = new URLSearchParams(Object.entries(parameters).filter(([, value]) => value !== null && value !== undefined));
+  return answerTo(`${path}?${query}`, {});
+}
+
+/** The same for what changes something. */
+export const send = (path, what) => answerTo(path, {
+  method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify(what) });
+
+async function answerTo(address, request) {
   let response;
   try {
-    response = await fetch(`${path}?${query}`, { signal: AbortSignal.timeout(15000) });
+    response = await fetch(address, { ...request, signal: AbortSignal.timeout(15000) });
   } catch {
     throw new Away("The server does not answer.");
   }
@@ -45,13 +53,17 @@ export async function get(path, parameters = {}) {
 
 // The address: run, tab, axis and zoom, so that a reload, a link and the back button show the same page.
 
+const TABS = ["train", "compare", "play", "capsule", "data", "report"];
+
 export function readAddress() {
   const query = new URLSearchParams(location.search);
   state.selected = query.get("run") || "";
-  state.tab = ["train", "play", "capsule"].includes(query.get("tab")) ? query.get("tab") : "train";
+  state.tab = TABS.includes(query.get("tab")) ? query.get("tab") : "train";
+  state.exhibit = /^\d{1,15}$/.test(query.get("exhibit") || "") ? Number(query.get("exhibit")) : 0;
   state.axis = ["steps", "tokens", "time"].includes(query.get("x")) ? query.get("x") : "tokens";
   const zoom = (query.get("zoom") || "").split("_").map(Number);
   state.zoom = zoom.length === 2 && zoom.every(Number.isFinite) && zoom[0] < zoom[1] ? zoom : null;
+  state.chosen = query.has("chosen") ? new Set(query.get("chosen").split(",").filter(Boolean)) : null;
   state.compare = new Set((query.get("with") || "").split(",").filter(Boolean));
 }
 
@@ -60,8 +72,10 @@ export function writeAddress(push = false) {
   const put = (name, value) => (value ? query.set(name, value) : query.delete(name));
   put("run", state.selected);
   put("tab", state.tab === "train" ? "" : state.tab);
+  put("exhibit", state.tab === "capsule" && state.exhibit ? String(state.exhibit) : "");
   put("x", state.axis === "tokens" ? "" : state.axis);
   put("zoom", state.zoom && state.zoom.map((value) => Number(value.toPrecision(10))).join("_"));
+  put("chosen", state.chosen && state.tab === "compare" ? [...state.chosen].join(",") : "");
   put("with", [...state.compare].join(","));
   const address = `${location.pathname}${query.size ? "?" : ""}${query}`;
   if (address === location.pathname + location.search) return;

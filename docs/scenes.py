@@ -1,0 +1,158 @@
+"""Homes in every state the page has a face for, written straight into the database: for docs/screens.py and tests."""
+
+import math
+import random
+import time
+from typing import Any
+
+from sqlite_utils import Database
+
+from engine import config, process, store
+from engine.home import Home
+
+STEPS = 733
+BATCH = 4096
+LONG_NAME = "the-quick-brown-fox-jumps-over-the-lazy-dog-and-then-does-it-agn"
+STORY = (
+    "there was a little boat that had never seen the sea. It asked the gulls what the sea was like, and the gulls "
+    "said that it was like the sky, only louder. So the boat waited for rain, and looked up. "
+)
+BABBLE = "the the of , and was a to the in he the , of not the and the it ."
+TEXTS = {
+    "Once upon a time": STORY,
+    "The old house on the hill": "was not empty; it was only waiting for somebody to say good morning to it.",
+    "كان يا ما كان": "في قديم الزمان قاربٌ صغير لم يرَ البحر قط، فسأل النوارس عنه فقالت: إنه يشبه السماء.",
+    "🌊 The sea said": "hello 👋🏽, and the boat 🚣‍♀️ answered in flags 🏴‍☠️🇫🇷, because it knew no other words 🤷.",
+    "A word without end": "Donaudampfschifffahrtsgesellschaftskapitän" * 4,
+    "My dear sister,": STORY * 11,
+}
+ENDS: dict[str, str | None] = {
+    "stopped": None,
+    "finished": None,
+    "failed": "The trainer ended with exit status 1; its last words: ValueError: the shard shards/val-00000.bin of "
+    "dataset starter-novels has 1,024 tokens, 2,048 are needed for one row.",
+    "crashed": "The computer was restarted or switched off while this run was on.",
+    "diverged": "The loss became infinite at step 183; try half of optimizer.muon_lr.",
+}
+ENDS_MORE = {
+    "out-of-memory": "The GPU ran out of memory with 32 rows in one forward pass; choose train.micro_batch = 16.",
+    "disk-full": "The disk is full; free some space, then resume. The last checkpoint is whole.",
+    "no-gpu": "train.device = cuda: no CUDA device; choose cpu.",
+    "hub-unreachable": "The hub does not answer, and roneneldan/TinyStories is not in its cache: connect to the "
+    "internet, or choose data.source = starter.",
+}
+LIVE: dict[str, dict[str, Any]] = {
+    "preparing": {
+        "status": "preparing",
+        "phase": "data",
+        "message": "Learning a vocabulary of 4,096 pieces",
+        "progress": 0.4,
+    },
+    "compiling": {"status": "compiling", "phase": "starting", "message": "Compiling the model; a minute or two, once"},
+    "running": {"status": "running", "phase": "training", "progress": 0.55, "eta_seconds": 74},
+    "evaluating": {"status": "running", "phase": "evaluating", "progress": 0.55, "eta_seconds": 74},
+    "sampling": {"status": "running", "phase": "sampling", "progress": 0.55, "eta_seconds": 74},
+    "paused": {"status": "paused", "phase": "training", "progress": 0.55, "message": "Holding still; memory is kept"},
+    "stopping": {"status": "stopping", "phase": "saving", "progress": 0.55, "message": "Saving the last step"},
+}
+
+
+def fill(home: Home, *, runs: int = 50, exhibits: int = 120, live: bool = True) -> dict[str, str]:
+    """Write a run for every state, `live` ones too, finished ones up to `runs`, and exhibits; returns ids by state."""
+    db = store.connect(home.database)
+    try:
+        made = {"history": ""}
+        for number in range(max(0, runs - len(ENDS) - len(ENDS_MORE) - len(LIVE) - 2)):
+            made["history"] = ended(db, f"seedling-{number + 1}", "finished", None, number)
+        made["long-name"] = ended(db, LONG_NAME, "finished", None, 1)
+        for status, error in ENDS.items():
+            made[status] = ended(db, f"{status}-run", status, error, 2)
+        for name, error in ENDS_MORE.items():
+            made[name] = ended(db, name, "failed", error, 3)
+        keep_exhibits(db, made["finished"], exhibits)
+        for number, (name, values) in enumerate(LIVE.items() if live else ()):
+            made[name] = alive(db, name, values, f"cuda:{number}")
+        return made
+    finally:
+        db.close()
+
+
+def ended(db: Database, name: str, status: str, error: str | None, seed: int) -> str:
+    """A run that has ended, with its curves and its words."""
+    run_id = store.create_run(db, config.load_preset("seedling"), "seedling", name, "cpu")
+    db.conn.execute("UPDATE commands SET taken_at = created_at, done_at = created_at WHERE run_id = ?", [run_id])
+    steps = STEPS if status == "finished" else STEPS // 2
+    add_history(db, run_id, steps, seed)
+    add_words(db, run_id, steps)
+    store.end_run(db, run_id, status, error)
+    store.add_event(db, run_id, status, error or f"{status.capitalize()} after {steps} steps.", steps)
+    return run_id
+
+
+def alive(db: Database, name: str, values: dict[str, Any], device: str) -> str:
+    """A run that is on as long as this process lives."""
+    run_id = store.create_run(db, config.load_preset("seedling"), "seedling", f"{name}-run", device)
+    db.conn.execute("UPDATE commands SET taken_at = created_at, done_at = created_at WHERE run_id = ?", [run_id])
+    if values["status"] not in ("preparing", "compiling"):
+        add_history(db, run_id, 400, 5)
+        add_words(db, run_id, 400)
+    now = time.time()
+    state = {"message": "", "heartbeat_at": now, "started_at": now} | values
+    store.update_state(db, run_id, **state, **process.identity())
+    store.add_event(db, run_id, "started", "Training on this machine in bf16.", 0)
+    return run_id
+
+
+def add_history(db: Database, run_id: str, steps: int, seed: int) -> None:
+    """Curves that fall the way a seedling's do."""
+    dice = random.Random(seed)
+    loss = 0.0
+    with store.writing(db):
+        for step in range(1, steps + 1):
+            loss = 3.7 + 4.6 * math.exp(-step / 110) + 0.06 * dice.gauss(0, 1)
+            shared = {
+                "run_id": run_id,
+                "attempt": 1,
+                "step": step,
+                "tokens": step * BATCH,
+                "elapsed_seconds": step * 0.45,
+            }
+            measured = {"train_loss": loss, "learning_rate": 0.02 * min(1, 2 - 2 * step / STEPS)}
+            speeds = {"grad_norm": 0.5 + dice.random() / 5, "tokens_per_second": 9000 + 300 * dice.random()}
+            store.insert(db, "metrics", shared | measured | speeds)
+            if step % 20 == 0:
+                val = loss + 0.05
+                scores = {"val_accuracy": 0.06 + 0.22 * (1 - math.exp(-step / 180)), "val_bits_per_byte": val / 2.2}
+                store.insert(db, "evals", shared | scores | {"val_loss": val, "val_perplexity": math.exp(val)})
+    state = {"phase": "training", "step": steps, "tokens": steps * BATCH, "train_loss": loss, "val_loss": loss + 0.05}
+    more = {"attempt": 1, "status": "running", "elapsed_seconds": steps * 0.45, "tokens_per_second": 9120.0}
+    store.update_state(
+        db, run_id, message="", environment={"device_name": "AMD EPYC", "precision": "fp32"}, **state, **more
+    )
+
+
+def add_words(db: Database, run_id: str, steps: int) -> None:
+    """Each prompt's answers at four ages, from noise to words."""
+    for age in range(4):
+        for prompt, text in TEXTS.items():
+            said = text if age == 3 else BABBLE[: 12 * (age + 1)]
+            add_sample(db, run_id, prompt, f" {said}", steps * age // 3)
+
+
+def add_sample(db: Database, run_id: str, prompt: str, text: str, step: int) -> int:
+    """One stored answer; returns its id."""
+    asked = {"seed": 7, "temperature": 0.8, "top_k": 0, "top_p": 0.95, "max_tokens": 80, "new_tokens": 40}
+    where = {"run_id": run_id, "attempt": 1, "step": step, "tokens": step * BATCH, "suite": "stories"}
+    said = {"prompt": prompt, "text": text, "finish": "length", "source": "periodic", "created_at": time.time()}
+    return store.add_sample(db, asked | where | said)
+
+
+def keep_exhibits(db: Database, run_id: str, count: int) -> None:
+    """Exhibits of every category, one of them of the user's own, with notes here and there."""
+    samples = [row for row in store.list_samples(db, run_id) if row["step"] == STEPS]
+    categories = [*store.CATEGORIES, "lighthouse logic"]
+    for number in range(count):
+        like = samples[number % len(samples)]
+        sample = add_sample(db, run_id, like["prompt"], like["text"], (number * 7) % STEPS)
+        note = "It has read no poem about boats." if number % 5 == 0 else ""
+        store.keep(db, sample, categories[number % 4], f"What the boat said, part {count - number}", note)

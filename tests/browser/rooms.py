@@ -1,0 +1,34 @@
+"""A home with finished runs, answers of several ages and exhibits, written at once."""
+
+from sqlite_utils import Database
+from ui_helpers import add_answer, add_points, make_run
+
+from engine import store
+from engine.home import Home
+
+PROMPTS = ("Once upon a time", "The captain of the ship")
+
+
+def finished_run(db: Database, name: str, steps: int = 60) -> str:
+    """A run that ended, with curves and an answer to each prompt at every tenth step."""
+    run_id = make_run(db, name)
+    add_points(db, run_id, 1, steps)
+    for step in range(10, steps + 1, 10):
+        for prompt in PROMPTS:
+            add_answer(db, run_id, f" there was an answer at step {step}.", step, prompt, finish="length")
+    store.update_state(db, run_id, step=steps, tokens=steps * 4096, progress=1.0, val_loss=3.2, elapsed_seconds=240.0)
+    store.end_run(db, run_id, "finished")
+    return run_id
+
+
+def furnished(home: Home, exhibits: int = 3) -> list[str]:
+    """Two finished runs and some exhibits of the first; returns the runs' ids."""
+    db = store.connect(home.database)
+    try:
+        runs = [finished_run(db, "elder"), finished_run(db, "younger", 40)]
+        for number in range(exhibits):
+            sample = add_answer(db, runs[0], f" there was a marmalade cat {number}.", 10 + number % 50, "A cat")
+            store.keep(db, sample, ("good", "strange", "hallucination")[number % 3], f"Cat {number}", "purring")
+        return runs
+    finally:
+        db.close()

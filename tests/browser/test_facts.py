@@ -1,0 +1,42 @@
+"""The facts of a run: hold it still and let it go on, read its log, see its saves on the chart."""
+
+from typing import Any
+
+from helpers import supervised, wait_for
+from pages import App, newest_run, visit
+from rooms import furnished
+
+from engine import store
+
+
+def test_a_run_is_paused_and_goes_on(app: App, page: Any) -> None:
+    with supervised(app.home, "--speed", "40"):
+        visit(page, app)
+        page.locator("[data-key='train.tokens']").fill(str(2000 * 4096))
+        page.wait_for_function("document.querySelector('#plan').textContent.includes(' steps')")
+        page.click("#start")
+        page.click("#pause")
+        page.wait_for_function("document.querySelector('#status').textContent.includes('Paused')")
+        page.wait_for_selector("#facts >> text=device stays taken")
+        step = newest_run(app.home)["step"]
+
+        page.click("#unpause")
+        wait_for(lambda: newest_run(app.home)["step"] > step)
+        page.wait_for_selector("#pause")
+
+
+def test_saves_are_on_the_chart_and_the_log_is_read_without_paths(app: App, page: Any) -> None:
+    run_id = furnished(app.home, 0)[0]
+    db = store.connect(app.home.database)
+    values = {"step": 30, "tokens": 30 * 4096, "kind": "full", "path": "x", "bytes": 1, "sha256": ""}
+    store.add_checkpoint(db, run_id, attempt=1, **values)
+    store.add_event(db, run_id, "resumed", "Attempt 2 goes on from step 30", 30)
+    db.close()
+    app.home.log(run_id).parent.mkdir(parents=True)
+    app.home.log(run_id).write_text(f"saved {app.home.path}/checkpoints/x\n<b>done</b>\n")
+
+    visit(page, app, f"?run={run_id}&x=steps")
+    shapes = "document.querySelector('#loss-chart .plot').layout?.shapes?.map((one) => one.x0 + ' ' + one.y1).join()"
+    page.wait_for_function(f"{shapes} === '30 0.035,30 1'")
+    page.click("#facts >> text=Log")
+    page.wait_for_function("document.querySelector('#facts pre').textContent === 'saved checkpoints/x\\n<b>done</b>'")

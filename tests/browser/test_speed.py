@@ -1,0 +1,87 @@
+"""How fast the page is there, how still it stands, and how little it asks."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from pages import App, app_for, visit
+
+from docs import scenes
+from engine import launch
+from engine.home import Home
+
+SHIFTS = """
+  window.shifts = [];
+  new PerformanceObserver((list) => {
+    for (const one of list.getEntries()) {
+      if (!one.hadRecentInput) window.shifts.push([one.value, ...one.sources.map((source) => {
+        const node = source.node?.nodeType === 1 ? source.node : source.node?.parentElement;
+        return `${node?.tagName}#${node?.id}.${node?.className} ${source.previousRect.y}>${source.currentRect.y}`; })]);
+    }
+  }).observe({type: 'layout-shift', buffered: true});
+"""
+SWITCH = """async (to) => {
+  const began = performance.now();
+  const select = document.querySelector('#run-select select');
+  select.value = to;
+  select.dispatchEvent(new Event('change'));
+  const plot = document.querySelector('#loss-chart .plot');
+  const name = select.selectedOptions[0].textContent.split(',')[0];
+  while (!plot.data?.[0]?.name.startsWith(name) || !plot.data[0].x.length) {
+    if (performance.now() - began > 5000) throw Error('the curve never came');
+    await new Promise(requestAnimationFrame);
+  }
+  return performance.now() - began;
+}"""
+
+
+@pytest.fixture(scope="module")
+def archive(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[App, dict[str, str]]]:
+    """An app with twenty runs that have ended and none that is on."""
+    home = Home.at(tmp_path_factory.mktemp("archive"))
+    launch.open_home(home)
+    runs = scenes.fill(home, runs=20, exhibits=12, live=False)
+    with app_for(home) as started:
+        yield started, runs
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+@pytest.mark.parametrize("state", ["first", "finished"])
+def test_first_paint_and_a_layout_that_stands_still(
+    archive: tuple[App, dict[str, str]], page: Any, width: int, state: str
+) -> None:
+    app, runs = archive
+    page.set_viewport_size({"width": width, "height": 860})
+    page.add_init_script(SHIFTS)
+    visit(page, app, f"?run={runs[state]}" if state in runs else "?run=blueberry-nano-2025")
+    page.wait_for_selector("#feed .answer", state="attached")
+    page.wait_for_timeout(1500)  # whatever still moves by then is counted
+
+    paint = page.evaluate("performance.getEntriesByName('first-contentful-paint')[0].startTime")
+    shifts = page.evaluate("window.shifts")
+    assert paint < 2500
+    assert sum(one[0] for one in shifts) < 0.02, shifts
+
+
+def test_switching_runs(archive: tuple[App, dict[str, str]], page: Any) -> None:
+    app, runs = archive
+    visit(page, app, f"?run={runs['finished']}")
+    page.wait_for_function("document.querySelector('#loss-chart .plot').data?.[0]?.x.length > 0")
+    took = sorted(
+        page.evaluate(SWITCH, runs[name]) for name in ("stopped", "failed", "crashed", "history", "long-name")
+    )
+
+    assert took[2] < 300, took
+
+
+def test_a_page_at_rest_asks_nothing_but_a_slow_heartbeat(archive: tuple[App, dict[str, str]], page: Any) -> None:
+    app, runs = archive
+    visit(page, app, f"?run={runs['finished']}")
+    page.wait_for_selector("#feed .answer", state="attached")
+    page.wait_for_timeout(2000)
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.wait_for_timeout(12_000)
+
+    assert len(asked) <= 2, asked
+    assert all("/api/live" in url for url in asked), asked

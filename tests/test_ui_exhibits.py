@@ -1,0 +1,80 @@
+"""ui/exhibits.py through HTTP: exhibits found, opened, changed and taken out."""
+
+from collections.abc import Iterator
+
+import pytest
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
+from sqlite_utils import Database
+from ui_helpers import FakeLaunch, FakeTalker, add_answer, make_run
+
+from engine import store
+from engine.home import Home
+from ui.actions import Actions
+from ui.exhibits import make_exhibits
+from ui.reading import Reader
+from ui.series import SeriesCache
+from ui.server import add_error_answers
+
+
+@pytest.fixture
+def client(home: Home) -> Iterator[TestClient]:
+    """The routes of exhibits without the page around them."""
+    reader = Reader(home, lambda home, db: None)
+    app = FastAPI()
+    add_error_answers(app)
+    app.include_router(make_exhibits(reader, Actions(home, FakeLaunch(), FakeTalker(), reader), SeriesCache()))
+    with TestClient(app) as opened:
+        yield opened
+
+
+def test_an_exhibit_is_kept_opened_changed_and_taken_out(client: TestClient, db: Database) -> None:
+    sample = add_answer(db, make_run(db), " there was")
+
+    kept = client.post("/api/keep", json={"sample": sample, "category": "good", "title": "Once"}).json()["exhibit"]
+    client.post("/api/keep", json={"sample": sample, "category": "haiku", "title": "Twice", "note": "n"})
+    opened = client.get("/api/exhibit", params={"id": kept}).json()
+    assert (opened["exhibit"]["title"], opened["exhibit"]["category"], opened["exhibit"]["note"]) == (
+        "Twice",
+        "haiku",
+        "n",
+    )
+    assert "haiku" in client.get("/api/exhibits").json()["categories"]
+
+    assert client.post("/api/remove", json={"exhibit": kept}).status_code == 200
+    answer = client.get("/api/exhibit", params={"id": kept})
+    assert answer.status_code == 400 and "may have been removed" in answer.json()["error"]
+    assert store.get_sample(db, sample)["text"] == " there was"
+
+
+def test_exhibits_are_limited_by_age(client: TestClient, db: Database) -> None:
+    run_id = make_run(db)
+    for step in (1, 100):
+        store.keep(db, add_answer(db, run_id, "x", step), "good", f"At {step}")
+
+    found = client.get("/api/exhibits", params={"run": run_id, "young": 5000, "old": 10**30}).json()
+
+    assert [one["title"] for one in found["exhibits"]] == ["At 100"] and found["total"] == 1
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("remove", {}),
+        ("remove", {"exhibit": "x"}),
+        ("remove", {"exhibit": 2**70}),
+        ("remove", []),
+        ("keep", {"sample": True}),
+        ("keep", {"sample": 1, "category": 5, "title": "x"}),
+        ("keep", {"sample": 10**9, "category": "good", "title": "x"}),
+    ],
+)
+def test_what_makes_no_sense_is_refused_in_a_sentence(client: TestClient, path: str, body: object) -> None:
+    answer = client.post(f"/api/{path}", json=body)
+
+    assert answer.status_code in (400, 422) and answer.json()["error"].endswith(".")
+
+
+@pytest.mark.parametrize("number", [0, -1, 10**30])
+def test_an_address_without_an_exhibit_is_told_so(client: TestClient, number: int) -> None:
+    assert client.get("/api/exhibit", params={"id": number}).status_code == 400

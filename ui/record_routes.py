@@ -1,0 +1,53 @@
+"""The routes below /api that read what runs leave behind, and the two that pause a run and let it go on."""
+
+from typing import Any
+
+from fastapi import APIRouter, Request, Response
+
+from ui import records
+from ui.actions import Actions
+from ui.answers import reply
+from ui.reading import Reader
+from ui.series import SeriesCache
+
+
+def make_records(reader: Reader, actions: Actions, cache: SeriesCache) -> APIRouter:
+    """The routes for one home."""
+    router = APIRouter(prefix="/api")
+
+    @router.get("/marks")
+    def marks(request: Request, run: str, x: str = "tokens") -> Response:
+        return reply(request, {"run": run, "x": x, "marks": records.marks(reader.db(), cache, reader.run(run), x)})
+
+    @router.get("/log")
+    def log(request: Request, run: str) -> Response:
+        return reply(request, {"lines": records.log_tail(reader.home, reader.run(run))})
+
+    @router.get("/compare")
+    def compare(request: Request, differ: str = "") -> Response:
+        db, chosen = reader.db(), [part for part in differ.split(",") if part]
+        return reply(
+            request,
+            {
+                "runs": records.compared(db, reader.runs()),
+                "differences": records.differences(db, chosen) if len(chosen) > 1 else [],
+            },
+        )
+
+    @router.get("/datasets")
+    def datasets(request: Request) -> Response:
+        return reply(request, {"datasets": records.datasets(reader.home)})
+
+    @router.get("/report")
+    def report(request: Request, run: str) -> Response:
+        return reply(request, records.report(reader.db(), reader.run(run)))
+
+    @router.post("/pause")
+    def pause(request: Request, what: dict[str, Any]) -> Response:
+        return reply(request, {"run": actions.pause_run(what.get("run", ""))})
+
+    @router.post("/unpause")
+    def unpause(request: Request, what: dict[str, Any]) -> Response:
+        return reply(request, {"run": actions.unpause_run(what.get("run", ""))})
+
+    return router

@@ -1,0 +1,165 @@
+"""What runs leave behind, for the page: marks on the chart, the end of the log, comparisons, datasets, figures."""
+
+import json
+import math
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from sqlite_utils import Database
+
+from engine import config, store
+from engine.home import PROJECT, Home
+from engine.store import Row
+from ui.live import check_axis
+from ui.series import AXES, SeriesCache, number
+
+LOG_BYTES, LOG_LINES = 16_384, 30
+ABSOLUTE = re.compile(r"(?<![\w.:/])/(?:[^\s/:'\"]+/)+([^\s/:'\",)]+)")
+"""A path of this machine in a line of a log; an address like http://x/y is none."""
+QUOTED = re.compile(r"(?<=[\"'])/[^\"']*/([^/\"']+)")
+MOST_COMPARED = 8
+CARD_FIELDS = (
+    "name",
+    "licence",
+    "documents",
+    "train_tokens",
+    "val_tokens",
+    "bytes",
+    "bytes_per_token",
+    "tokenizer",
+    "vocab_size",
+    "created_at",
+)
+
+
+def marks(db: Database, cache: SeriesCache, run: Row, axis: str) -> list[dict[str, Any]]:
+    """Saves and resumes of a run with their place on `axis`; raises Refused for an unknown axis."""
+    check_axis(axis)
+    curve = cache.metrics(db, run["id"], run["attempt"])
+    steps, places = curve["step"], curve[AXES[axis]]
+    found = [("saved", step) for step in store.saved_steps(db, run["id"])]
+    found += [
+        ("resumed", event["step"])
+        for event in store.list_events(db, run["id"])
+        if event["kind"] == "resumed" and event["step"] is not None
+    ]
+    placed = []
+    for kind, step in found:
+        at = int(np.searchsorted(steps, step))
+        if at < len(steps):
+            placed.append({"kind": kind, "step": step, "x": number(float(places[at]))})
+    return placed
+
+
+def log_tail(home: Home, run: Row) -> list[str]:
+    """The last lines that a run's trainer printed, without any path of this machine."""
+    path = home.log(run["id"])
+    try:
+        with path.open("rb") as log:
+            log.seek(max(0, path.stat().st_size - LOG_BYTES))
+            text = log.read(LOG_BYTES).decode("utf-8", "replace")
+    except OSError:
+        return []
+    lines = [clean(line, home) for line in text.replace("\r", "\n").splitlines() if line.strip()]
+    return lines[-LOG_LINES:]
+
+
+def clean(line: str, home: Home) -> str:
+    """A line of a log with paths below the home or the project made relative, and of others the last part only."""
+    for folder in sorted({str(home.path), str(PROJECT), str(Path.home())}, key=len, reverse=True):
+        if folder != "/":
+            line = line.replace(folder + "/", "").replace(folder, ".")
+    return ABSOLUTE.sub(r"…/\1", QUOTED.sub(r"…/\1", line))[:500]
+
+
+def compared(db: Database, runs: list[Row]) -> list[dict[str, Any]]:
+    """One row a run for the table of all runs."""
+    rows = []
+    for run in runs:
+        newest = store.last_eval(db, run["id"])
+        rows.append(
+            {
+                "id": run["id"],
+                "seconds": number(run["elapsed_seconds"], 4),
+                "speed": number(run["tokens_per_second"], 3),
+                "val_loss": number(run["val_loss"], 5),
+                "bits": number(newest["val_bits_per_byte"], 5) if newest else None,
+            }
+        )
+    return rows
+
+
+def differences(db: Database, run_ids: list[str]) -> list[dict[str, Any]]:
+    """The settings in which these runs differ, with their values in the order of the ids; raises Refused."""
+    if len(run_ids) > MOST_COMPARED:
+        raise store.Refused(f"{len(run_ids)} runs are too many to compare; {MOST_COMPARED} at most.")
+    found = []
+    for run_id in run_ids:
+        run = store.get_run(db, run_id)
+        if run["kind"] == "published":
+            raise store.Refused("The published run has no settings in the form of this studio's runs.")
+        found.append(config.settings(config.from_json(store.get_config(db, run_id))))
+    keys = list(dict.fromkeys(key for settings in found for key in settings))
+    return [
+        {"key": key, "values": [settings.get(key) for settings in found]}
+        for key in keys
+        if len({json.dumps(settings.get(key)) for settings in found}) > 1
+    ]
+
+
+def datasets(home: Home) -> list[dict[str, Any]]:
+    """The datasets of a home as their cards tell; one whose card cannot be read says so."""
+    found = []
+    for path in sorted((home.path / "datasets").glob("*/card.json")):
+        if path.parent.name.startswith("."):
+            continue
+        try:
+            card = json.loads(path.read_text(encoding="utf-8"))
+            shown = {name: card.get(name) for name in CARD_FIELDS} | {"sources": _sources(card.get("sources"))}
+        except (OSError, ValueError, AttributeError):
+            shown = {"problem": "Its card.json cannot be read."}
+        found.append(shown | {"name": path.parent.name})
+    return found
+
+
+def _sources(sources: Any) -> list[dict[str, str]]:
+    """Name and licence of each source file; never a path."""
+    described = []
+    for source in sources if isinstance(sources, list) else []:
+        if isinstance(source, dict):
+            name = source.get("title") or source.get("name") or source.get("file") or source.get("path") or ""
+            described.append({"name": Path(str(name)).name, "licence": str(source.get("licence") or "")})
+    return described[:200]
+
+
+def report(db: Database, run: Row) -> dict[str, Any]:
+    """Final figures of a run beside the published ones; what was not measured is None."""
+    mine, published = store.last_eval(db, run["id"]), store.last_eval(db, store.REFERENCE_ID)
+    return {
+        "run": run["id"],
+        "figures": figures(run, mine),
+        "published": figures(store.get_run(db, store.REFERENCE_ID), published),
+        "ages": len(store.ages(db, run["id"])),
+        "kept": store.search_archive(db, run_id=run["id"])[1],
+        "environment": {
+            name: str(run["environment"][name]) for name in ("device_name", "precision") if run["environment"].get(name)
+        },
+    }
+
+
+def figures(run: Row, evaluation: Row | None) -> dict[str, Any]:
+    """The figures of one run that a report shows."""
+    loss = run["val_loss"] if run["kind"] == "published" or evaluation is None else evaluation["val_loss"]
+    return {
+        "parameters": run["parameters"],
+        "tokens": run["tokens"],
+        "seconds": number(run["elapsed_seconds"], 4),
+        "speed": number(run["tokens_per_second"], 3),
+        "val_loss": number(loss, 5),
+        "perplexity": number(math.exp(loss), 5) if loss is not None and loss < 50 else None,
+        "accuracy": number(evaluation["val_accuracy"], 4) if evaluation else None,
+        "bits": number(evaluation["val_bits_per_byte"], 5) if evaluation else None,
+        "dataset": run["dataset"],
+    }

@@ -1,0 +1,177 @@
+// One exhibit, whole, with an address of its own; here it is changed and taken out. All its texts are text nodes.
+
+import { $, fill, h, options, say } from "./dom.js";
+import { age, date, loss } from "./format.js";
+import { emit, get, on, send, state, writeAddress } from "./state.js";
+
+const MARKS = {
+  good: ["The Good", "M4 10.5l4 4 8-9"], strange: ["The Strange", "M10 10c0-3 5-3 5 1s-7 6-10 2 1-10 6-9"],
+  hallucination: ["The Hallucination", "M2 10c4-6 12-6 16 0-4 6-12 6-16 0M10 8.2v3.6"],
+};
+let shown = null;
+let closing = false;
+
+export function mount() {
+  const dialog = $("#exhibit");
+  dialog.addEventListener("click", (event) => event.target === dialog && dialog.close());
+  dialog.addEventListener("close", () => {
+    shown = null;
+    if (!closing && state.exhibit) { state.exhibit = 0; writeAddress(true); }
+  });
+  on("tab", follow);
+}
+
+/** Open or close what the address says. */
+function follow() {
+  const wanted = state.tab === "capsule" ? state.exhibit : 0;
+  const dialog = $("#exhibit");
+  if (!wanted) {
+    closing = true;
+    dialog.close();
+    closing = false;
+  } else if (!shown || shown.exhibit.id !== wanted) load(wanted);
+}
+
+async function load(id) {
+  let answer;
+  try {
+    answer = await get("/api/exhibit", { id });
+  } catch (error) {
+    answer = { problem: error.message };
+  }
+  if (state.exhibit !== id || state.tab !== "capsule") return;
+  shown = answer.exhibit ? answer : null;
+  fill($("#exhibit"), answer.exhibit ? whole() : missing(answer.problem));
+  if ($("#exhibit").open) return;
+  $("#exhibit").showModal();
+  $("#exhibit").scrollTop = 0; // Close, at the end of a long text, has the focus; reading starts at the top
+}
+
+export function open(id) {
+  state.exhibit = id;
+  writeAddress(true);
+  load(id);
+}
+
+export const categoryPairs = (used = []) => [
+  ...Object.entries(MARKS).map(([name, [label]]) => [name, label]),
+  ...used.filter((name) => !MARKS[name]).map((name) => [name, name])];
+
+export function mark(category) {
+  const [label, path] = MARKS[category] || [category, "M5 10h10M10 5v10"];
+  return h("span", { class: `mark ${MARKS[category] ? category : "own"}` },
+    h("svg", { viewBox: "0 0 20 20", "aria-hidden": "true" }, h("path", { d: path })), label);
+}
+
+export function settings(one) {
+  if (one.seed === null) return "The report does not give its settings.";
+  return `seed ${one.seed}, temperature ${one.temperature}, top-k ${one.top_k}, top-p ${one.top_p}, ${one.max_tokens} tokens at most`;
+}
+
+const button = (label, kind, onclick, more = {}) => h("button", { type: "button", class: kind, onclick, ...more }, label);
+const close = () => $("#exhibit").close();
+
+function missing(sentence) {
+  return h("div", { class: "whole" }, h("h2", { id: "exhibit-title" }, "Not here"), h("p", {}, sentence),
+    h("div", { class: "row" }, button("Close", "strong", close)));
+}
+
+function whole() {
+  const { exhibit: one, curve } = shown;
+  const published = one.run_kind === "published";
+  const actions = h("div", { class: "row" }, button("Close", "strong", close, { autofocus: true }),
+    published ? null : [button("Ask again", "plain", () => { close(); askAgain(one); }),
+      button("Edit", "plain", edit), button("Remove", "quiet", confirm)],
+    button("Copy link", "quiet", copy));
+  return h("article", { class: "whole" }, mark(one.category), h("h2", { id: "exhibit-title" }, one.title),
+    h("p", { class: "prompt" }, one.prompt), one.text ? h("p", { class: "words" }, one.text) : null,
+    one.note ? h("p", { class: "note" }, one.note) : null,
+    h("div", { class: "foot" }, miniature(curve, one), h("p", {}, h("b", {}, one.run_name), h("br"),
+      published ? "published, December 2025" : `${age(one.tokens)}, loss ${loss(one.val_loss ?? NaN)}, kept ${date(one.created_at)}`,
+      h("br"), settings(one))), actions);
+}
+
+/** A question in place of the buttons: nothing jumps, and Escape or the calm answer leaves all as it is. */
+function confirm() {
+  const row = $("#exhibit .whole > .row");
+  const problem = h("p", { class: "problem", role: "alert" });
+  const no = button("Leave it", "strong", () => redraw());
+  row.replaceWith(h("div", { class: "ask-first", role: "group", "aria-label": "Remove this exhibit" },
+    h("p", {}, h("b", {}, "Take it out of the time capsule? "),
+      "Its title, category and note go. What the model said stays among the run's samples and can be kept again."),
+    problem, h("div", { class: "row" }, no, button("Remove it", "plain", () => remove(problem)))));
+  no.focus();
+}
+
+async function remove(problem) {
+  try {
+    await send("/api/remove", { exhibit: shown.exhibit.id });
+  } catch (error) {
+    say(problem, error.message);
+    return;
+  }
+  close();
+  emit("kept");
+}
+
+function edit() {
+  const one = shown.exhibit;
+  const known = categoryPairs(state.categories);
+  const category = h("select", { id: "edit-category" });
+  options(category, [...known, ["own", "One of your own"]]);
+  category.value = one.category;
+  const own = h("label", { class: "field", hidden: true }, h("span", {}, "Your category"), h("input", { type: "text", maxlength: "40" }));
+  category.addEventListener("change", () => { own.hidden = category.value !== "own"; });
+  const title = h("input", { type: "text", maxlength: "200", value: one.title, id: "edit-title" });
+  const note = h("textarea", { rows: "4", maxlength: "4000", value: one.note, id: "edit-note" });
+  const problem = h("p", { class: "problem", role: "alert" });
+  const save = async (event) => {
+    event.preventDefault();
+    try {
+      await send("/api/keep", { sample: one.sample_id, title: title.value, note: note.value,
+        category: category.value === "own" ? $("input", own).value : category.value });
+    } catch (error) {
+      say(problem, error.message);
+      return;
+    }
+    emit("kept");
+    load(one.id);
+  };
+  fill($("#exhibit"), h("form", { class: "whole", onsubmit: save }, h("h2", { id: "exhibit-title" }, "How it is kept"),
+    h("p", { class: "prompt" }, one.prompt),
+    h("label", { class: "field" }, h("span", {}, "Title"), title),
+    h("label", { class: "field" }, h("span", {}, "Category"), category), own,
+    h("label", { class: "field" }, h("span", {}, "Note ", h("small", {}, "optional")), note), problem,
+    h("div", { class: "row" }, h("button", { class: "strong", type: "submit" }, "Save"), button("Leave it as it was", "plain", redraw))));
+  title.focus();
+}
+
+function redraw() {
+  fill($("#exhibit"), whole());
+  $("#exhibit .strong").focus();
+}
+
+async function copy(event) {
+  const done = await navigator.clipboard?.writeText(location.href).then(() => true, () => false);
+  say(event.target, done ? "Link copied" : "The link is in the address bar");
+}
+
+export function askAgain(one) {
+  emit("talk", { run: one.run_id, step: one.step, prompt: one.prompt, temperature: one.temperature, top_k: one.top_k,
+    top_p: one.top_p, max_tokens: one.max_tokens, seed: one.seed });
+}
+
+/** The run's loss in miniature, with a dot where it was that old. */
+export function miniature(curve, one) {
+  const points = (curve || []).filter(([, value]) => value !== null);
+  if (points.length < 2) return h("svg", { class: "miniature", viewBox: "0 0 120 40", "aria-hidden": "true" });
+  const last = points[points.length - 1][0];
+  const values = points.map(([, value]) => value);
+  const [low, high] = [Math.min(...values), Math.max(...values)];
+  const place = ([tokens, value]) => [3 + (114 * tokens) / last, 5 + 30 * (1 - (value - low) / (high - low || 1))];
+  const near = points.reduce((best, point) => (Math.abs(point[0] - one.tokens) < Math.abs(best[0] - one.tokens) ? point : best));
+  const [x, y] = place(near);
+  return h("svg", { class: "miniature", viewBox: "0 0 120 40", role: "img", "aria-label": `Loss over the run's life, marked at ${age(one.tokens)}` },
+    h("polyline", { points: points.map((point) => place(point).map((value) => value.toFixed(1)).join(",")).join(" ") }),
+    h("circle", { cx: x.toFixed(1), cy: y.toFixed(1), r: 4 }));
+}
