@@ -1,5 +1,6 @@
 """The page's frame: header, tabs, and the API names for scripts."""
 
+import functools
 from collections.abc import Callable, Iterator
 from typing import Any, ParamSpec, TypeVar
 
@@ -68,6 +69,7 @@ def add_api(actions: Actions) -> None:
 def spoken(handler: Callable[P, R]) -> Callable[P, R]:
     """The handler with every error turned into one sentence for the person (the boundary of this process)."""
 
+    @functools.wraps(handler)  # the API shows its arguments by name
     def run(*args: P.args, **kwargs: P.kwargs) -> R:
         try:
             return handler(*args, **kwargs)
@@ -80,6 +82,7 @@ def spoken(handler: Callable[P, R]) -> Callable[P, R]:
 def streamed(handler: Callable[P, Iterator[R]]) -> Callable[P, Iterator[R]]:
     """The same for a handler that yields; closing it closes the handler at once, which cancels the answer."""
 
+    @functools.wraps(handler)
     def run(*args: P.args, **kwargs: P.kwargs) -> Iterator[R]:
         pieces = handler(*args, **kwargs)
         try:
