@@ -35,8 +35,9 @@ export async function refresh() {
     await ask();
     connected(true);
   } catch (error) {
-    if (!(error instanceof Away)) console.error(error);
-    connected(false, error.message);
+    // Our own mistakes are not the server's: they are reported as what they are.
+    if (error instanceof Away) connected(false, error.message);
+    else reportError(error);
   } finally {
     asking = false;
     const wait = again ? 0 : active || !state.connected ? BUSY_MS : IDLE_MS;

@@ -110,6 +110,21 @@ function setZoom(zoom) {
   redraw();
 }
 
+/** Charts that have nothing to show say so in place of axes without a curve. */
+function bare() {
+  const ready = shown().every((id) => held.has(id));
+  for (const figure of $$(".chart")) {
+    const name = figure.dataset.chart;
+    figure.classList.toggle("bare", ready && !shown().some((id) => hasPoints(name, held.get(id))));
+  }
+}
+
+function hasPoints(name, { m, e }) {
+  if (name === "loss-chart") return Boolean(m.loss || e.loss);
+  if (name === "ppl-chart") return Boolean(e.perplexity || m.loss);
+  return Boolean(m[METRIC_CHARTS[name]] || e[EVAL_CHARTS[name]]);
+}
+
 function redraw() {
   dirty = new Set($$(".chart").map((figure) => figure.dataset.chart));
   schedule();
