@@ -30,12 +30,18 @@ class Meter:
         self.elapsed_before, self.started = elapsed_seconds, time.perf_counter()
         self.first_step = self.last_step = step
         self._pending: list[tuple[int, float, Tensor, Tensor]] = []
-        self._read_at, self._away, self._paused = self.started, 0.0, 0.0
+        self._begun = self._read_at = self.started
+        self._away, self._paused = 0.0, 0.0
 
     @property
     def elapsed_seconds(self) -> float:
         """Seconds this run has worked in all its attempts, without pauses."""
         return self.elapsed_before + time.perf_counter() - self.started - self._paused
+
+    def begin(self) -> None:
+        """The first step comes now: what was done before it (the first evaluation, the first words) will not return."""
+        self._begun = self._read_at = time.perf_counter()
+        self._away = 0.0
 
     def add(self, step: int, learning_rate: float, loss: Tensor, grad_norm: Tensor) -> None:
         """Note one finished step; `loss` and `grad_norm` are scalars that stay on the device until `read`."""
@@ -104,7 +110,7 @@ class Meter:
     def _progress(self) -> dict[str, float]:
         done, total = self.last_step, self.config.total_steps
         # Evaluations and samples come at even intervals, so the whole time a step took so far is the best guess.
-        worked = time.perf_counter() - self.started - self._paused
+        worked = time.perf_counter() - self._begun - self._paused
         return {
             "progress": done / total,
             "elapsed_seconds": self.elapsed_seconds,

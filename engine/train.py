@@ -109,6 +109,7 @@ def train(run: Run) -> str:
 
     if step == 0:
         look_up(finished=False)
+    meter.begin()
     while step < total_steps and not recorder.stop.is_set():
         if recorder.pause.is_set():
             meter.wait_while_paused()
@@ -170,7 +171,9 @@ def resume(run: Run, dataset: Dataset, learner: Learner) -> tuple[int, float]:
         learner.scaler.load_state_dict(state["scaler"])
     step = int(state["step"])
     if run.attempt > 1:
-        run.recorder.event("resumed", f"Attempt {run.attempt} goes on from step {step:,}", step)
+        run.recorder.event(
+            "resumed", f"Resumed from step {step:,}, as if it had never stopped (attempt {run.attempt})", step
+        )
     run.recorder.state(step=step, tokens=step * run.config.train.batch_tokens)
     return step, float(state["elapsed_seconds"])
 

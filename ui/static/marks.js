@@ -24,6 +24,6 @@ export function markShapes(place) {
   const upright = (mark, top, line) => ({ type: "line", x0: place(mark.x), x1: place(mark.x), y0: 0, y1: top, yref: "paper", line });
   return marks.list.slice(-MOST).map((mark) => (mark.kind === "resumed"
     ? { ...upright(mark, 1, { color: token("--muted"), width: 1, dash: "dot" }),
-      label: { text: "resumed", textposition: "end", textangle: 0, xanchor: "left", font: { size: 11, color: token("--muted") } } }
+      label: { text: "resumed", textposition: "end", yanchor: "top", textangle: 0, xanchor: "left", font: { size: 11, color: token("--muted") } } }
     : upright(mark, 0.035, { color: token("--accent"), width: 2 })));
 }

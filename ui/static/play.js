@@ -55,9 +55,8 @@ async function readAges(id, wanted = null) {
   if (!facts || $("#play-run select").value !== id) return;
   ages = facts.ages;
   const newestFirst = [...ages].reverse();
-  const growing = runById(id)?.active;
   options(select, ages.length
-    ? [["-1", growing ? "Newest weights" : `Newest: ${age(newestFirst[0].tokens)}`], ...newestFirst.map((one) => [String(one.step), `${age(one.tokens)}, step ${one.step.toLocaleString("en")}`])]
+    ? [["-1", `Newest: ${age(newestFirst[0].tokens)}`], ...newestFirst.map((one) => [String(one.step), `${age(one.tokens)}, step ${one.step.toLocaleString("en")}`])]
     : [["-1", "Nothing saved yet"]]);
   if (wanted !== null && ages.some((one) => one.step === wanted)) select.value = String(wanted);
 }
@@ -88,7 +87,7 @@ export function heard(value) {
   say(place, piece.text);
   const runs = runById(asked.run);
   const parts = [`${piece.new_tokens} tokens`, piece.tokens_per_second ? `${Math.round(piece.tokens_per_second)} tok/s` : null,
-    runs ? runs.name : null, piece.tokens ? age(piece.tokens) : null, `seed ${asked.seed}`,
+    runs ? runs.name : null, piece.tokens === undefined ? null : age(piece.tokens), `seed ${asked.seed}`,
     { length: "ended at the length you set", end: "ended by itself", context: "ended where its context was full", cancelled: "cancelled" }[piece.finish]];
   say($("#answer-facts"), parts.filter(Boolean).join(" · "));
   if (piece.finish) busy(false);
