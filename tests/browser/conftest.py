@@ -9,6 +9,7 @@ import pytest
 from helpers import end_trainers
 from pages import App, app_for
 
+from docs import scenes
 from engine import launch
 from engine.home import Home
 
@@ -82,6 +83,16 @@ def grown(tmp_path_factory: pytest.TempPathFactory) -> Iterator[App]:
     assert ended["status"] == "finished", ended["error"]
     with app_for(home) as started:
         yield started
+
+
+@pytest.fixture(scope="module")
+def full(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[App, dict[str, str]]]:
+    """An app whose home has a run in every state, and the ids of these runs."""
+    home = Home.at(tmp_path_factory.mktemp("full"))
+    launch.open_home(home)
+    runs = scenes.fill(home, runs=0, exhibits=12)
+    with app_for(home) as started:
+        yield started, runs
 
 
 @pytest.fixture

@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 from pages import App, app_for, visit
 
-from docs import scenes
 from engine import launch
 from engine.home import Home
 
@@ -16,16 +15,6 @@ FOUND = """async () => (await axe.run(document, {resultTypes: ['violations']})).
   .filter((one) => ['serious', 'critical'].includes(one.impact))
   .flatMap((one) => one.nodes.map((node) => `${one.id}: ${node.target.join(' ')}: ${node.failureSummary}`))"""
 LOOKS = [("light", 1280), ("dark", 1280), ("light", 390), ("dark", 390)]
-
-
-@pytest.fixture(scope="module")
-def full(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[App, dict[str, str]]]:
-    """An app whose home has a run in every state, and the ids of these runs."""
-    home = Home.at(tmp_path_factory.mktemp("full"))
-    launch.open_home(home)
-    runs = scenes.fill(home, runs=0, exhibits=12)
-    with app_for(home) as started:
-        yield started, runs
 
 
 @pytest.fixture(scope="module")

@@ -4,11 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from pages import App, app_for, visit
-
-from docs import scenes
-from engine import launch
-from engine.home import Home
+from pages import App, visit
 
 SMALL = """() => {
   const targets = 'button, select, summary, a, textarea, input';
@@ -27,16 +23,6 @@ WIDE = """() => {
   return [...all, ...over.slice(0, 8).map((one) => `${one.tagName}#${one.id}.${one.getAttribute('class')}`)];
 }"""
 STATES = ["finished", "running", "failed", "long-name", "blueberry-nano-2025"]
-
-
-@pytest.fixture(scope="module")
-def full(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[App, dict[str, str]]]:
-    """An app whose home has a run in every state."""
-    home = Home.at(tmp_path_factory.mktemp("full"))
-    launch.open_home(home)
-    runs = scenes.fill(home, runs=0, exhibits=12)
-    with app_for(home) as started:
-        yield started, runs
 
 
 @pytest.fixture(params=[360, 390])
