@@ -69,10 +69,17 @@ class Talker:
         }
         request |= {name: _number(name, value) for name, value in asked.items()}
         worker, answer = self._send(request)
-        fresh, done = True, False
+        fresh, done, told = True, False, False
         try:
             while not done:
-                message = _next(worker, answer, request["id"], cancel)
+                # Before each message and not only between two: a fast model's pieces leave no gap to ask in.
+                if cancel is not None and cancel.is_set() and not told:
+                    worker.tell({"cancel": request["id"]})
+                    told = True
+                try:
+                    message = answer.get(timeout=None if told or cancel is None else 0.05)
+                except queue.Empty:
+                    continue
                 if message.get("ended") == 0 and fresh:
                     fresh = False
                     worker, answer = self._send(request)  # it had gone to sleep just as the request came
@@ -86,7 +93,7 @@ class Talker:
                 fresh = False
                 yield message
         finally:
-            worker.forget(request["id"], cancel=not done)
+            worker.forget(request["id"], cancel=not done and not told)
 
     def close(self) -> None:
         """End the worker: the answer being made is cancelled, those that wait and later ones are refused."""
@@ -189,20 +196,6 @@ def clean_prompt(prompt: str) -> str:
     if not 1 <= len(clean) <= LONGEST:
         raise Refused(f"A prompt has 1 to {LONGEST:,} characters; this one has {len(clean):,}.")
     return clean
-
-
-def _next(
-    worker: _Worker, answer: "queue.SimpleQueue[Message]", number: int, cancel: threading.Event | None
-) -> Message:
-    """The next message; the worker is told when `cancel` is set meanwhile."""
-    told = cancel is None
-    while True:
-        try:
-            return answer.get(timeout=None if told else 0.05)
-        except queue.Empty:
-            if cancel is not None and cancel.is_set():
-                worker.tell({"cancel": number})
-                told = True
 
 
 def _number(name: str, value: Any) -> int | float:

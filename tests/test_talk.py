@@ -23,6 +23,19 @@ from engine.talk import Talker, clean_prompt
 
 FAKE = (sys.executable, str(Path(__file__).with_name("fake_worker.py")))
 
+HASTY = """
+import json, sys, threading, time
+number, heard = json.loads(input())["id"], threading.Event()
+threading.Thread(target=lambda: (input(), heard.set()), daemon=True).start()
+for count in range(10_000):
+    piece = {"id": number, "text": "a" * count, "new_tokens": count, "tokens_per_second": 1.0}
+    print(json.dumps(piece | {"finish": "cancelled" if heard.is_set() else ""}), flush=True)
+    if heard.is_set():
+        break
+    time.sleep(0.001)
+"""
+"""A worker that says something every millisecond until it is told to stop."""
+
 
 @pytest.fixture
 def run_id(db: Database) -> str:
@@ -101,6 +114,18 @@ def test_closing_the_iterator_cancels_within_300_ms(talker: Talker, run_id: str,
     sample = wait_for(lambda: store.list_samples(db, run_id), timeout=0.3)[0]
     assert time.monotonic() - began < 0.3
     assert (sample["finish"], sample["source"]) == ("cancelled", "playground")
+
+
+def test_a_cancel_is_heard_between_pieces_that_leave_no_gap(home: Home) -> None:
+    talker = Talker(home, worker=[sys.executable, "-c", HASTY])
+    cancel = threading.Event()
+    stream = talker.stream("any", None, "once", cancel=cancel)
+    next(stream)
+    cancel.set()
+    began = time.monotonic()
+    assert list(stream)[-1]["finish"] == "cancelled"
+    assert time.monotonic() - began < 1
+    talker.close()
 
 
 def test_a_cancel_event_brings_the_last_message(talker: Talker, run_id: str, db: Database) -> None:
