@@ -114,6 +114,9 @@ class TrainConfig:
         "auto", help="Number format of the products; the weights are always kept in fp32"
     )
     grad_clip: float = setting(1.0, help="Largest length of the gradient; longer ones are scaled down", above=0)
+    auto_resume: int = setting(
+        0, help="How often it goes on by itself after a crash or a restart", unit="times", low=0, high=100
+    )
     compile: bool = setting(False, help="Compile the model on a GPU with torch.compile; a CPU runs it as it is")
 
 

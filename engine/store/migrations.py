@@ -177,4 +177,10 @@ def full_text_search(db: Database) -> None:
         db.conn.execute(statement)
 
 
-MIGRATIONS: list[Callable[[Database], None]] = [first_schema, full_text_search]
+def survival(db: Database) -> None:
+    """How long the last save took, for the patience of a stop, and how often a run went on without being asked."""
+    db.conn.execute("ALTER TABLE run_state ADD COLUMN save_seconds REAL")
+    db.conn.execute("ALTER TABLE run_state ADD COLUMN auto_resumes INTEGER NOT NULL DEFAULT 0")
+
+
+MIGRATIONS: list[Callable[[Database], None]] = [first_schema, full_text_search, survival]
