@@ -1,7 +1,6 @@
 """Homes in every state the page has a face for, written straight into the database: for docs/screens.py and tests."""
 
 import atexit
-import functools
 import math
 import random
 import subprocess
@@ -61,9 +60,8 @@ LIVE: dict[str, dict[str, Any]] = {
 }
 
 
-@functools.cache
 def stand_in() -> subprocess.Popen[bytes]:
-    """A process that plays the trainer of live runs and ends with us: a stop in these homes signals it for real."""
+    """A process that plays the trainer of one live run and ends with us: a stop in these homes signals it for real."""
     child = subprocess.Popen(
         [sys.executable, "-c", "import sys; sys.stdin.read()"], stdin=subprocess.PIPE, start_new_session=True
     )
