@@ -9,8 +9,8 @@ CHARTS = (
     ("ppl-chart", "Perplexity", "tokens it wavers between", ""),
     ("accuracy-chart", "Accuracy", "unseen tokens guessed right", ""),
     ("bits-chart", "Bits per byte", "to write down unseen text", ""),
-    ("rate-chart", "Learning rate", "of Muon, for the matrices", ""),
-    ("norm-chart", "Gradient norm", "pull of a step, before clipping", ""),
+    ("rate-chart", "Learning rate", "of Muon, the optimizer", ""),
+    ("norm-chart", "Gradient norm", "before clipping", ""),
     ("speed-chart", "Speed", "tokens per second", ""),
 )
 PLAN = """<p class="problem" id="problem" role="alert"></p><p class="plan" id="plan" aria-live="polite"></p>"""

@@ -24,7 +24,7 @@ const newest = () => marks.list.slice(-MOST);
 /** Ticks at the bottom of the chart that say on hover what was done there: a trace on an axis of its own, `MARK_AXIS`. */
 export function markTrace(place) {
   const list = newest();
-  return list.length ? [{ type: "scatter", mode: "markers", x: list.map((mark) => place(mark.x)), y: list.map(() => 0), yaxis: "y2", showlegend: false,
+  return list.length ? [{ type: "scatter", mode: "markers", x: list.map((mark) => place(mark.x)), y: list.map(() => 0.02), yaxis: "y2", showlegend: false,
     cliponaxis: false, marker: { symbol: "line-ns", size: 9, line: { width: 2, color: token("--accent") } },
     customdata: list.map((mark) => `${mark.kind} at step ${mark.step.toLocaleString("en")}`), hovertemplate: "%{customdata}<extra></extra>" }] : [];
 }

@@ -184,7 +184,7 @@ const STOP = ["Stop and save ", "writes a checkpoint and frees the device. Resum
 const CLOSE = [["Closing this page ", "or restarting the app changes nothing: the run goes on."]];
 const WORDS = {
   running: [["Pause ", "holds it still with all it has in memory. Nothing is freed."], STOP],
-  paused: [["Go on ", "takes a moment. What it learned since the last save is only in memory."], STOP],
+  paused: [["Paused, ", "the device stays taken, and what it learned since the last save is only in memory."], ["Go on ", "takes a moment."], STOP],
   stopping: [["It writes a checkpoint, ", "then its process ends and the device is free."]],
 };
 
