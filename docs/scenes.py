@@ -106,6 +106,15 @@ def fill(home: Home, *, runs: int = 50, exhibits: int = 120, live: bool = True) 
         db.close()
 
 
+def one_run(home: Home) -> str:
+    """Write one finished run and nothing else; returns its id."""
+    db = store.connect(home.database)
+    try:
+        return ended(db, "seedling-1", "finished", None, 0)
+    finally:
+        db.close()
+
+
 def ended(db: Database, name: str, status: str, error: str | None, seed: int) -> str:
     """A run that has ended, with its curves and its words."""
     run_id = store.create_run(db, config.load_preset("seedling"), "seedling", name, "cpu")

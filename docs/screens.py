@@ -40,13 +40,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser.parse_args(argv)
     args.out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder, screenshots.opened() as browser:
-        first, full = Home.at(f"{folder}/first"), Home.at(f"{folder}/full")
-        for home in (first, full):
+        first, one, full = (Home.at(f"{folder}/{name}") for name in ("first", "one", "full"))
+        for home in (first, one, full):
             launch.open_home(home)
+        only = scenes.one_run(one)
         runs = scenes.fill(full, exhibits=10_000)
         ensure_dataset(full, load_preset("seedling"), lambda message, progress: None, lambda: False)
         with screenshots.served(first) as address:
             shoot_all(browser, address, first_open(), args)
+        with screenshots.served(one) as address:
+            shoot_all(browser, address, one_run(only), args)
         with screenshots.served(full) as address:
             shoot_all(browser, address, states(runs), args)
             contexts = away_pages(browser, address, runs, args)
@@ -66,6 +69,16 @@ def first_open() -> dict[str, tuple[str, Do | None]]:
         "first-capsule": ("?tab=capsule", None),
         "first-capsule-nothing-found": ("?tab=capsule", nothing_found),
     } | {f"first-{tab}": (f"?tab={tab}", None) for tab in ("compare", "data", "report")}
+
+
+def one_run(run_id: str) -> dict[str, tuple[str, Do | None]]:
+    """A home with one run, of which nothing is kept."""
+    found: dict[str, tuple[str, Do | None]] = {"one-run": (f"?run={run_id}", None)}
+    return found | {
+        "one-run-compare": (f"?tab=compare&run={run_id}", None),
+        "one-run-report": (f"?tab=report&run={run_id}", None),
+        "one-run-capsule-empty": (f"?tab=capsule&run={run_id}&of={run_id}", None),
+    }
 
 
 def states(runs: dict[str, str]) -> dict[str, tuple[str, Do | None]]:

@@ -27,9 +27,7 @@ def make_exhibits(reader: Reader, actions: Actions, cache: SeriesCache) -> APIRo
         old: int | None = None,
     ) -> Response:
         db, ages = reader.db(), (_age(young), _age(old))
-        found, total = store.search_archive(
-            db, q[:1000], category[:200], run[:200], min(max(page, 0), 10**6), *ages
-        )
+        found, total = store.search_archive(db, q[:1000], category[:200], run[:200], min(max(page, 0), 10**6), *ages)
         published = 0
         if run in ("", store.REFERENCE_ID):
             published = store.search_archive(db, q[:1000], category[:200], store.REFERENCE_ID, 0, *ages)[1]

@@ -4,7 +4,7 @@ import { $, $$, fill, h, options, say } from "./dom.js";
 import { mark, pairs } from "./categories.js";
 import { askAgain, miniature, open, settings } from "./exhibit.js";
 import { age, count, date, loss } from "./format.js";
-import { get, on, state, writeAddress } from "./state.js";
+import { get, on, runById, state, writeAddress } from "./state.js";
 
 const AGES = [1e5, 3e5, 1e6, 3e6, 1e7, 1e8, 1e9];
 /** The selects, by their name in the address. */
@@ -64,13 +64,18 @@ async function load() {
   drawn = JSON.stringify(wanted);
   state.categories = answer.categories;
   filters();
-  const searching = Object.entries(wanted).some(([name, value]) => name !== "page" && value);
   say($("#capsule-count"), words(answer));
-  fill($("#gallery"), answer.exhibits.length ? answer.exhibits.map((one) => card(one, answer.curves[one.run_id])) : h("p", { class: "empty" }, searching
-    ? "No exhibit matches. Try fewer words, or all categories and ages."
-    : "Nothing is kept yet. Ask a model something on the Play tab, then press Keep this."));
+  fill($("#gallery"), answer.exhibits.length ? answer.exhibits.map((one) => card(one, answer.curves[one.run_id])) : h("p", { class: "empty" }, nothing(wanted)));
   for (const words of $$("#gallery .words")) words.nextElementSibling.hidden = words.scrollHeight <= words.clientHeight + 2;
   pages(answer, Number(wanted.page) || 0);
+}
+
+function nothing(wanted) {
+  const how = "Press Keep this beside anything it says, on Train or on Play.";
+  const asked = Object.keys(wanted).filter((name) => name !== "page" && wanted[name]);
+  if (!asked.length) return `Nothing is kept yet. ${how}`;
+  if (asked.join() === "of") return `Nothing that ${runById(wanted.of)?.name || "this run"} said is kept yet. ${how}`;
+  return "No exhibit matches. Try fewer words, or all categories and ages.";
 }
 
 /** "41 exhibits, 3 of them published with the studio" */
