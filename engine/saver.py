@@ -11,6 +11,7 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
+import torch
 from sqlite_utils import Database
 
 from engine import store
@@ -92,7 +93,7 @@ class Saver:
 
     def _check_weights(self, step: int) -> None:
         """Raise what the guard says when a weight is no number: a checkpoint has to be good to go on from."""
-        if not all(bool(weight.isfinite().all()) for weight in self.learner.model.parameters()):
+        if not torch.stack([weight.isfinite().all() for weight in self.learner.model.parameters()]).all():
             raise self.guard.divergence("A weight", step)
 
     def _size(self) -> int:
