@@ -31,6 +31,7 @@ from engine.store.runs import give_command as give_command
 from engine.store.runs import last_command as last_command
 from engine.store.runs import list_runs as list_runs
 from engine.store.runs import open_runs as open_runs
+from engine.store.runs import reopen as reopen
 from engine.store.runs import request_resume as request_resume
 from engine.store.runs import take_commands as take_commands
 from engine.store.runs import update_state as update_state
