@@ -61,6 +61,7 @@ def parser() -> argparse.ArgumentParser:
     keep.add_argument("--category", required=True, help="good, strange, hallucination, or one of your own")
     keep.add_argument("--title", required=True)
     keep.add_argument("--note", default="")
+    add("doctor").add_argument("--quick", action="store_true", help="without reading all weights")
     names.add_parser("bench", help="Measure: " + ", ".join(benchmarks()), add_help=False)
     return top
 

@@ -25,6 +25,8 @@ WITHOUT_TORCH = [
     "engine.supervisor",
     "engine.process",
     "engine.endings",
+    "engine.doctor",
+    "engine.manifest",
     "engine.store",
     "engine.data",
     "engine.tokenizer",

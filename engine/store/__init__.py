@@ -15,6 +15,9 @@ from engine.store.connect import connect as connect
 from engine.store.connect import insert as insert
 from engine.store.connect import migrate as migrate
 from engine.store.connect import writing as writing
+from engine.store.health import complaints as complaints
+from engine.store.health import schema_versions as schema_versions
+from engine.store.health import sqlite_version as sqlite_version
 from engine.store.migrations import ACTIVE as ACTIVE
 from engine.store.reference import REFERENCE_ID as REFERENCE_ID
 from engine.store.reference import add_reference as add_reference
