@@ -118,7 +118,7 @@ def test_config_imports_nothing_of_ours_and_the_schedule_only_it() -> None:
         ("engine.model", {"config", "loss"}),
         ("engine.device", {"config"}),
         ("engine.checkpoint", {"optim"}),
-        ("engine.recorder", {"store"}),
+        ("engine.recorder", {"store", "home"}),
         ("engine.meter", {"config", "recorder"}),
         ("engine.tokenizer", {"config", "store"}),
         ("engine.prompts", {"config"}),
