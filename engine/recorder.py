@@ -43,10 +43,11 @@ class Recorder:
         self._state: dict[str, Any] = {}
         self._lock = threading.Lock()
         self._wake, self._idle, self._closing = threading.Event(), threading.Condition(), False
+        self._ended = False
         self._asked, self._written = 0, 0
         self._lost, self._aside, self._aside_told = 0, 0, 0
         self._outage, self._log_is_long = Outage(), False
-        self._thread = threading.Thread(target=self._write_forever, args=(database,), name="recorder", daemon=True)
+        self._thread = threading.Thread(target=self._work, args=(database,), name="recorder", daemon=True)
         self._thread.start()
 
     def add(self, table: str, **row: Any) -> None:
@@ -72,7 +73,7 @@ class Recorder:
             self._asked += 1
             asked = self._asked
             self._wake.set()
-            self._idle.wait_for(lambda: self._written >= asked or not self._thread.is_alive(), timeout)
+            self._idle.wait_for(lambda: self._written >= asked or self._ended, timeout)
             return self._written >= asked
 
     def close(self, timeout: float = 30.0) -> bool:
@@ -86,7 +87,7 @@ class Recorder:
         return stored
 
     def _queue(self, table: str, row: store.Row) -> None:
-        if not self._thread.is_alive():
+        if self._ended:
             raise RuntimeError("the writer of metrics has ended; its reason is in the log above")
         with self._lock:
             if len(self._rows) < CAPACITY:
@@ -96,6 +97,14 @@ class Recorder:
             lost = self._lost
         if lost == 1:
             print(f"{CAPACITY:,} rows wait for runs.db; what is measured from now on is lost", flush=True)
+
+    def _work(self, database: Path) -> None:
+        try:
+            self._write_forever(database)
+        finally:
+            with self._idle:
+                self._ended = True
+                self._idle.notify_all()
 
     def _write_forever(self, database: Path) -> None:
         connection = Connection(database, self.run_id)
