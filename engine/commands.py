@@ -8,7 +8,7 @@ from collections.abc import Callable
 from contextlib import closing
 from typing import Any
 
-from engine import config, launch, store
+from engine import backups, config, launch, store
 from engine.estimate import training_bytes
 from engine.home import Home
 from engine.phrases import age, count, duration, loss, size, table
@@ -214,6 +214,21 @@ def generate(given: Arguments) -> int:
     return 0
 
 
+def backup(given: Arguments) -> int:
+    """Copy runs.db, also while runs train."""
+    shown = sys.stderr.isatty() and not given.json
+
+    def report(share: float) -> None:
+        if shown:
+            print(f"\r{share:4.0%}", end="", file=sys.stderr, flush=True)
+
+    made = backups.back_up(Home.at(given.home), given.file or given.to, report)
+    if given.json:
+        return _json({"path": str(made.path), "bytes": made.bytes})
+    print(f"{chr(13) if shown else ''}{made.path} ({size(made.bytes)})")
+    return 0
+
+
 def _begun(home: Home, run_id: str, given: Arguments) -> int:
     """Say that a trainer is on its way, or follow it to the end."""
     if given.wait:
@@ -301,4 +316,5 @@ COMMANDS: dict[str, Callable[[Arguments], int]] = {
     "generate": generate,
     "samples": samples,
     "archive": archive,
+    "backup": backup,
 }

@@ -1,5 +1,6 @@
 """Everything that is kept: runs.db behind plain functions. Only this package writes SQL or imports the driver."""
 
+from engine.store.backup import backup as backup
 from engine.store.capsule import CATEGORIES as CATEGORIES
 from engine.store.capsule import PAGE as PAGE
 from engine.store.capsule import categories as categories

@@ -58,6 +58,11 @@ def connect(path: Path, *, durable: bool = False, patience: float = 5.0) -> Data
     return db
 
 
+def bare(path: Path) -> Database:
+    """A bare new database at `path`, for a copy of another one."""
+    return Database(sqlite3.connect(str(path), isolation_level=None), recursive_triggers=False, execute_plugins=False)
+
+
 def migrate(path: Path) -> None:
     """Make the database or bring it to the newest schema, once, under one lock; a newer one is refused."""
     path.parent.mkdir(parents=True, exist_ok=True)
