@@ -17,6 +17,7 @@ from engine import process, store
 from engine.config import ConfigError, from_json, load_preset
 from engine.endings import STARTS, at_once, end_dead, is_lost, lock_of, stop_command
 from engine.home import PROJECT, Home
+from engine.space import check_disk
 
 RESUME_WAIT = 30.0
 """Seconds that a resume waits for the last trainer to be gone."""
@@ -97,6 +98,7 @@ def start_run(home: Home, preset: str, name: str = "", overrides: Mapping[str, A
     config = load_preset(preset, overrides)
     device = choose_device(config.train.device)
     check_available(home, config)
+    check_disk(home, config)
     db = store.connect(home.database, durable=True)
     try:
         reconcile(home, db)

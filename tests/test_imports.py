@@ -18,7 +18,10 @@ SQL = re.compile(
     r"PRAGMA)\b",
     re.S,
 )
-TORCH = {f"engine.{name}" for name in ("model", "optim", "loss", "checkpoint", "generate", "train", "device")}
+TORCH = {
+    f"engine.{name}"
+    for name in ("model", "optim", "loss", "checkpoint", "generate", "attempt", "saver", "train", "device")
+}
 DRIVERS = {"sqlite3", "pysqlite3", "apsw", "sqlean"}
 WITHOUT_TORCH = [
     "engine.launch",
@@ -34,6 +37,8 @@ WITHOUT_TORCH = [
     "engine.worker",
     "engine.commands",
     "engine.config",
+    "engine.settings",
+    "engine.space",
     "engine.schedule",
     "ui.page",
     "ui.server",
@@ -118,9 +123,12 @@ def test_config_imports_only_its_machinery_and_the_schedule_only_it() -> None:
         ("engine.optim", {"config"}),
         ("engine.model", {"config", "loss"}),
         ("engine.device", {"config"}),
-        ("engine.checkpoint", {"optim"}),
+        ("engine.checkpoint", {"optim", "model"}),
+        ("engine.retention", {"config"}),
+        ("engine.space", {"config", "home", "store"}),
+        ("engine.guard", {"recorder"}),
         ("engine.recorder", {"store", "home"}),
-        ("engine.meter", {"config", "recorder"}),
+        ("engine.meter", {"config", "guard", "recorder"}),
         ("engine.tokenizer", {"config", "store"}),
         ("engine.prompts", {"config"}),
         ("engine.generate", {"store", "tokenizer", "checkpoint", "config", "data", "home", "model"}),
