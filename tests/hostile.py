@@ -64,7 +64,7 @@ values = st.sampled_from(VALUES) | st.recursive(
 
 TRACES = re.compile(
     r"Traceback|site-packages|\bFile \"|\.py\b.{0,3}line \d|Error\(|sqlite3?\.|OverflowError|TypeError|KeyError|"
-    r"ValueError|AttributeError|UnicodeEncodeError|OperationalError"
+    r"Something went wrong|cannot be used right now|ValueError|AttributeError|UnicodeEncodeError|OperationalError"
 )
 drill = pytest.mark.drill
 
