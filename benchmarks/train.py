@@ -40,8 +40,8 @@ def our_side(config: RunConfig, place: Place, inputs: Tensor, targets: Tensor) -
         torch.autograd.backward(loss / targets.numel())
 
     def update() -> None:
-        torch.nn.utils.clip_grad_norm_(model.parameters(), config.train.grad_clip)
-        optimizers.step(1.0)
+        grad_norm = torch.nn.utils.clip_grad_norm_(model.parameters(), config.train.grad_clip)
+        optimizers.step(1.0, grad_norm.isfinite())
         optimizers.zero_grad()
 
     return learn, update

@@ -9,7 +9,7 @@ import hashlib
 import json
 import os
 import shutil
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load, load_file, save
 from torch import Tensor, nn
 
+from engine.model import Transformer
 from engine.optim import Optimizers
 
 
@@ -34,15 +35,37 @@ class Written:
     sha256: str
 
 
+@dataclass(frozen=True)
+class Snapshot:
+    """The numbers of one step, on the CPU."""
+
+    weights: dict[str, Tensor]
+    averages: dict[str, Tensor]
+    """What the optimizers remember."""
+    shape: dict[str, Any]
+    """The model's config."""
+
+    @classmethod
+    def of(cls, model: Transformer, optimizers: Optimizers, copy: bool = False) -> "Snapshot":
+        """The numbers as they are; with `copy` they stay so while training goes on."""
+        weights = {name: parameter.detach() for name, parameter in model.named_parameters()}
+        return cls(_on_cpu(weights, copy), _on_cpu(optimizers.tensors(), copy), asdict(model.config))
+
+
 def save_checkpoint(
-    folder: Path, step: int, model: nn.Module, optimizers: Optimizers, state: dict[str, Any]
+    folder: Path, step: int, model: Transformer, optimizers: Optimizers, state: dict[str, Any]
 ) -> Written:
     """Write everything that is needed to go on from `step` to `folder`/step_NNNNNN."""
+    return write_checkpoint(folder, step, Snapshot.of(model, optimizers), state)
+
+
+def write_checkpoint(folder: Path, step: int, snapshot: Snapshot, state: dict[str, Any]) -> Written:
+    """The same from a snapshot; raises OSError when the disk does not take it, and leaves nothing half written."""
     final, temporary = folder / _name(step), folder / f".{_name(step)}"
     files = {
-        "model.safetensors": save(_tensors(model)),
-        "optimizer.safetensors": save(_contiguous(optimizers.tensors())),
-        "state.json": (json.dumps(state, indent=1) + "\n").encode(),
+        "model.safetensors": save(snapshot.weights),
+        "optimizer.safetensors": save(snapshot.averages),
+        "state.json": (json.dumps({"model": snapshot.shape} | state, indent=1) + "\n").encode(),
     }
     manifest = {name: {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()} for name, data in files.items()}
     files["manifest.json"] = (json.dumps(manifest, indent=1) + "\n").encode()
@@ -61,15 +84,21 @@ def save_checkpoint(
     return Written(final, sum(map(len, files.values())), str(manifest["model.safetensors"]["sha256"]))
 
 
-def load_checkpoint(path: Path, model: nn.Module, optimizers: Optimizers) -> dict[str, Any]:
+def load_checkpoint(path: Path, model: Transformer, optimizers: Optimizers) -> dict[str, Any]:
     """Restore model and optimizers from a checkpoint; returns its loop state. Raises CorruptCheckpoint."""
     verify(path)
+    state: dict[str, Any] = json.loads((path / "state.json").read_text(encoding="utf-8"))
+    wanted = asdict(model.config)
+    # Absent in the first checkpoints there were, which said nothing about their model.
+    there = state.pop("model", wanted)
+    if differing := [name for name in wanted if name in there and there[name] != wanted[name]]:
+        fields = ", ".join(f"model.{name} is {there[name]} there and {wanted[name]} here" for name in differing)
+        raise CorruptCheckpoint(f"{path.name} holds another model than this run's config describes: {fields}.")
     try:
         model.load_state_dict(load_file(path / "model.safetensors"))
     except RuntimeError as error:
         raise CorruptCheckpoint(f"{path.name} holds another model than this run's config describes.") from error
     optimizers.load_tensors(load_file(path / "optimizer.safetensors"))
-    state: dict[str, Any] = json.loads((path / "state.json").read_text(encoding="utf-8"))
     return state
 
 
@@ -89,10 +118,18 @@ def verify(path: Path) -> None:
             raise CorruptCheckpoint(f"{path.name}/{name}: hash mismatch, the file has changed since it was saved.")
 
 
+def look_up(path: Path) -> Written:
+    """What `write_checkpoint` said of a checkpoint that lies at `path`; raises CorruptCheckpoint."""
+    verify(path)
+    manifest = json.loads((path / "manifest.json").read_text(encoding="utf-8"))
+    size = sum(file.stat().st_size for file in path.iterdir())
+    return Written(path, size, str(manifest["model.safetensors"]["sha256"]))
+
+
 def newest_valid(folder: Path) -> tuple[Path | None, list[str]]:
     """The newest checkpoint of a run that passes `verify`, and a sentence for each newer one that does not."""
     problems = []
-    for path in reversed(_checkpoints(folder)):
+    for path in reversed(checkpoints(folder)):
         try:
             verify(path)
         except CorruptCheckpoint as error:
@@ -120,7 +157,7 @@ def save_sampling(folder: Path, step: int, weights: dict[str, Tensor]) -> Writte
 
 def sampling_weights(model: nn.Module) -> dict[str, Tensor]:
     """The weights rounded to bf16 on the CPU: what a sample is made with, kept so that it can be made again."""
-    return {name: tensor.to(torch.bfloat16) for name, tensor in _tensors(model).items()}
+    return {name: weight.detach().cpu().bfloat16().contiguous() for name, weight in model.named_parameters()}
 
 
 def load_sampling(folder: Path, step: int) -> tuple[dict[str, Tensor], str]:
@@ -146,15 +183,14 @@ def sampling_path(folder: Path, step: int) -> Path:
     return folder / "sampling" / f"{_name(step)}.safetensors"
 
 
-def prune(folder: Path, keep: int, step: int) -> list[int]:
-    """Remove all but the newest `keep` checkpoints up to `step`, the one just written; returns the steps that are gone.
+def remove_checkpoint(folder: Path, step: int) -> None:
+    """Take a checkpoint off the disk; one that is not there is no error."""
+    _remove(folder / _name(step))
 
-    Later ones were damaged, or the run would not be at `step`: they must not push out those that are whole.
-    """
-    old = [path for path in _checkpoints(folder) if step_of(path) <= step][:-keep]
-    for path in old:
-        _remove(path)
-    return [step_of(path) for path in old]
+
+def remove_sampling(folder: Path, step: int) -> None:
+    """Take the sampling weights of `step` off the disk; none is no error."""
+    _remove(sampling_path(folder, step))
 
 
 def sweep(folder: Path) -> None:
@@ -172,16 +208,15 @@ def step_of(path: Path) -> int:
     return int(path.name.removeprefix("step_"))
 
 
-def _checkpoints(folder: Path) -> list[Path]:
+def checkpoints(folder: Path) -> list[Path]:
+    """The checkpoints of a run's folder, whole or damaged, oldest step first."""
     return sorted((path for path in folder.glob("step_*") if path.name[5:].isdecimal()), key=step_of)
 
 
-def _tensors(model: nn.Module) -> dict[str, Tensor]:
-    return _contiguous({name: parameter.detach() for name, parameter in model.named_parameters()})
-
-
-def _contiguous(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {name: tensor.cpu().contiguous() for name, tensor in tensors.items()}
+def _on_cpu(tensors: dict[str, Tensor], copy: bool) -> dict[str, Tensor]:
+    return {
+        name: tensor.to("cpu", copy=copy, memory_format=torch.contiguous_format) for name, tensor in tensors.items()
+    }
 
 
 def _write_synced(path: Path, data: bytes) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from contextlib import closing
 from dataclasses import asdict
 
-from engine import config, doctor, gpu, launch, store
+from engine import backups, config, doctor, gpu, launch, store
 from engine.estimate import training_bytes
 from engine.follow import begun, end_of, ended, print_json
 from engine.home import Home
@@ -210,6 +210,21 @@ def generate(given: Arguments) -> int:
     return 0
 
 
+def backup(given: Arguments) -> int:
+    """Copy runs.db, also while runs train."""
+    shown = sys.stderr.isatty() and not given.json
+
+    def report(share: float) -> None:
+        if shown:
+            print(f"\r{share:4.0%}", end="", file=sys.stderr, flush=True)
+
+    made = backups.back_up(Home.at(given.home), given.file or given.to, report)
+    if given.json:
+        return print_json({"path": str(made.path), "bytes": made.bytes})
+    print(f"{chr(13) if shown else ''}{made.path} ({size(made.bytes)})")
+    return 0
+
+
 def check_up(given: Arguments) -> int:
     """Check machine and home, and say what to do; exit status 1 where there is a problem."""
     found = []
@@ -252,4 +267,5 @@ COMMANDS: dict[str, Callable[[Arguments], int]] = {
     "samples": samples,
     "archive": archive,
     "doctor": check_up,
+    "backup": backup,
 }

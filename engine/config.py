@@ -1,44 +1,25 @@
-"""What a run is told to do: frozen dataclasses, the preset files, and `--set key=value`.
+"""What a run is told to do: frozen dataclasses and the preset files (the machinery is in engine/settings.py).
 
 A config is read once, checked here, stored with the run as JSON and never changed. Every mistake a person can
 make in it raises `ConfigError`: one sentence with the key, the value and what would be right.
 """
 
-import difflib
 import json
 import math
 import tomllib
-import types
-import typing
-from collections.abc import Iterable, Mapping
-from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
+
+from engine.settings import ConfigError as ConfigError
+from engine.settings import brief, build, did_you_mean, named, setting
+from engine.settings import parse_overrides as parse_overrides
+from engine.settings import parse_value as parse_value
+from engine.settings import settings as settings
 
 PRESETS = Path(__file__).resolve().parent.parent / "presets"
 DEFAULT_PRESET = "seedling"
-
-
-class ConfigError(ValueError):
-    """A setting that cannot be used; the message is one sentence for the person who chose it."""
-
-
-def setting(
-    default: Any = MISSING,
-    *,
-    help: str,
-    unit: str = "",
-    low: float | None = None,
-    high: float | None = None,
-    above: float | None = None,
-    below: float | None = None,
-) -> Any:
-    """A config field with what the form, the checks and the documentation need to know about it.
-
-    `low`/`high` are inclusive limits, `above`/`below` exclusive ones.
-    """
-    limits = {"low": low, "high": high, "above": above, "below": below}
-    return field(default=default, metadata={"help": help, "unit": unit, **limits})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,6 +95,11 @@ class TrainConfig:
         "auto", help="Number format of the products; the weights are always kept in fp32"
     )
     grad_clip: float = setting(1.0, help="Largest length of the gradient; longer ones are scaled down", above=0)
+    on_nonfinite: Literal["stop", "skip", "roll-back"] = setting(
+        "stop",
+        help="When the loss is no number: stop the run, skip the step, or go back to the last checkpoint with half the "
+        "learning rates; the weights never take it in",
+    )
     auto_resume: int = setting(
         0, help="How often it goes on by itself after a crash or a restart", unit="times", low=0, high=100
     )
@@ -175,6 +161,16 @@ class CheckpointConfig:
 
     every: int = setting(200, help="Steps between two checkpoints", unit="steps", low=1, high=10**9)
     keep: int = setting(2, help="Newest checkpoints kept", low=1, high=10_000)
+    keep_every: int = setting(
+        0, help="Checkpoints at multiples of this stay for good; 0 for none", unit="steps", low=0, high=10**9
+    )
+    keep_best: bool = setting(True, help="The checkpoint with the lowest validation loss stays")
+    keep_ages: int = setting(
+        0,
+        help="Newest ages kept to talk to and to ask again; 0 keeps all, and those of exhibits always stay",
+        low=0,
+        high=10**6,
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -230,7 +226,9 @@ def load_preset(name: str, overrides: Mapping[str, Any] | None = None) -> RunCon
     path = PRESETS / f"{name}.toml"
     known = sorted(path.stem for path in PRESETS.glob("*.toml"))
     if name not in known:
-        raise ConfigError(f"There is no preset {name!r}{_did_you_mean(name, known)}; there are {', '.join(known)}.")
+        raise ConfigError(
+            f"There is no preset {brief(repr(name))}{did_you_mean(name, known)}; there are {', '.join(known)}."
+        )
     try:
         tree = tomllib.loads(path.read_text(encoding="utf-8"))
     except tomllib.TOMLDecodeError as error:
@@ -241,138 +239,22 @@ def load_preset(name: str, overrides: Mapping[str, Any] | None = None) -> RunCon
         for section in sections:
             branch = branch.setdefault(section, {})
             if not isinstance(branch, dict):
-                raise ConfigError(f"{key!r} is not a setting: {section} has no parts.")
+                raise ConfigError(f"{brief(repr(key))} is not a setting: {named(section)} has no parts.")
         branch[leaf] = value
-    return _build(RunConfig, tree, "")
+    return build(RunConfig, tree, "")
 
 
 def from_json(text: str) -> RunConfig:
-    """The config of a stored run."""
-    return _build(RunConfig, json.loads(text), "")
-
-
-def parse_overrides(pairs: Iterable[str]) -> dict[str, Any]:
-    """Turn `key=value` words of the command line into overrides; a key given twice is refused."""
-    overrides: dict[str, Any] = {}
-    for pair in pairs:
-        key, equals, text = pair.partition("=")
-        if not equals or not key.strip():
-            raise ConfigError(f"--set takes key=value, for example train.tokens=1000000, not {pair!r}.")
-        if key.strip() in overrides:
-            raise ConfigError(f"{key.strip()} is given twice; give it once.")
-        overrides[key.strip()] = parse_value(text.strip())
-    return overrides
-
-
-def parse_value(text: str) -> Any:
-    """A typed value from what a person wrote: 12, 1_000, 3e-4, 1M, true, or plain text."""
-    scales = {"k": 10**3, "M": 10**6, "B": 10**9}
-    number, scale = (text[:-1], scales[text[-1]]) if text[-1:] in scales else (text, 1)
+    """The config of a stored run; raises ConfigError where it is damaged."""
     try:
-        return int(number) * scale
-    except ValueError:
-        pass
-    try:
-        # Without the rounding 4.02M would be 4019999.9999999995.
-        value = round(float(number) * scale, 6) if scale > 1 else float(number)
-    except ValueError:
-        return {"true": True, "false": False}.get(text, text)
-    return int(value) if scale > 1 and value.is_integer() else value
-
-
-def settings(config: Any, prefix: str = "") -> dict[str, Any]:
-    """All settings of a config by dotted name."""
-    flat: dict[str, Any] = {}
-    for item in fields(config):
-        value = getattr(config, item.name)
-        if is_dataclass(value):
-            flat |= settings(value, f"{prefix}{item.name}.")
-        else:
-            flat[prefix + item.name] = value
-    return flat
-
-
-T = TypeVar("T")
-
-
-def _build(kind: type[T], tree: Mapping[str, Any], prefix: str) -> T:
-    """Make a config dataclass from plain values, checking names, types and limits."""
-    hints = typing.get_type_hints(kind)
-    names = {item.name: item for item in fields(kind)}  # type: ignore[arg-type]
-    for key in tree:
-        if key not in names:
-            raise ConfigError(
-                f"{prefix}{key} is not a setting{_did_you_mean(prefix + key, [prefix + name for name in names])}."
-            )
-    values: dict[str, Any] = {}
-    for name, item in names.items():
-        key = prefix + name
-        if name not in tree:
-            if item.default is MISSING and item.default_factory is MISSING:
-                raise ConfigError(f"{key} is missing.")
-            continue
-        if is_dataclass(hints[name]):
-            if not isinstance(tree[name], Mapping):
-                raise ConfigError(f"{key} is a group of settings, not a value.")
-            values[name] = _build(typing.cast(type, hints[name]), tree[name], key + ".")
-        else:
-            values[name] = _check(key, tree[name], hints[name], item.metadata)
-    return kind(**values)
-
-
-def _check(key: str, value: Any, hint: Any, limits: Mapping[str, Any]) -> Any:
-    """The value in its declared type, or ConfigError."""
-    if typing.get_origin(hint) is Literal:
-        choices = typing.get_args(hint)
-        if value not in choices:
-            raise ConfigError(f"{key} = {value!r} must be one of {', '.join(map(str, choices))}.")
-        return value
-    assert not isinstance(hint, types.UnionType), "settings have one plain type"
-    if isinstance(value, int) and abs(value) > 10**300:  # no float can hold it, and nobody can read it
-        raise ConfigError(f"{key} must be a number of fewer than 300 digits.")
-    if hint is float and isinstance(value, int) and not isinstance(value, bool):
-        value = float(value)
-    if hint is int and isinstance(value, float) and value.is_integer():
-        value = int(value)
-    if type(value) is not hint:
-        expected = {int: "a whole number", float: "a number", str: "text", bool: "true or false"}[hint]
-        raise ConfigError(f"{key} = {_shown(value)} must be {expected}.")
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        _check_limits(key, value, limits)
-    return value
-
-
-def _check_limits(key: str, value: float, limits: Mapping[str, Any]) -> None:
-    low, high, above, below = (limits[name] for name in ("low", "high", "above", "below"))
-    finite = math.isfinite(value)
-    if finite and not (
-        (low is not None and value < low)
-        or (high is not None and value > high)
-        or (above is not None and value <= above)
-        or (below is not None and value >= below)
-    ):
-        return
-    wanted = []
-    if low is not None:
-        wanted.append(f">= {low:g}")
-    if above is not None:
-        wanted.append(f"> {above:g}")
-    if high is not None:
-        wanted.append(f"<= {high:g}")
-    if below is not None:
-        wanted.append(f"< {below:g}")
-    raise ConfigError(f"{key} = {value} must be a finite number {' and '.join(wanted)}".rstrip() + ".")
-
-
-def _shown(value: Any) -> str:
-    return json.dumps(value) if isinstance(value, bool | str | None) else repr(value)
+        tree = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise ConfigError("The stored settings of this run are damaged: they are no whole JSON.") from error
+    if not isinstance(tree, dict):
+        raise ConfigError("The stored settings of this run are damaged: they are no group of settings.")
+    return build(RunConfig, tree, "")
 
 
 def _divisor(whole: int, near: int) -> int:
     """The divisor of `whole` closest to `near`."""
     return min((d for d in range(1, whole + 1) if whole % d == 0), key=lambda d: abs(d - near))
-
-
-def _did_you_mean(word: str, known: Iterable[str]) -> str:
-    close = difflib.get_close_matches(word, list(known), n=1)
-    return f" (did you mean {close[0]}?)" if close else ""

@@ -19,6 +19,7 @@ from engine.endings import STARTS, at_once, end_dead, is_lost, lock_of, stop_com
 from engine.gpu import choose_device
 from engine.gpu import default_device as default_device
 from engine.home import PROJECT, Home
+from engine.space import check_disk
 from engine.volume import network_file_system
 
 RESUME_WAIT = 30.0
@@ -90,6 +91,7 @@ def start_run(home: Home, preset: str, name: str = "", overrides: Mapping[str, A
     config = load_preset(preset, overrides)
     device = choose_device(config.train.device)
     check_available(home, config)
+    check_disk(home, config)
     db = store.connect(home.database, durable=True)
     try:
         _wait_for_device(home, db, device)

@@ -9,24 +9,28 @@ import torch
 from torch import Tensor
 
 from engine.config import RunConfig
+from engine.guard import Diverged, Guard, Resumption
 from engine.recorder import Recorder
 
 PERIOD = 0.25
 """Seconds between two reads of the device: each waits for it, and a page shows no more."""
 
 
-class Diverged(RuntimeError):
-    """The loss or the gradient is not a finite number any more."""
-
-
 class Meter:
     """Collects what each step measured and hands it to the recorder; knows training time from time spent otherwise."""
 
     def __init__(
-        self, recorder: Recorder, config: RunConfig, step: int, elapsed_seconds: float, *, skips_overflow: bool = False
+        self,
+        recorder: Recorder,
+        config: RunConfig,
+        step: int,
+        elapsed_seconds: float,
+        guard: Guard,
+        resumption: Resumption | None = None,
     ) -> None:
-        """`skips_overflow`: an fp16 gradient that overflows skips its step and is no divergence."""
-        self.recorder, self.config, self.skips_overflow = recorder, config, skips_overflow
+        """`guard` and `resumption` are shown each step that is read, in order."""
+        self.recorder, self.config, self.guard, self.resumption = recorder, config, guard, resumption
+        self.notice = ""
         self.elapsed_before, self.started = elapsed_seconds, time.perf_counter()
         self.first_step = self.last_step = step
         self._pending: list[tuple[int, float, Tensor, Tensor]] = []
@@ -50,7 +54,7 @@ class Meter:
             self.read()
 
     def read(self) -> None:
-        """Fetch what is pending and record it; raises Diverged at the first number that is not finite."""
+        """Fetch what is pending and record it; raises what the guard raises at numbers that are not finite."""
         if not self._pending:
             return
         values = torch.stack([torch.stack((loss, norm)).float() for _, _, loss, norm in self._pending]).tolist()
@@ -68,11 +72,13 @@ class Meter:
                 tokens_per_second=speed,
                 elapsed_seconds=self.elapsed_seconds,
             )
-            if not (math.isfinite(loss) and (math.isfinite(norm) or self.skips_overflow)):
-                raise Diverged(
-                    f"The loss stopped being a number at step {step:,}; the last checkpoint before it is "
-                    "kept. A lower learning rate (optimizer.muon_lr, optimizer.adamw_lr) usually helps."
-                )
+            try:
+                self.guard.look(step, loss, norm)
+            except Diverged:
+                self._tell()
+                raise
+            if self.resumption:
+                self.resumption.look(loss)
         self.last_step = self._pending[-1][0]
         self._pending.clear()
         self._read_at, self._away = now, 0.0
@@ -84,6 +90,16 @@ class Meter:
             **self._progress(),
         )
 
+    def close(self) -> None:
+        """Read what is pending and tell what was waiting for more steps."""
+        self.read()
+        self._tell()
+
+    def say(self, notice: str) -> None:
+        """Show `notice` while the run trains, until there is another one."""
+        self.notice = notice
+        self.recorder.state(message=notice)
+
     @contextlib.contextmanager
     def phase(self, name: str, message: str) -> Iterator[None]:
         """Do something else than training: shown as `name`, and left out of the speed."""
@@ -94,7 +110,7 @@ class Meter:
             yield
         finally:
             self._away += time.perf_counter() - start
-            self.recorder.state(phase="training", message="", elapsed_seconds=self.elapsed_seconds)
+            self.recorder.state(phase="training", message=self.notice, elapsed_seconds=self.elapsed_seconds)
 
     def wait_while_paused(self) -> None:
         """Hold the loop while the recorder's pause flag is set, or until it is asked to stop."""
@@ -105,7 +121,12 @@ class Meter:
             pass
         waited = time.perf_counter() - start
         self._paused, self._away = self._paused + waited, self._away + waited
-        self.recorder.state(status="running", message="")
+        self.recorder.state(status="running", message=self.notice)
+
+    def _tell(self) -> None:
+        self.guard.close()
+        if self.resumption:
+            self.resumption.close()
 
     def _progress(self) -> dict[str, float]:
         done, total = self.last_step, self.config.total_steps

@@ -59,17 +59,25 @@ class Muon:
         }
 
     @torch.no_grad()
-    def step(self, learning_rate: float) -> None:
-        """One update from the gradients in place."""
+    def step(self, learning_rate: float, finite: Tensor | None = None) -> None:
+        """One update from the gradients in place; where the flag `finite` is false nothing changes, not one bit."""
         for role, matrices in self.stacks.items():
             weights: list[Tensor] = list(matrices)
             gradient = torch.stack([_gradient(matrix) for matrix in matrices])
-            average = self.averages[role].lerp_(gradient, 1 - self.momentum)
+            average = self.averages[role]
+            if finite is None:
+                average.lerp_(gradient, 1 - self.momentum)
+            else:
+                torch.where(finite, average.lerp(gradient, 1 - self.momentum), average, out=average)
             direction = gradient.lerp_(average, self.momentum).to(self.dtype)
             update = orthogonalize(direction, self.coefficients, self.safety).float()
             rate = learning_rate * math.sqrt(max(1.0, update.shape[-2] / update.shape[-1]))
+            shrink: float | Tensor = 1 - learning_rate * self.weight_decay
+            if finite is not None:
+                update.masked_fill_(~finite, 0.0)
+                shrink = torch.where(finite, shrink, 1.0)
             if self.weight_decay:
-                torch._foreach_mul_(weights, 1 - learning_rate * self.weight_decay)
+                torch._foreach_mul_(weights, shrink)
             torch._foreach_add_(weights, list(update.unbind()), alpha=-rate)
 
 
@@ -99,10 +107,16 @@ class Optimizers(torch.optim.Optimizer):
             fused=True,
         )
 
-    def step(self, factor: float) -> None:  # type: ignore[override]
-        """One update at `factor` of the highest learning rates."""
-        self.muon.step(self.config.muon_lr * factor)
+    def step(self, factor: float, finite: Tensor | None = None) -> None:  # type: ignore[override]
+        """One update at `factor` of the highest learning rates.
+
+        `finite` is a flag on the device: where it is false, weights, averages and counts stay as they are, and the host
+        need not wait to know. Without it every update is made.
+        """
+        self.muon.step(self.config.muon_lr * factor, finite)
         self.adamw.param_groups[0]["lr"] = self.config.adamw_lr * factor
+        # What torch's gradient scaler sets too: fused AdamW does nothing where it is 1.
+        self.adamw.found_inf = None if finite is None else (~finite).float()  # type: ignore[attr-defined]
         self.adamw.step()
 
     def tensors(self) -> dict[str, Tensor]:

@@ -12,6 +12,7 @@ from engine.generate import Ask, make_speaker
 from engine.model import Transformer
 from engine.prompts import load_suite
 from engine.recorder import Recorder
+from engine.space import UNSTORABLE, reason
 
 
 class Questions:
@@ -38,21 +39,30 @@ class Questions:
     ) -> None:
         """Keep the weights of this age in bf16 and let them answer every prompt; training's state is not touched.
 
-        A stop cuts the answers short; they are then left out.
+        A stop cuts the answers short; they are then left out. Where the weights cannot be kept, an event says so.
         """
         weights, tokens = sampling_weights(model), step * self.config.train.batch_tokens
-        written = save_sampling(folder, step, weights)
-        store.add_checkpoint(
-            db,
-            run_id,
-            attempt=attempt,
-            step=step,
-            tokens=tokens,
-            kind="sampling",
-            path=f"sampling/{written.path.name}",
-            bytes=written.bytes,
-            sha256=written.sha256,
-        )
+        try:
+            written = save_sampling(folder, step, weights)
+            store.add_checkpoint(
+                db,
+                run_id,
+                attempt=attempt,
+                step=step,
+                tokens=tokens,
+                kind="sampling",
+                path=f"sampling/{written.path.name}",
+                bytes=written.bytes,
+                sha256=written.sha256,
+            )
+        except UNSTORABLE as error:
+            # What cannot be asked again is not asked; training is worth more than an answer.
+            self.recorder.event(
+                "skipped",
+                f"The prompts were not asked at step {step:,}: its weights could not be kept ({reason(error)}).",
+                step,
+            )
+            return
         speaker = make_speaker(
             self.config.model,
             weights,

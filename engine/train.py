@@ -5,59 +5,34 @@ of the program through runs.db only.
 """
 
 import argparse
+import contextlib
 import errno
 import os
 import shutil
 import signal
 import sys
-import time
 import traceback
 from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
-from sqlite_utils import Database
 
 from engine import store
-from engine.checkpoint import CorruptCheckpoint, load_checkpoint, newest_valid, prune, save_checkpoint, step_of, sweep
-from engine.config import ConfigError, RunConfig, from_json
+from engine.attempt import Learner, Run, begin, losses_before, patiently, roll_back
+from engine.checkpoint import CorruptCheckpoint, load_checkpoint
+from engine.config import ConfigError, RunConfig
 from engine.data import Dataset, Rows, Stopped, ensure_dataset
 from engine.device import choose_place, to_device
 from engine.evaluate import Validation
+from engine.guard import Diverged, Guard, Resumption, RollBack
 from engine.home import Home
-from engine.meter import Diverged, Meter
+from engine.meter import Meter
 from engine.model import Transformer
 from engine.optim import Optimizers
-from engine.process import hold_lock, identity
+from engine.process import hold_lock
 from engine.questions import Questions
-from engine.recorder import Recorder
+from engine.saver import CannotSave, Saver
 from engine.schedule import learning_rate_factor
-
-
-@dataclass
-class Run:
-    """What the parts of a running trainer share."""
-
-    home: Home
-    id: str
-    device: str
-    config: RunConfig
-    db: Database
-    recorder: Recorder
-    attempt: int
-    checkpoint: Path | None
-    """Where this attempt goes on from; None at the beginning."""
-
-
-@dataclass
-class Learner:
-    """What learns, and all that a checkpoint of it holds."""
-
-    model: Transformer
-    optimizers: Optimizers
-    scaler: torch.amp.GradScaler
 
 
 def train(run: Run) -> str:
@@ -85,12 +60,13 @@ def train(run: Run) -> str:
     questions = Questions(config, run.home.tokenizer(run.id), recorder)
     total_steps, batch_tokens = config.total_steps, config.train.batch_tokens
     micro_batch = config.train.micro_batch or config.rows_per_step
-    meter = Meter(recorder, config, step, elapsed_seconds, skips_overflow=scaler.is_enabled())
-    saved_step = step
+    guard = Guard(recorder, config.train.on_nonfinite, run.roll_backs, skips_overflow=scaler.is_enabled())
+    resumption = Resumption(recorder.event, step, losses_before(run.db, run.id)) if run.attempt > 1 else None
+    meter = Meter(recorder, config, step, elapsed_seconds, guard, resumption)
+    saver = Saver(run, learner, guard, dataset_sha256(dataset), meter.say)
 
     def look_up(finished: bool) -> None:
         """What is due after a step: evaluate, ask the prompts, save."""
-        nonlocal saved_step
         if finished or step % config.eval.every == 0:
             with meter.phase("evaluating", "Reading text it has never seen"):
                 result = validation.measure(model)
@@ -104,42 +80,46 @@ def train(run: Run) -> str:
                 questions.ask(run.db, run.home.run(run.id), model, place, run.id, run.attempt, step)
         if finished or (step and step % config.checkpoint.every == 0):
             with meter.phase("saving", "Saving a checkpoint"):
-                save(run, dataset, learner, step, meter.elapsed_seconds)
-                saved_step = step
+                (saver.save_last if finished else saver.save)(step, meter.elapsed_seconds)
 
     if step == 0:
         look_up(finished=False)
     meter.begin()
-    while step < total_steps and not recorder.stop.is_set():
-        if recorder.pause.is_set():
-            meter.wait_while_paused()
-            continue
-        factor = learning_rate_factor(step, total_steps, config.schedule)
-        inputs, targets = to_device(rows.batch(step * config.rows_per_step, config.rows_per_step), place)
-        loss_sum = torch.zeros((), device=place.device)
-        for first in range(0, config.rows_per_step, micro_batch):
-            loss, _ = model.loss(inputs[first : first + micro_batch], targets[first : first + micro_batch])
-            torch.autograd.backward(scaler.scale(loss / batch_tokens))
-            loss_sum += loss.detach()
-        scaler.unscale_(optimizers)
-        grad_norm = torch.nn.utils.clip_grad_norm_(model.parameters(), config.train.grad_clip)
-        scaler.step(optimizers, factor)
-        scaler.update()
-        optimizers.zero_grad()
+    with contextlib.closing(saver):
+        while step < total_steps and not recorder.stop.is_set():
+            if recorder.pause.is_set():
+                meter.wait_while_paused()
+                continue
+            factor = learner.rate * learning_rate_factor(step, total_steps, config.schedule)
+            inputs, targets = to_device(rows.batch(step * config.rows_per_step, config.rows_per_step), place)
+            loss_sum = torch.zeros((), device=place.device)
+            for first in range(0, config.rows_per_step, micro_batch):
+                loss, _ = model.loss(inputs[first : first + micro_batch], targets[first : first + micro_batch])
+                torch.autograd.backward(scaler.scale(loss / batch_tokens))
+                loss_sum += loss.detach()
+            scaler.unscale_(optimizers)
+            grad_norm = torch.nn.utils.clip_grad_norm_(model.parameters(), config.train.grad_clip)
+            # Decided on the device, where nobody waits for it; the meter learns of it later and asks the guard.
+            finite = loss_sum.isfinite() & grad_norm.isfinite()
+            scaler.step(optimizers, factor, finite)
+            scaler.update()
+            optimizers.zero_grad()
 
-        step += 1
-        if step == meter.first_step + 1:
-            recorder.state(status="running", phase="training", message="")
-        meter.add(step, config.optimizer.muon_lr * factor, loss_sum / batch_tokens, grad_norm)
-        look_up(finished=step == total_steps)
+            step += 1
+            if step == meter.first_step + 1:
+                recorder.state(status="running", phase="training", message="")
+            saver.check()
+            meter.add(step, config.optimizer.muon_lr * factor, loss_sum / batch_tokens, grad_norm)
+            look_up(finished=step == total_steps)
 
-    meter.read()
-    if step == total_steps:
-        return "finished"
-    store.update_state(run.db, run.id, status="stopping", phase="saving", message="Saving before the end")
-    if step > saved_step and not recorder.stop_now.is_set():
-        save(run, dataset, learner, step, meter.elapsed_seconds)
-    return "stopped"
+        meter.close()
+        saver.wait()
+        if step < total_steps:
+            with contextlib.suppress(*store.DatabaseError):  # it is only shown; what counts is told at the end
+                store.update_state(run.db, run.id, status="stopping", phase="saving", message="Saving before the end")
+            if step > saver.saved_step and not recorder.stop_now.is_set():
+                saver.save_last(step, meter.elapsed_seconds)
+    return "finished" if step == total_steps else "stopped"
 
 
 def prepare_dataset(run: Run) -> Dataset:
@@ -170,45 +150,10 @@ def resume(run: Run, dataset: Dataset, learner: Learner) -> tuple[int, float]:
             )
         learner.scaler.load_state_dict(state["scaler"])
     step = int(state["step"])
-    if run.attempt > 1:
-        run.recorder.event(
-            "resumed", f"Resumed from step {step:,}, as if it had never stopped (attempt {run.attempt})", step
-        )
+    # A run that was killed before its first save after a roll-back has to remember it too.
+    learner.rate = min(float(state.get("rate", 1.0)), 0.5**run.roll_backs)
     run.recorder.state(step=step, tokens=step * run.config.train.batch_tokens)
     return step, float(state["elapsed_seconds"])
-
-
-def save(run: Run, dataset: Dataset, learner: Learner, step: int, elapsed_seconds: float) -> None:
-    """Write a checkpoint, after everything measured up to it is stored, and let go of the oldest ones."""
-    if not all(bool(weight.isfinite().all()) for weight in learner.model.parameters()):
-        raise Diverged(
-            f"The weights stopped being numbers at step {step:,}; the last checkpoint before it is kept. "
-            "A lower learning rate (optimizer.muon_lr, optimizer.adamw_lr) usually helps."
-        )
-    run.recorder.flush()
-    folder = run.home.run(run.id)
-    state = {
-        "step": step,
-        "tokens": step * run.config.train.batch_tokens,
-        "rows": step * run.config.rows_per_step,
-        "elapsed_seconds": elapsed_seconds,
-        "dataset_sha256": dataset_sha256(dataset),
-        "scaler": learner.scaler.state_dict(),
-    }
-    written = save_checkpoint(folder, step, learner.model, learner.optimizers, state)
-    store.add_checkpoint(
-        run.db,
-        run.id,
-        attempt=run.attempt,
-        step=step,
-        tokens=state["tokens"],
-        kind="full",
-        path=written.path.name,
-        bytes=written.bytes,
-        sha256=written.sha256,
-    )
-    for gone in prune(folder, run.config.checkpoint.keep, step):
-        store.forget_checkpoint(run.db, run.id, gone, "full")
 
 
 def dataset_sha256(dataset: Dataset) -> str:
@@ -218,7 +163,7 @@ def dataset_sha256(dataset: Dataset) -> str:
 
 def explain(error: BaseException, config: RunConfig) -> str:
     """One sentence on why a run failed and what to do."""
-    if isinstance(error, (ConfigError, CorruptCheckpoint, store.Refused, store.StoreError)):
+    if isinstance(error, (CannotSave, ConfigError, CorruptCheckpoint, store.Refused, store.StoreError)):
         return str(error)
     if isinstance(error, torch.OutOfMemoryError):
         rows = config.train.micro_batch or config.rows_per_step
@@ -231,6 +176,21 @@ def explain(error: BaseException, config: RunConfig) -> str:
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:
         return "The disk is full; free some space, then resume. The last checkpoint is whole."
     return f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error).strip() else 'no message'}"[:500]
+
+
+def one_attempt(run: Run, work: Callable[[Run], str]) -> tuple[str, str | None, RollBack | None]:
+    """The status `work` ends with, why in a sentence, and the request to go back where there is one."""
+    try:
+        return work(run), None, None
+    except Stopped:
+        return "stopped", None, None
+    except Diverged as reason:
+        # Without its traceback, which would keep this attempt's model in memory during the next one.
+        again = reason.with_traceback(None) if isinstance(reason, RollBack) else None
+        return "diverged", str(reason), again
+    except Exception as reason:  # noqa: BLE001 - the boundary of the process: whatever it was is told and kept
+        traceback.print_exc()
+        return "failed", explain(reason, run.config), None
 
 
 def main(argv: list[str] | None = None, work: Callable[[Run], str] = train) -> int:
@@ -248,34 +208,17 @@ def main(argv: list[str] | None = None, work: Callable[[Run], str] = train) -> i
     torch.set_flush_denormal(True)
     # A lock held for long costs a run time, never its life.
     db = store.connect(home.database, durable=True, patience=60.0)
-    row, config = store.get_run(db, run_id), from_json(store.get_config(db, run_id))
-    attempt, now, folder = row["attempt"] + 1, time.time(), home.run(run_id)
-    sweep(folder)
-    checkpoint, problems = newest_valid(folder)
-    # In one transaction: whoever sees the new attempt must not see steps it is about to repeat.
-    with store.writing(db):
-        store.update_state(
-            db, run_id, attempt=attempt, heartbeat_at=now, started_at=row["started_at"] or now, **identity()
-        )
-        store.supersede_after(db, run_id, step_of(checkpoint) if checkpoint else -1)
-    recorder = Recorder(home.database, run_id, attempt)
-    for problem in problems:
-        recorder.event("corrupt", f"{problem} An earlier checkpoint is used.")
+    run = begin(home, db, run_id)
+    recorder = run.recorder
     signal.signal(signal.SIGTERM, lambda *_: recorder.stop.set())
-    error: str | None = None
-    try:
-        status = work(Run(home, run_id, row["device"], config, db, recorder, attempt, checkpoint))
-    except Stopped:
-        status = "stopped"
-    except Diverged as reason:
-        status, error = "diverged", str(reason)
-    except Exception as reason:  # noqa: BLE001 - the boundary of the process: whatever it was is told and kept
-        traceback.print_exc()
-        status, error = "failed", explain(reason, config)
+    status, error, again = one_attempt(run, work)
+    while again and (next_run := roll_back(run, again)):
+        run = next_run
+        status, error, again = one_attempt(run, work)
     recorder.close()
     if error:
-        store.add_event(db, run_id, status, error)
-    store.end_run(db, run_id, status, error, attempt=attempt)
+        patiently(lambda: store.add_event(db, run_id, status, error))
+    patiently(lambda: store.end_run(db, run_id, status, error, attempt=run.attempt))
     db.close()
     lock.release()
     return 0 if error is None else 1

@@ -1,5 +1,6 @@
 """Checkpoints appear whole or not at all, and none is believed that has changed since."""
 
+import re
 import signal
 import subprocess
 import sys
@@ -14,17 +15,23 @@ from torch import Tensor
 from engine import checkpoint
 from engine.checkpoint import (
     CorruptCheckpoint,
+    Snapshot,
     Written,
+    checkpoints,
     load_checkpoint,
     load_sampling,
+    look_up,
     newest_valid,
-    prune,
+    remove_checkpoint,
+    remove_sampling,
     sampling_path,
     sampling_weights,
     save_checkpoint,
     save_sampling,
+    step_of,
     sweep,
     verify,
+    write_checkpoint,
 )
 from engine.config import OptimizerConfig
 from engine.home import PROJECT
@@ -214,12 +221,21 @@ def test_a_missing_file_is_refused_by_name(tmp_path: Path, name: str) -> None:
         verify(path)
 
 
-@pytest.mark.parametrize("shape", [{"width": 64}, {"layers": 3}, {"activation": "relu2"}])
-def test_another_models_checkpoint_is_refused(tmp_path: Path, shape: dict[str, Any]) -> None:
+@pytest.mark.parametrize(
+    ("shape", "differing"),
+    [
+        ({"width": 64}, "model.width is 32 there and 64 here"),
+        ({"layers": 3, "rope_base": 500.0}, "model.layers is 2 there and 3 here, model.rope_base is 10000.0 there"),
+        ({"activation": "relu2"}, "model.activation is swiglu there and relu2 here"),
+    ],
+)
+def test_another_models_checkpoint_is_refused_with_what_differs(
+    tmp_path: Path, shape: dict[str, Any], differing: str
+) -> None:
     path = save(tmp_path, 5).path
     model = tiny_model(**shape)
 
-    with pytest.raises(CorruptCheckpoint, match="holds another model"):
+    with pytest.raises(CorruptCheckpoint, match=f"step_000005 holds another model.*: {re.escape(differing)}"):
         load_checkpoint(path, model, Optimizers(model, OptimizerConfig(), torch.float32))
 
 
@@ -265,24 +281,46 @@ def test_weights_that_are_nowhere_are_refused(tmp_path: Path) -> None:
         load_sampling(tmp_path, 5)
 
 
-def folders(folder: Path, *steps: int) -> None:
-    for step in steps:
-        (folder / f"step_{step:06d}").mkdir(parents=True)
+def test_the_oldest_comes_first_by_number(tmp_path: Path) -> None:
+    for step in (10_000_000, 900, 999_999, 1_000_000):
+        (tmp_path / f"step_{step:06d}").mkdir()
+
+    assert [step_of(path) for path in checkpoints(tmp_path)] == [900, 999_999, 1_000_000, 10_000_000]
 
 
-def test_the_newest_are_kept_by_number(tmp_path: Path) -> None:
-    folders(tmp_path, 900, 999_999, 1_000_000, 10_000_000)
+def test_removing_takes_one_age_and_no_other(tmp_path: Path) -> None:
+    for step in (5, 10):
+        save(tmp_path, step)
+        save_sampling(tmp_path, step, sampling_weights(tiny_model()))
 
-    assert prune(tmp_path, 2, 10_000_000) == [900, 999_999]
-    assert names(tmp_path) == ["step_1000000", "step_10000000"]
-    assert prune(tmp_path, 2, 10_000_000) == []
+    for _ in range(2):
+        remove_checkpoint(tmp_path, 5)
+        remove_sampling(tmp_path, 10)
+
+    assert names(tmp_path) == ["sampling", "step_000010"]
+    assert names(tmp_path / "sampling") == ["step_000005.safetensors"]
 
 
-def test_damaged_later_ones_do_not_push_out_the_one_just_written(tmp_path: Path) -> None:
-    folders(tmp_path, 100, 150, 200, 300)
+def test_a_snapshot_stays_as_it_was_while_training_goes_on(tmp_path: Path) -> None:
+    model, optimizers = learned()
+    written = save_checkpoint(tmp_path, 5, model, optimizers, {})
+    snapshot = Snapshot.of(model, optimizers, copy=True)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter += 1
+        for average in optimizers.tensors().values():
+            average += 1
 
-    assert prune(tmp_path, 1, 150) == [100]
-    assert names(tmp_path) == ["step_000150", "step_000200", "step_000300"]
+    assert write_checkpoint(tmp_path, 6, snapshot, {}).sha256 == written.sha256
+    assert (tmp_path / "step_000006" / "optimizer.safetensors").read_bytes() == (
+        written.path / "optimizer.safetensors"
+    ).read_bytes()
+
+
+def test_looking_a_checkpoint_up_says_what_writing_it_said(tmp_path: Path) -> None:
+    written = save(tmp_path, 5)
+
+    assert look_up(written.path) == written
 
 
 def test_folders_of_other_names_are_left_alone(tmp_path: Path) -> None:
@@ -291,4 +329,4 @@ def test_folders_of_other_names_are_left_alone(tmp_path: Path) -> None:
     (tmp_path / "step_best").symlink_to(tmp_path / "step_000005")
 
     assert newest_valid(tmp_path) == (tmp_path / "step_000005", [])
-    assert prune(tmp_path, 1, 5) == []
+    assert checkpoints(tmp_path) == [tmp_path / "step_000005"]

@@ -18,7 +18,10 @@ SQL = re.compile(
     r"PRAGMA)\b",
     re.S,
 )
-TORCH = {f"engine.{name}" for name in ("model", "optim", "loss", "checkpoint", "generate", "train", "device")}
+TORCH = {
+    f"engine.{name}"
+    for name in ("model", "optim", "loss", "checkpoint", "generate", "attempt", "saver", "train", "device")
+}
 DRIVERS = {"sqlite3", "pysqlite3", "apsw", "sqlean"}
 WITHOUT_TORCH = [
     "engine.launch",
@@ -36,6 +39,8 @@ WITHOUT_TORCH = [
     "engine.worker",
     "engine.commands",
     "engine.config",
+    "engine.settings",
+    "engine.space",
     "engine.schedule",
     "ui.page",
     "ui.server",
@@ -105,8 +110,9 @@ def test_nothing_in_the_pages_process_imports_torch_or_what_does(module: str) ->
     assert not ours(path) & TORCH
 
 
-def test_config_imports_nothing_of_ours_and_the_schedule_only_it() -> None:
-    assert ours(modules()["engine.config"]) == set()
+def test_config_imports_only_its_machinery_and_the_schedule_only_it() -> None:
+    assert ours(modules()["engine.settings"]) == set()
+    assert ours(modules()["engine.config"]) == {"engine.settings"}
     assert ours(modules()["engine.schedule"]) <= {"engine.config"}
     assert ours(modules()["engine.home"]) == set()
     assert ours(modules()["engine.process"]) == set()
@@ -119,9 +125,12 @@ def test_config_imports_nothing_of_ours_and_the_schedule_only_it() -> None:
         ("engine.optim", {"config"}),
         ("engine.model", {"config", "loss"}),
         ("engine.device", {"config"}),
-        ("engine.checkpoint", {"optim"}),
-        ("engine.recorder", {"store"}),
-        ("engine.meter", {"config", "recorder"}),
+        ("engine.checkpoint", {"optim", "model"}),
+        ("engine.retention", {"config"}),
+        ("engine.space", {"config", "home", "store"}),
+        ("engine.guard", {"recorder"}),
+        ("engine.recorder", {"store", "home"}),
+        ("engine.meter", {"config", "guard", "recorder"}),
         ("engine.tokenizer", {"config", "store"}),
         ("engine.prompts", {"config"}),
         ("engine.generate", {"store", "tokenizer", "checkpoint", "config", "data", "home", "model"}),

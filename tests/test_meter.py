@@ -10,7 +10,8 @@ import torch
 from support import tiny_config
 
 from engine import meter as module
-from engine.meter import Diverged, Meter
+from engine.guard import Diverged, Guard, Resumption
+from engine.meter import Meter
 
 BATCH = 256
 
@@ -30,6 +31,7 @@ class Recorder:
 
     def __init__(self) -> None:
         self.rows: list[dict[str, Any]] = []
+        self.events: list[tuple[str, str, int | None]] = []
         self.now: dict[str, Any] = {}
         self.history: list[dict[str, Any]] = []
         self.stop, self.pause = threading.Event(), threading.Event()
@@ -37,6 +39,9 @@ class Recorder:
     def add(self, table: str, **row: Any) -> None:
         assert table == "metrics"
         self.rows.append(row)
+
+    def event(self, kind: str, message: str, step: int | None = None) -> None:
+        self.events.append((kind, message, step))
 
     def state(self, **values: Any) -> None:
         self.now |= values
@@ -50,9 +55,13 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     return made
 
 
-def metered(step: int = 0, elapsed: float = 0.0, **settings: Any) -> tuple[Meter, Recorder]:
+def metered(
+    step: int = 0, elapsed: float = 0.0, policy: str = "stop", resumption: bool = False, **settings: Any
+) -> tuple[Meter, Recorder]:
     recorder = Recorder()
-    return Meter(recorder, tiny_config(), step, elapsed, **settings), recorder  # type: ignore[arg-type]
+    guard = Guard(recorder, policy, **settings)  # type: ignore[arg-type]
+    resumed = Resumption(recorder.event, step, [3.0, 4.0]) if resumption else None
+    return Meter(recorder, tiny_config(), step, elapsed, guard, resumed), recorder  # type: ignore[arg-type]
 
 
 def go(meter: Meter, clock: Clock, step: int, loss: float = 2.0, norm: float = 1.0, seconds: float = 0.1) -> None:

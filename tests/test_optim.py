@@ -180,3 +180,57 @@ def test_a_gradient_scaler_takes_both_as_one_and_skips_what_overflows() -> None:
 
     assert torch.equal(weights_of(model), before)
     assert scaler.get_scale() == 4.0
+
+
+@pytest.mark.parametrize("weight_decay", [0.0, 0.1])
+def test_a_step_with_a_good_flag_is_the_step_without_one(weight_decay: float) -> None:
+    ends = []
+    for finite in (None, torch.tensor(True)):
+        model = tiny_model()
+        optimizers = Optimizers(model, OptimizerConfig(weight_decay=weight_decay), torch.bfloat16)
+        for seed in range(4):
+            learn(model, some_tokens(seed=seed))
+            optimizers.step(0.7, finite)
+            optimizers.zero_grad()
+        ends.append({**dict(model.named_parameters()), **optimizers.tensors()})
+
+    assert all(torch.equal(tensor, ends[1][name]) for name, tensor in ends[0].items())
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf"), float("-inf")])
+@pytest.mark.parametrize("steps", [0, 3])
+def test_a_bad_flag_leaves_every_bit_as_it_was(bad: float, steps: int) -> None:
+    """Weights, averages and counts, whether the optimizers have made a step before or not; then all goes on."""
+    model = tiny_model()
+    optimizers = Optimizers(model, OptimizerConfig(weight_decay=0.1), torch.float32)
+    undisturbed, theirs = copy.deepcopy(model), None
+    for seed in range(steps):
+        learn(model, some_tokens(seed=seed))
+        optimizers.step(1.0, torch.tensor(True))
+        optimizers.zero_grad()
+    undisturbed.load_state_dict(model.state_dict())
+    theirs = Optimizers(undisturbed, OptimizerConfig(weight_decay=0.1), torch.float32)
+    if steps:
+        theirs.load_tensors(optimizers.tensors())
+
+    learn(model, some_tokens())
+    for parameter in model.parameters():
+        assert parameter.grad is not None
+        parameter.grad.fill_(bad)
+    optimizers.step(1.0, torch.tensor(False))
+    optimizers.zero_grad()
+
+    assert bits(dict(model.named_parameters())) == bits(dict(undisturbed.named_parameters()))
+    if steps:
+        assert bits(optimizers.tensors()) == bits(theirs.tensors())
+    for one, its in ((model, optimizers), (undisturbed, theirs)):
+        learn(one, some_tokens(seed=9))
+        its.step(1.0, torch.tensor(True))
+    assert bits({**dict(model.named_parameters()), **optimizers.tensors()}) == bits(
+        {**dict(undisturbed.named_parameters()), **theirs.tensors()}
+    )
+
+
+def bits(tensors: dict[str, Tensor]) -> dict[str, bytes]:
+    """Unlike equality, this tells -0.0 from 0.0."""
+    return {name: tensor.detach().numpy().tobytes() for name, tensor in tensors.items()}

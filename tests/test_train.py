@@ -194,8 +194,8 @@ def test_weights_that_are_no_numbers_are_never_saved(home: Home, db: Database, m
     run_id, made = new_run(home, db), []
     real = Optimizers.step
 
-    def broken(self: Optimizers, factor: float) -> None:
-        real(self, factor)
+    def broken(self: Optimizers, factor: float, finite: Tensor) -> None:
+        real(self, factor, finite)
         made.append(factor)
         if len(made) == 16:
             self.param_groups[0]["params"][0].data[3, 3] = torch.inf

@@ -1,5 +1,6 @@
 """Everything that is kept: runs.db behind plain functions. Only this package writes SQL or imports the driver."""
 
+from engine.store.backup import backup as backup
 from engine.store.capsule import CATEGORIES as CATEGORIES
 from engine.store.capsule import PAGE as PAGE
 from engine.store.capsule import categories as categories
@@ -7,13 +8,19 @@ from engine.store.capsule import get_exhibit as get_exhibit
 from engine.store.capsule import keep as keep
 from engine.store.capsule import remove_exhibit as remove_exhibit
 from engine.store.capsule import search_archive as search_archive
+from engine.store.connect import LOG_LIMIT as LOG_LIMIT
+from engine.store.connect import ROW_ERRORS as ROW_ERRORS
 from engine.store.connect import DatabaseError as DatabaseError
 from engine.store.connect import Refused as Refused
 from engine.store.connect import Row as Row
 from engine.store.connect import StoreError as StoreError
 from engine.store.connect import connect as connect
+from engine.store.connect import file_of as file_of
 from engine.store.connect import insert as insert
+from engine.store.connect import log_bytes as log_bytes
 from engine.store.connect import migrate as migrate
+from engine.store.connect import refused_for_good as refused_for_good
+from engine.store.connect import soundness as soundness
 from engine.store.connect import writing as writing
 from engine.store.health import complaints as complaints
 from engine.store.health import schema_versions as schema_versions

@@ -133,7 +133,7 @@ def find_run(db: Database, text: str) -> Row:
     if len(matches) == 1:
         return matches[0]
     if matches:
-        raise Refused(f"{text!r} is the start of {len(matches)} run ids; give more of it.")
+        raise Refused(f"{text[:80]!r} is the start of {len(matches)} run ids; give more of it.")
     raise Refused(f"There is no run {text[:80]!r}; `python -m engine runs` lists them.")
 
 

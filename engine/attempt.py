@@ -1,0 +1,139 @@
+"""One attempt at a run: what its parts share, how it begins after a start, a crash or a roll-back, and its index."""
+
+import contextlib
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from sqlite_utils import Database
+
+from engine import store
+from engine.checkpoint import CorruptCheckpoint, checkpoints, look_up, newest_valid, step_of, sweep
+from engine.config import RunConfig, from_json
+from engine.guard import RollBack
+from engine.home import Home
+from engine.model import Transformer
+from engine.optim import Optimizers
+from engine.process import identity
+from engine.recorder import Recorder
+
+ROLL_BACK = "roll-back"
+"""The kind of the event that each roll-back leaves; their number is the run's."""
+
+
+@dataclass
+class Run:
+    """What the parts of a running trainer share."""
+
+    home: Home
+    id: str
+    device: str
+    config: RunConfig
+    db: Database
+    recorder: Recorder
+    attempt: int
+    checkpoint: Path | None
+    """Where this attempt goes on from; None at the beginning."""
+    roll_backs: int = 0
+    """How often the run went back because its loss was no number."""
+
+    @property
+    def folder(self) -> Path:
+        """Where its checkpoints lie."""
+        return self.home.run(self.id)
+
+
+@dataclass
+class Learner:
+    """What learns, and all that a checkpoint of it holds."""
+
+    model: Transformer
+    optimizers: Optimizers
+    scaler: torch.amp.GradScaler
+    rate: float = 1.0
+    """What all learning rates are multiplied with: halved at each roll-back."""
+
+
+def begin(home: Home, db: Database, run_id: str, recorder: Recorder | None = None) -> Run:
+    """Begin the next attempt from the newest checkpoint that is whole.
+
+    `recorder` is the last attempt's, in this process, with nothing left to write.
+    """
+    row, config, folder = store.get_run(db, run_id), from_json(store.get_config(db, run_id)), home.run(run_id)
+    attempt, now = row["attempt"] + 1, time.time()
+    sweep(folder)
+    checkpoint, problems = newest_valid(folder)
+    step = step_of(checkpoint) if checkpoint else -1
+    # In one transaction: whoever sees the new attempt must not see steps it is about to repeat.
+    with store.writing(db):
+        store.update_state(
+            db, run_id, attempt=attempt, heartbeat_at=now, started_at=row["started_at"] or now, **identity()
+        )
+        store.supersede_after(db, run_id, step)
+        for damaged in checkpoints(folder):
+            if step_of(damaged) > step:
+                store.forget_checkpoint(db, run_id, step_of(damaged), "full")
+    tidy_index(db, run_id, folder, config, row["attempt"])
+    roll_backs = sum(event["kind"] == ROLL_BACK for event in store.list_events(db, run_id, limit=-1))
+    if recorder is None:
+        recorder = Recorder(home.database, run_id, attempt)
+    recorder.attempt = attempt
+    for problem in problems:
+        recorder.event("corrupt", f"{problem} An earlier checkpoint is used.")
+    return Run(home, run_id, row["device"], config, db, recorder, attempt, checkpoint, roll_backs)
+
+
+def roll_back(run: Run, reason: RollBack) -> Run | None:
+    """Begin another attempt in this process after `reason`; None when the database does not take that in."""
+    run.recorder.event(ROLL_BACK, str(reason), reason.step)
+    run.recorder.state(status="preparing", phase="starting", message="Going back to the last checkpoint")
+    # What was measured has to be in the database before it can be marked as repeated.
+    return begin(run.home, run.db, run.id, run.recorder) if run.recorder.flush() else None
+
+
+def tidy_index(db: Database, run_id: str, folder: Path, config: RunConfig, attempt: int) -> None:
+    """Make the checkpoint rows say what is on the disk, where a kill or a full disk came between the two.
+
+    A whole checkpoint without a row gets one, with `attempt` as its maker; a row without a whole checkpoint goes.
+    """
+    rows = {row["step"]: row for row in store.list_checkpoints(db, run_id, "full")}
+    there = {step_of(path): path for path in checkpoints(folder)}
+    for step in rows.keys() - there.keys():
+        store.forget_checkpoint(db, run_id, step, "full")
+    for step in there.keys() - rows.keys():
+        with contextlib.suppress(CorruptCheckpoint):  # it was named when it was looked for, and is not offered
+            found = look_up(there[step])
+            tokens = step * config.train.batch_tokens
+            store.add_checkpoint(
+                db,
+                run_id,
+                attempt=attempt,
+                step=step,
+                tokens=tokens,
+                kind="full",
+                path=found.path.name,
+                bytes=found.bytes,
+                sha256=found.sha256,
+            )
+
+
+def losses_before(db: Database, run_id: str) -> list[float]:
+    """The losses of a run's steps that count, oldest first."""
+    at = store.METRICS.index("train_loss")
+    return [loss for row in store.metrics_after(db, run_id, 0) if (loss := row[at]) is not None]
+
+
+def patiently(write: Callable[[], object], patience: float = 60.0) -> None:
+    """Store something that may not be lost: a full or locked database is tried again for `patience` seconds."""
+    until = time.monotonic() + patience
+    while True:
+        try:
+            write()
+            return
+        except store.DatabaseError as error:
+            if time.monotonic() > until:
+                raise
+            print(f"runs.db did not take how the run ended ({error}); trying again", flush=True)
+            time.sleep(1.0)

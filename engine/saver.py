@@ -1,0 +1,186 @@
+"""Saves while training goes on: the numbers are copied, and a thread writes them down.
+
+A save that the disk or the database does not take is told and tried again at the next one; only the last save of an
+attempt can fail it.
+"""
+
+import contextlib
+import errno
+import time
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
+
+from sqlite_utils import Database
+
+from engine import store
+from engine.attempt import Learner, Run, tidy_index
+from engine.checkpoint import Snapshot, checkpoints, remove_checkpoint, remove_sampling, step_of, write_checkpoint
+from engine.guard import Guard
+from engine.retention import removable_ages, removable_checkpoints
+from engine.space import RESERVE, UNSTORABLE, free_disk, free_memory, reason
+
+FLUSH = 60.0
+"""Seconds a save waits for the rows measured before it; as long as a trainer waits for a lock."""
+PATIENCE, PATIENCE_STOPPING = 120.0, 45.0
+"""Seconds the last save is tried for: a full disk is often full for a minute only. After a request to stop less than
+the minute after which the supervisor kills, so that the reason can still be told."""
+RETRY = 2.0
+"""Seconds between two tries."""
+
+
+class CannotSave(RuntimeError):
+    """The last save failed; the message is one sentence for the person."""
+
+
+class Saver:
+    """One attempt's saves, one at a time. `saved_step` is the newest step that is whole on the disk."""
+
+    def __init__(
+        self, run: Run, learner: Learner, guard: Guard, dataset_sha256: str, say: Callable[[str], None]
+    ) -> None:
+        """`say` shows a message about the run until it is given another one."""
+        self.run, self.learner, self.guard, self.dataset_sha256, self.say = run, learner, guard, dataset_sha256, say
+        self.saved_step = step_of(run.checkpoint) if run.checkpoint else 0
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="saver")
+        self._writing: Future[None] | None = None
+        self._failing = False
+
+    def save(self, step: int, elapsed_seconds: float) -> None:
+        """Save `step`, hidden from training where memory allows; raises what the save before it ran into."""
+        self.wait()
+        self._check_weights(step)
+        model, optimizers, state = self.learner.model, self.learner.optimizers, self._state(step, elapsed_seconds)
+        needed = 2 * self._size()  # the copy, and the bytes of the files that are made of it
+        if free_memory() >= needed:
+            snapshot = Snapshot.of(model, optimizers, copy=True)
+            self._writing = self._thread.submit(self._write, step, snapshot, state)
+        else:
+            print(
+                f"Training waits while step {step} is saved: less than {needed / 1e9:.1f} GB of memory are free.",
+                flush=True,
+            )
+            self._write(step, Snapshot.of(model, optimizers), state)
+
+    def save_last(self, step: int, elapsed_seconds: float) -> None:
+        """Save `step` before the attempt ends, trying again for a while; raises CannotSave."""
+        self.wait()
+        self._check_weights(step)
+        recorder, began = self.run.recorder, time.monotonic()
+        snapshot = Snapshot.of(self.learner.model, self.learner.optimizers)
+        while (problem := self._try(step, snapshot, self._state(step, elapsed_seconds))) is not None:
+            patience = PATIENCE_STOPPING if recorder.stop.is_set() else PATIENCE
+            if time.monotonic() - began > patience or recorder.stop_now.wait(RETRY):
+                raise CannotSave(f"Step {step:,} could not be saved ({problem}); {self._what_counts()}, then resume.")
+            self.say(f"The last save waits: {problem}. Make room, or end at once to go without it.")
+        self._succeeded()
+
+    def check(self) -> None:
+        """Raise what a save in the background ran into, without waiting for one that is not done."""
+        if self._writing is not None and self._writing.done():
+            self.wait()
+
+    def wait(self) -> None:
+        """Return when no save is being written; raises what it ran into."""
+        if self._writing is not None:
+            writing, self._writing = self._writing, None
+            writing.result()
+
+    def close(self) -> None:
+        """Let the save that is being written end, whatever comes of it."""
+        self._thread.shutdown(wait=True)
+
+    def _check_weights(self, step: int) -> None:
+        """Raise what the guard says when a weight is no number: a checkpoint has to be good to go on from."""
+        if not all(bool(weight.isfinite().all()) for weight in self.learner.model.parameters()):
+            raise self.guard.divergence("A weight", step)
+
+    def _size(self) -> int:
+        """Bytes of what a checkpoint holds."""
+        averages = self.learner.optimizers.tensors().values()
+        return sum(tensor.nbytes for tensor in (*self.learner.model.parameters(), *averages))
+
+    def _state(self, step: int, elapsed_seconds: float) -> dict[str, Any]:
+        config = self.run.config
+        return {
+            "step": step,
+            "tokens": step * config.train.batch_tokens,
+            "rows": step * config.rows_per_step,
+            "elapsed_seconds": elapsed_seconds,
+            "dataset_sha256": self.dataset_sha256,
+            "scaler": self.learner.scaler.state_dict(),
+            "rate": self.learner.rate,
+        }
+
+    def _write(self, step: int, snapshot: Snapshot, state: dict[str, Any]) -> None:
+        problem = self._try(step, snapshot, state)
+        if problem is None:
+            self._succeeded()
+            return
+        print(f"Step {step} was not saved: {problem}", flush=True)
+        if not self._failing:
+            self.run.recorder.event(
+                "skipped", f"Step {step:,} was not saved ({problem}); training goes on and tries again.", step
+            )
+        self._failing = True
+        self.say(f"Not saved since step {self.saved_step:,}: {problem}")
+
+    def _try(self, step: int, snapshot: Snapshot, state: dict[str, Any]) -> str | None:
+        """Write, index and let go of old ones; returns what was in the way, or None. Knows when half of it is done."""
+        began = time.monotonic()
+        try:
+            # A connection belongs to the thread that opened it.
+            with contextlib.closing(store.connect(self.run.home.database, durable=True, patience=FLUSH)) as db:
+                if self.saved_step != step:
+                    if free_disk(self.run.folder) < self._size() + RESERVE:
+                        raise OSError(errno.ENOSPC, "No space left on device")
+                    # Whoever goes on from this checkpoint does not measure again what was before it.
+                    if not self.run.recorder.flush(FLUSH):
+                        return "runs.db does not take what was measured before it"
+                    write_checkpoint(self.run.folder, step, snapshot, state)
+                    self.saved_step = step
+                    self.run.recorder.state(save_seconds=time.monotonic() - began)
+                tidy_index(db, self.run.id, self.run.folder, self.run.config, self.run.attempt)
+                self._let_go(db, step)
+        except UNSTORABLE as error:
+            return reason(error)
+        return None
+
+    def _let_go(self, db: Database, step: int) -> None:
+        """Remove what retention does not keep. Checkpoints of later steps are damaged, or the run would be there."""
+        run, rules = self.run, self.run.config.checkpoint
+        full = {row["step"] for row in store.list_checkpoints(db, run.id, "full") if row["step"] <= step}
+        ages = {row["step"] for row in store.list_checkpoints(db, run.id, "sampling")}
+        exhibits = exhibited_steps(db, run.id)
+        evals = [dict(zip(store.EVALS, row, strict=True)) for row in store.evals_after(db, run.id, 0)]
+        val_losses = {int(row["step"] or 0): row["val_loss"] for row in evals if row["val_loss"] is not None}
+        for age in removable_ages(ages, rules.keep_ages, exhibits):
+            store.forget_checkpoint(db, run.id, age, "sampling")
+            remove_sampling(run.folder, age)
+        for old in removable_checkpoints(full, rules, val_losses, exhibits, ages):
+            store.forget_checkpoint(db, run.id, old, "full")
+            remove_checkpoint(run.folder, old)
+        for damaged in checkpoints(run.folder):
+            if step_of(damaged) < step and step_of(damaged) not in full:
+                remove_checkpoint(run.folder, step_of(damaged))
+
+    def _succeeded(self) -> None:
+        if self._failing:
+            self.run.recorder.event("note", f"Saving works again: step {self.saved_step:,} is saved.", self.saved_step)
+            self.say("")
+        self._failing = False
+
+    def _what_counts(self) -> str:
+        return (
+            f"step {self.saved_step:,} is the last one saved; free some space" if self.saved_step else "free some space"
+        )
+
+
+def exhibited_steps(db: Database, run_id: str) -> set[int]:
+    """The steps of a run that said something the archive keeps."""
+    found: set[int] = set()
+    page = 0
+    while exhibits := store.search_archive(db, run_id=run_id, page=page)[0]:
+        found |= {exhibit["step"] for exhibit in exhibits}
+        page += 1
+    return found

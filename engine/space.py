@@ -1,0 +1,74 @@
+"""How much disk and memory a run's weights take, and how much there is. No torch."""
+
+import errno
+import math
+import shutil
+from pathlib import Path
+
+import psutil
+
+from engine.config import RunConfig
+from engine.home import Home
+from engine.store import DatabaseError, Refused
+
+RESERVE = 64 * 2**20
+"""Bytes of disk that weights leave to runs.db, its log and the logs (assumption: days of a run's rows)."""
+
+UNSTORABLE: tuple[type[Exception], ...] = (OSError, *DatabaseError)
+"""What a disk that is full or gone raises, through files or through the database."""
+
+
+def checkpoint_bytes(config: RunConfig) -> int:
+    """About how large one checkpoint is: fp32 weights, one average of the matrices, two of everything else."""
+    model = config.model
+    others = model.vocab_size * model.width + model.layers * (2 * model.width + 2 * model.head_size) + model.width
+    return 4 * (2 * model.parameters + others)
+
+
+def age_bytes(config: RunConfig) -> int:
+    """The size of the bf16 weights of one age."""
+    return 2 * config.model.parameters
+
+
+def run_bytes(config: RunConfig) -> int:
+    """About how much disk a whole run takes: what retention keeps, the checkpoint being written, and all ages."""
+    rules, total = config.checkpoint, config.total_steps
+    saves = math.ceil(total / rules.every)
+    kept = rules.keep + rules.keep_best + (total // math.lcm(rules.every, rules.keep_every) if rules.keep_every else 0)
+    ages = total // config.sample.every + 1 + (total % config.sample.every > 0)
+    if rules.keep_ages:
+        # Ages go when a checkpoint is written, so those since the last one are there too.
+        ages = min(ages, rules.keep_ages + rules.every // config.sample.every + 1)
+    return (min(kept, saves) + 1) * checkpoint_bytes(config) + ages * age_bytes(config)
+
+
+def check_disk(home: Home, config: RunConfig) -> None:
+    """Raise Refused, with what would help, when a new run's weights cannot fit into the home's file system."""
+    needed, free = run_bytes(config) + RESERVE, free_disk(home.path)
+    if needed > free:
+        raise Refused(
+            f"This run needs about {_gigabytes(needed)} of disk for its weights and {_gigabytes(free)} are free; free "
+            "some space, or set sample.every higher, checkpoint.keep lower, or checkpoint.keep_ages."
+        )
+
+
+def free_disk(path: Path) -> int:
+    """Bytes that can be written where `path` lies."""
+    return shutil.disk_usage(path).free
+
+
+def free_memory() -> int:
+    """Bytes of memory that can be taken without swapping."""
+    return int(psutil.virtual_memory().available)
+
+
+def reason(error: Exception) -> str:
+    """What one of UNSTORABLE says, without paths, as part of a sentence."""
+    if not isinstance(error, OSError):
+        return f"runs.db: {error}"
+    full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+    return "the disk is full" if full else (error.strerror or str(error) or type(error).__name__)
+
+
+def _gigabytes(count: int) -> str:
+    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.0f} MB"
