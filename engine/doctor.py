@@ -1,4 +1,4 @@
-"""Is this machine and this home in order, and what is to be done where it is not? Nothing is changed by asking."""
+"""Is this machine and this home in order, and what is to be done where it is not? Nothing is mended by asking."""
 
 import os
 import platform
@@ -119,12 +119,8 @@ def check_folder(home: Home) -> Iterator[Finding]:
 
 def check_sqlite(home: Home) -> Iterator[Finding]:
     """A SQLite that does not lose rows."""
-    version, sound = store.sqlite_version()
-    if sound:
-        yield Finding("SQLite", "ok", version)
-    else:
-        sentence = f"{version} can lose rows when processes share a database: pip install pysqlite3."
-        yield Finding("SQLite", "warning", sentence)
+    wrong = store.soundness()
+    yield Finding("SQLite", "warning" if wrong else "ok", wrong or store.sqlite_version())
 
 
 def check_database(home: Home) -> Iterator[Finding]:
@@ -140,14 +136,9 @@ def check_database(home: Home) -> Iterator[Finding]:
         if wrong := store.complaints(db):
             sentence = f"It is damaged ({wrong[0]}): put a backup in its place; the checkpoints are not harmed."
             yield Finding(name, "problem", sentence)
-        there, ours = store.schema_versions(db)
-        if there > ours:
-            sentence = f"It has schema {there}, this program knows up to {ours}: update Blueberry Studio."
-            yield Finding(name, "problem", sentence)
-        elif there < ours:
-            yield Finding(name, "warning", f"It has schema {there} of {ours}: opening the app brings it up to date.")
-        elif not wrong:
-            yield Finding(name, "ok", f"It is whole, with schema {there} and {len(store.list_runs(db))} runs.")
+        else:
+            sentence = f"It is whole, with schema {store.schema_version(db)} and {len(store.list_runs(db))} runs."
+            yield Finding(name, "ok", sentence)
 
 
 def check_runs(home: Home) -> Iterator[Finding]:
@@ -202,13 +193,14 @@ def _kept(home: Home) -> list[tuple[str, store.Row]]:
 
 @contextmanager
 def _opened(home: Home) -> Iterator[Database | None]:
-    """runs.db, or nothing where it is missing or of another schema, which `check_database` tells."""
-    if not home.database.exists():
+    """runs.db, or nothing where it is missing or cannot be used, which `check_database` tells."""
+    try:
+        db = store.connect(home.database)
+    except UNUSABLE:
         yield None
         return
-    with closing(store.connect(home.database)) as db:
-        there, ours = store.schema_versions(db)
-        yield db if there == ours else None
+    with closing(db):
+        yield db
 
 
 def _names(names: list[str]) -> str:

@@ -23,7 +23,7 @@ from engine.store.connect import refused_for_good as refused_for_good
 from engine.store.connect import soundness as soundness
 from engine.store.connect import writing as writing
 from engine.store.health import complaints as complaints
-from engine.store.health import schema_versions as schema_versions
+from engine.store.health import schema_version as schema_version
 from engine.store.health import sqlite_version as sqlite_version
 from engine.store.migrations import ACTIVE as ACTIVE
 from engine.store.reference import REFERENCE_ID as REFERENCE_ID

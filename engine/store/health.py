@@ -1,17 +1,16 @@
-"""Whether runs.db and the SQLite that reads it are sound."""
+"""Whether runs.db is whole, and what reads it."""
 
 from sqlite_utils import Database
 
-from engine.store.connect import SOUND, rows
-from engine.store.migrations import MIGRATIONS
+from engine.store.connect import rows
 
 
-def sqlite_version() -> tuple[str, bool]:
-    """The version in use, and whether it has the fix without which processes that share a database can lose rows."""
+def sqlite_version() -> str:
+    """The version of SQLite in use; `soundness` says whether it will do."""
     db = Database(memory=True)
     version = str(rows(db, "SELECT sqlite_version() AS version")[0]["version"])
     db.close()
-    return version, tuple(map(int, version.split("."))) >= SOUND
+    return version
 
 
 def complaints(db: Database) -> list[str]:
@@ -19,6 +18,6 @@ def complaints(db: Database) -> list[str]:
     return [row["quick_check"] for row in rows(db, "PRAGMA quick_check(5)") if row["quick_check"] != "ok"]
 
 
-def schema_versions(db: Database) -> tuple[int, int]:
-    """The schema that the file has, and the one that this program makes."""
-    return int(rows(db, "PRAGMA user_version")[0]["user_version"]), len(MIGRATIONS)
+def schema_version(db: Database) -> int:
+    """The number of schema changes that the file has seen."""
+    return int(rows(db, "PRAGMA user_version")[0]["user_version"])
