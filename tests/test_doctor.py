@@ -120,7 +120,7 @@ def test_an_old_sqlite_is_told(home: Home, monkeypatch: pytest.MonkeyPatch) -> N
 def test_a_database_of_a_newer_program_is_told_and_the_rest_still_looked_at(home: Home, db: Database) -> None:
     db.execute("PRAGMA user_version = 99")
     state, words = one(home, "runs.db")
-    assert state == "problem" and words.endswith("has schema 99, this program knows up to 3; update Blueberry Studio.")
+    assert state == "problem" and "has schema 99, this program knows up to" in words
     assert [finding.state for finding in (*doctor.check_runs(home), *doctor.check_weights(home))] == ["ok", "ok"]
 
 

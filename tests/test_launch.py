@@ -15,7 +15,7 @@ from sqlite_utils import Database
 from engine import gpu, launch, process, store
 from engine.config import ConfigError, load_preset
 from engine.endings import BANNER, STARTS, last_words
-from engine.home import PROJECT, Home
+from engine.home import Home
 from engine.store import Refused, StoreError
 
 FOREVER = ("--points", "1000000")
@@ -181,46 +181,6 @@ def test_a_second_run_on_the_device_is_refused_in_a_sentence(home: Home, monkeyp
     launch.start_run(home, "seedling", "one")
     with pytest.raises(Refused, match=r"one is preparing on cpu; stop it first"):
         launch.start_run(home, "sprout", "two")
-
-
-def test_of_eight_starts_at_once_exactly_one_is_accepted(home: Home, db: Database) -> None:
-    script = """
-import sys
-from pathlib import Path
-from engine import launch, store
-from engine.home import Home
-import engine.data
-print("ready", flush=True)
-sys.stdin.readline()
-try:
-    print(launch.start_run(Home.at(sys.argv[1]), "seedling", "run" + sys.argv[2]))
-except store.Refused as error:
-    print("refused:", error)
-"""
-    with supervised(home, *FOREVER):
-        starters = [
-            subprocess.Popen(
-                [sys.executable, "-c", script, str(home.path), str(number)],
-                cwd=PROJECT,
-                text=True,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-            )
-            for number in range(8)
-        ]
-        for starter in starters:
-            assert starter.stdout and starter.stdout.readline() == "ready\n"
-        for starter in starters:
-            assert starter.stdin
-            starter.stdin.write("go\n")
-            starter.stdin.flush()
-        answers = [starter.communicate(timeout=30)[0].strip() for starter in starters]
-        refused = [answer for answer in answers if answer.startswith("refused: run")]
-        accepted = [answer for answer in answers if not answer.startswith("refused")]
-        assert (len(accepted), len(refused)) == (1, 7), answers
-        assert all("stop it first" in answer for answer in refused)
-        running(home, accepted[0])
-        assert len([run for run in store.list_runs(db) if run["kind"] == "trained"]) == 1
 
 
 def test_a_start_right_after_a_stop_waits_for_the_device(home: Home, db: Database) -> None:
