@@ -9,7 +9,7 @@ from typing import Any
 
 from engine import launch, store
 from engine.home import Home
-from engine.ladder import SAVES, patience
+from engine.ladder import LONGER, patience
 from engine.phrases import age, count, duration, loss
 
 STOP_WAIT = 70.0
@@ -51,7 +51,7 @@ def follow(home: Home, run_id: str, given: argparse.Namespace) -> int:
 def end_of(home: Home, run: str) -> dict[str, Any]:
     """The status of a run that is ending, once it has."""
     with closing(store.connect(home.database)) as db:
-        seconds = SAVES * patience(store.find_run(db, run)) + STOP_WAIT
+        seconds = LONGER * patience(store.find_run(db, run)) + STOP_WAIT
     return launch.status_of(launch.wait_until_ended(home, run, seconds))
 
 

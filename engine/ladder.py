@@ -11,8 +11,10 @@ from engine.endings import at_once
 
 GRACE, GRACE_NOW = 60.0, 5.0
 """Seconds from a stop to SIGKILL: the least of an ordinary one, and that of one at once."""
-SAVES = 3
-"""An ordinary stop waits for as long as so many of the run's saves take."""
+LONGER = 3
+"""An ordinary stop waits for as long as so many of the run's saves take, or for so many graces in a phase of SLOW."""
+SLOW = ("evaluating", "saving")
+"""Phases that a trainer ends before it hears a stop."""
 DEAF = 1.0
 """Seconds after which a stop that the trainer has not taken is repeated as SIGTERM."""
 STUCK = 10.0
@@ -20,10 +22,8 @@ STUCK = 10.0
 
 
 def patience(run: store.Row, least: float = GRACE) -> float:
-    """Seconds that a run gets to save and end; its first save may take longer than anybody knows yet."""
-    if run["save_seconds"] is None:
-        return least * (SAVES if run["phase"] == "saving" else 1)
-    return max(least, SAVES * float(run["save_seconds"]))
+    """Seconds that a run gets to save and end, as it is now."""
+    return max(least * (LONGER if run["phase"] in SLOW else 1), LONGER * (run["save_seconds"] or 0.0))
 
 
 @dataclass
@@ -34,6 +34,7 @@ class Ladder:
     grace_now: float = GRACE_NOW
     since: float = field(default_factory=time.monotonic)
     now_since: float | None = None
+    allowed: float = 0.0
     told: bool = False
     killed: str = ""
     killed_at: float = 0.0
@@ -47,7 +48,8 @@ class Ladder:
         if self.killed:
             self._wait_for_the_kernel(db, run, clock)
             return
-        grace = patience(run, self.grace)
+        # Once allowed, always allowed: after a long evaluation the save is still to come.
+        self.allowed = grace = max(self.allowed, patience(run, self.grace))
         late = self.now_since is not None and clock - self.now_since > self.grace_now
         if late or clock - self.since > grace:
             self._kill(db, run, clock, grace, late)

@@ -113,7 +113,7 @@ def describe_exit(returncode: int) -> str:
         name = signal.Signals(-returncode).name
     except ValueError:
         name = f"signal {-returncode}"
-    return f"was killed ({name})"
+    return f"was killed ({name})" + (", perhaps by the system for lack of memory" if name == "SIGKILL" else "")
 
 
 class Lock:

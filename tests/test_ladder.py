@@ -49,8 +49,9 @@ def told(db: Database, run: store.Row) -> list[tuple[str, str]]:
     ("save_seconds", "phase", "seconds"),
     [
         (None, "training", GRACE),
+        (2.0, "training", GRACE),
         (None, "saving", 3 * GRACE),  # the first save: nobody knows yet how long one takes
-        (2.0, "saving", GRACE),
+        (2.0, "evaluating", 3 * GRACE),
         (50.0, "training", 150.0),
     ],
 )
@@ -93,6 +94,15 @@ def test_a_trainer_that_has_taken_the_request_is_not_told_twice(db: Database, se
     clock(59.0)
     ladder.climb(db, run, command | {"taken_at": 1.0})
     assert not sent and not told(db, run)
+
+
+def test_the_end_of_a_long_evaluation_does_not_end_the_patience(db: Database, sent: list[int], clock: Any) -> None:
+    run, command = stopping(db, phase="evaluating")
+    ladder = Ladder(since=0.0)
+    for at, phase in ((100.0, "evaluating"), (101.0, "training"), (179.0, "saving")):
+        clock(at)
+        ladder.climb(db, run | {"phase": phase}, command | {"taken_at": 1.0})
+    assert not sent
 
 
 def test_at_once_means_five_seconds_from_then_on(db: Database, sent: list[int], clock: Any) -> None:

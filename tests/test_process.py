@@ -140,7 +140,7 @@ def test_a_child_does_not_inherit_the_lock(tmp_path: Path) -> None:
     [
         (0, "without saying why"),
         (3, "exit status 3"),
-        (-9, "was killed (SIGKILL)"),
+        (-9, "SIGKILL), perhaps by the system for lack of memory"),
         (-11, "SIGSEGV"),
         (-15, "was killed (SIGTERM)"),
         (-250, "signal 250"),

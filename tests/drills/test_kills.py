@@ -1,10 +1,7 @@
 """A real trainer is killed again and again; its run goes on, and ends with the weights of one that was left alone."""
 
-import os
 import random
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -15,16 +12,15 @@ import pytest
 from helpers import end_trainers, wait_for
 from sqlite_utils import Database
 from support import new_run
+from trainers import Server, alive
 from training import LONG, assert_whole, checkpoints, final_weights, steps
 
 from engine import endings, launch, process, store
-from engine.home import PROJECT, Home
+from engine.home import Home
 from engine.manifest import verify
 
-SCRIPT = Path(__file__).resolve().parent / "trainers.py"
 FLUSH = 1.0
 """Seconds of metrics that a kill may cost."""
-ALONE = os.environ | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 
 
 @dataclass
@@ -33,7 +29,7 @@ class Drill:
 
     home: Home
     db: Database
-    server: subprocess.Popen[str]
+    server: Server
     run_id: str = ""
     kills: int = 0
     mid_save: int = 0
@@ -46,18 +42,11 @@ class Drill:
         return self.home.path / f"{self.run_id}.steps"
 
     def start(self) -> store.Row:
-        """Begin an attempt as the supervisor does; the run's row with its trainer in it."""
+        """Begin an attempt; the run's row with its trainer in it."""
         if not self.run_id:
             self.run_id = new_run(self.home, self.db, **LONG)
         self.notes.unlink(missing_ok=True)
-        store.take_commands(self.db, endings.STARTS, self.run_id)
-        assert self.server.stdin and self.server.stdout
-        self.server.stdin.write(f"{self.home.path}\t{self.run_id}\t{self.notes}\n")
-        self.server.stdin.flush()
-        pid = int(self.server.stdout.readline())
-        who = process.identity(pid)
-        store.update_state(self.db, self.run_id, **who)
-        return store.get_run(self.db, self.run_id) | dict(who)
+        return self.server.start(self.home, self.db, self.run_id, self.notes)
 
     def end(self, run: store.Row, killed_at: float | None) -> None:
         """Once the trainer is gone: what it cost, and whether all is whole; then the run goes on or has finished."""
@@ -101,31 +90,8 @@ class Drill:
         )
 
 
-def alive(run: store.Row) -> bool:
-    return process.alive(run["pid"], run["process_started_at"], run["boot_id"])
-
-
 @pytest.fixture(scope="module")
-def server() -> Iterator[subprocess.Popen[str]]:
-    """What starts the trainers."""
-    found = subprocess.Popen(
-        [sys.executable, str(SCRIPT)],
-        cwd=PROJECT,
-        env=ALONE,
-        text=True,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-    )
-    assert found.stdin and found.stdout
-    assert found.stdout.readline() == "ready\n"
-    yield found
-    found.stdin.close()
-    found.wait(timeout=10)
-    found.stdout.close()
-
-
-@pytest.fixture(scope="module")
-def expected(server: subprocess.Popen[str], tmp_path_factory: pytest.TempPathFactory) -> bytes:
+def expected(server: Server, tmp_path_factory: pytest.TempPathFactory) -> bytes:
     """The final weights of a run that nobody disturbs."""
     home = Home.at(tmp_path_factory.mktemp("undisturbed"))
     launch.open_home(home)
@@ -136,7 +102,7 @@ def expected(server: subprocess.Popen[str], tmp_path_factory: pytest.TempPathFac
 
 
 @pytest.fixture
-def drill(home: Home, db: Database, server: subprocess.Popen[str]) -> Iterator[Drill]:
+def drill(home: Home, db: Database, server: Server) -> Iterator[Drill]:
     """A drill whose trainers are gone at its end."""
     yield Drill(home, db, server)
     end_trainers(home)

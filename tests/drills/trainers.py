@@ -1,19 +1,66 @@
-"""Real trainers in a moment: torch is loaded once, then each of them is a fork of this process.
+"""Real trainers in a moment: torch is loaded once, then each of them is a fork of the process that runs this file.
 
-Reads lines `HOME <tab> RUN_ID <tab> NOTES` and answers each with a pid. Such a trainer is `python -m engine.train` in
-all but its start: a process with a session, a lock and a state of its own. It notes in NOTES when it made each step.
+It reads lines `HOME <tab> RUN_ID <tab> NOTES` and answers each with a pid. Such a trainer is
+`python -m engine.train` in all but its start: a process with a session, a lock and a state of its own. It notes in the
+file NOTES when it made each step.
 """
 
 import os
 import signal
+import subprocess
 import sys
 import time
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent))
+from sqlite_utils import Database
 
-from engine import train
-from engine.meter import Meter
+PROJECT = Path(__file__).resolve().parent.parent.parent
+sys.path.insert(0, str(PROJECT))
+
+from engine import endings, process, store, train  # noqa: E402 - the line above finds it
+from engine.home import Home  # noqa: E402 - the line above finds it
+from engine.meter import Meter  # noqa: E402 - the line above finds it
+
+
+class Server:
+    """The process that starts trainers, seen from a test."""
+
+    def __init__(self) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, __file__],
+            cwd=PROJECT,
+            env=os.environ | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
+            text=True,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )
+        assert self._line() == "ready"
+
+    def start(self, home: Home, db: Database, run_id: str, notes: Path) -> store.Row:
+        """Begin an attempt as the supervisor does; the run's row with its trainer in it."""
+        store.take_commands(db, endings.STARTS, run_id)
+        assert self.process.stdin
+        self.process.stdin.write(f"{home.path}\t{run_id}\t{notes}\n")
+        self.process.stdin.flush()
+        who = process.identity(int(self._line()))
+        store.update_state(db, run_id, **who)
+        return store.get_run(db, run_id) | dict(who)
+
+    def close(self) -> None:
+        """End it; trainers that still run are none of its business."""
+        assert self.process.stdin and self.process.stdout
+        self.process.stdin.close()
+        self.process.wait(timeout=10)
+        self.process.stdout.close()
+
+    def _line(self) -> str:
+        assert self.process.stdout
+        return self.process.stdout.readline().strip()
+
+
+def alive(run: store.Row) -> bool:
+    """Whether a run's trainer still runs."""
+    return process.alive(run["pid"], run["process_started_at"], run["boot_id"])
 
 
 def main() -> int:
