@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import torch
+from helpers import without_rights
 from hostile import assert_clean
 from sqlite_utils import Database
 from support import tiny_config, tiny_model
@@ -357,4 +358,12 @@ def test_a_harmed_database_is_a_sentence_and_never_a_new_one(tmp_path: Path, har
         for answer in answers:
             assert_clean(answer.replace("cannot be used right now", ""), page.home.path)
         assert before == (page.home.database.stat().st_size if page.home.database.is_file() else -1)
+        assert page.get("/").status_code == 200
+
+
+def test_a_home_that_may_only_be_read_is_a_sentence(tmp_path: Path) -> None:
+    with served(tmp_path) as page, without_rights(page.home.path):
+        answer = page.get("/api/runs")
+
+        assert answer.status_code == 503 and "read-only?" in answer.json()["error"]
         assert page.get("/").status_code == 200
