@@ -1,4 +1,4 @@
-"""A trainer process whose database is locked for 10 s, or whose disk is full for 60 s: `pytest -m drill`."""
+"""A trainer whose database is locked for 10 s or read for 60 s, or whose disk is full for 60 s: `pytest -m drill`."""
 
 import contextlib
 import itertools
@@ -95,3 +95,25 @@ def test_a_minute_of_full_disk_loses_no_row_and_no_step(small_disk: Path, tmp_pa
     db.close()
 
     check_rows(home, run_id, longest_gap=0.5)
+
+
+def test_a_minute_of_reading_lets_the_log_grow_by_little(home: Home, tmp_path: Path) -> None:
+    db, reader = store.connect(home.database), store.connect(home.database)
+    run_id = new_run(home, db)
+
+    with training(home, run_id, 66, tmp_path / "log"):
+        wait_for(lambda: store.get_run(db, run_id)["step"] > SPEED, timeout=60)
+        reader.execute("BEGIN")
+        reader.execute("SELECT count(*) FROM metrics").fetchall()
+        time.sleep(60)
+        grown = store.log_bytes(home.database)
+        reader.execute("COMMIT")
+    reader.close()
+    db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+    after = store.log_bytes(home.database)
+    rows = len(store.metrics_after(db, run_id, 0))
+    db.close()
+
+    print(f"\nthe log had {grown / 1e6:.1f} MB after a minute with a reader and {after / 1e6:.1f} MB at the end")
+    assert rows == 66 * SPEED
+    assert grown < store.LOG_LIMIT and after == 0
