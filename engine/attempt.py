@@ -21,6 +21,8 @@ from engine.recorder import Recorder
 
 ROLL_BACK = "roll-back"
 """The kind of the event that each roll-back leaves; their number is the run's."""
+RETRY = 1.0
+"""Seconds between two tries to store how a run ended."""
 
 
 @dataclass
@@ -38,6 +40,8 @@ class Run:
     """Where this attempt goes on from; None at the beginning."""
     roll_backs: int = 0
     """How often the run went back because its loss was no number."""
+    unasked: bool = False
+    """Whether a stop cut the answers of this step short, so that it is to be asked when the run goes on."""
 
     @property
     def folder(self) -> Path:
@@ -136,4 +140,4 @@ def patiently(write: Callable[[], object], patience: float = 60.0) -> None:
             if time.monotonic() > until:
                 raise
             print(f"runs.db did not take how the run ended ({error}); trying again", flush=True)
-            time.sleep(1.0)
+            time.sleep(RETRY)

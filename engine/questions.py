@@ -36,10 +36,11 @@ class Questions:
 
     def ask(
         self, db: Database, folder: Path, model: Transformer, place: Place, run_id: str, attempt: int, step: int
-    ) -> None:
+    ) -> bool:
         """Keep the weights of this age in bf16 and let them answer every prompt; training's state is not touched.
 
-        A stop cuts the answers short; they are then left out. Where the weights cannot be kept, an event says so.
+        A stop cuts the answers short; all are then left out, and False says that this age is still to be asked. Where
+        the weights cannot be kept, an event says so.
         """
         weights, tokens = sampling_weights(model), step * self.config.train.batch_tokens
         try:
@@ -62,7 +63,7 @@ class Questions:
                 f"The prompts were not asked at step {step:,}: its weights could not be kept ({reason(error)}).",
                 step,
             )
-            return
+            return True
         speaker = make_speaker(
             self.config.model,
             weights,
@@ -75,6 +76,8 @@ class Questions:
             weights_sha256=written.sha256,
         )
         pieces = speaker.answer([ask for _, ask in self.asks], cancelled=self.recorder.stop.is_set)
+        if any(piece.finish == "cancelled" for piece in pieces):
+            return False
         for (suite, ask), piece in zip(self.asks, pieces, strict=True):
-            if piece.finish != "cancelled":
-                self.recorder.add("samples", **speaker.sample_row(ask, piece, "periodic", suite))
+            self.recorder.add("samples", **speaker.sample_row(ask, piece, "periodic", suite))
+        return True

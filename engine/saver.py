@@ -110,6 +110,7 @@ class Saver:
             "dataset_sha256": self.dataset_sha256,
             "scaler": self.learner.scaler.state_dict(),
             "rate": self.learner.rate,
+            "unasked": self.run.unasked,
         }
 
     def _write(self, step: int, snapshot: Snapshot, state: dict[str, Any]) -> None:

@@ -65,6 +65,10 @@ def train(run: Run) -> str:
     meter = Meter(recorder, config, step, elapsed_seconds, guard, resumption)
     saver = Saver(run, learner, guard, dataset_sha256(dataset), meter.say)
 
+    def ask() -> None:
+        with meter.phase("sampling", "Answering the prompts"):
+            run.unasked = not questions.ask(run.db, run.folder, model, place, run.id, run.attempt, step)
+
     def look_up(finished: bool) -> None:
         """What is due after a step: evaluate, ask the prompts, save."""
         if finished or step % config.eval.every == 0:
@@ -76,14 +80,15 @@ def train(run: Run) -> str:
                 recorder.state(val_loss=result["val_loss"])
         if finished or step % config.sample.every == 0 or recorder.sample.is_set():
             recorder.sample.clear()
-            with meter.phase("sampling", "Answering the prompts"):
-                questions.ask(run.db, run.home.run(run.id), model, place, run.id, run.attempt, step)
+            ask()
         if finished or (step and step % config.checkpoint.every == 0):
             with meter.phase("saving", "Saving a checkpoint"):
                 (saver.save_last if finished else saver.save)(step, meter.elapsed_seconds)
 
     if step == 0:
         look_up(finished=False)
+    elif run.unasked:
+        ask()
     meter.begin()
     with contextlib.closing(saver):
         while step < total_steps and not recorder.stop.is_set():
@@ -150,6 +155,7 @@ def resume(run: Run, dataset: Dataset, learner: Learner) -> tuple[int, float]:
             )
         learner.scaler.load_state_dict(state["scaler"])
     step = int(state["step"])
+    run.unasked = bool(state.get("unasked", False))
     # A run that was killed before its first save after a roll-back has to remember it too.
     learner.rate = min(float(state.get("rate", 1.0)), 0.5**run.roll_backs)
     run.recorder.state(step=step, tokens=step * run.config.train.batch_tokens)

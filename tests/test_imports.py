@@ -28,6 +28,8 @@ WITHOUT_TORCH = [
     "engine.supervisor",
     "engine.process",
     "engine.endings",
+    "engine.doctor",
+    "engine.manifest",
     "engine.store",
     "engine.data",
     "engine.tokenizer",

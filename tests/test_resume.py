@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import statistics
 import subprocess
 import sys
 import threading
@@ -22,6 +23,7 @@ from training import (
     attempt,
     checkpoints,
     final_weights,
+    losses,
     steps,
     stop_at,
     weights,
@@ -75,6 +77,80 @@ def test_resumed_after_a_kill_it_ends_with_the_same_weights(home: Home, db: Data
     assert [(event["kind"], event["step"]) for event in store.list_events(db, run_id)] == [("resumed", killed_at)]
     repeated = [row["step"] for row in db["metrics"].rows_where("run_id = ? AND superseded = 1", [run_id])]
     assert all(step > killed_at for step in repeated)
+
+
+KILLED = """
+import os, signal, sys
+from engine import saver, store, train
+moment, steps = sys.argv[1], []
+def die():
+    os.kill(os.getpid(), signal.SIGKILL)
+if moment == "after the step":
+    step = train.Optimizers.step
+    def stepped(*given):
+        step(*given)
+        steps.append(1)
+        if len(steps) == 16:
+            die()
+    train.Optimizers.step = stepped
+elif moment == "before the save":
+    save = saver.Saver.save
+    saver.Saver.save = lambda self, step, seconds: die() if step == 16 else save(self, step, seconds)
+else:
+    write = saver.write_checkpoint
+    def written(folder, step, *given):
+        if step == 16 and moment == "in the save":
+            folder.joinpath(".step_000016").mkdir()
+            die()
+        made = write(folder, step, *given)
+        if step == 16 and moment == "before the row":
+            die()
+        return made
+    saver.write_checkpoint = written
+sys.exit(train.main(sys.argv[2:]))
+"""
+
+
+@pytest.mark.parametrize(
+    ("moment", "resumed"), [("after the step", 8), ("before the save", 8), ("in the save", 8), ("before the row", 16)]
+)
+def test_killed_at_the_worst_moments_it_ends_with_the_same_weights(
+    home: Home, db: Database, straight: bytes, moment: str, resumed: int
+) -> None:
+    run_id = new_run(home, db, **LONG)
+    killed = subprocess.run(
+        [sys.executable, "-c", KILLED, moment, "--home", str(home.path), run_id],
+        cwd=PROJECT,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        stdout=subprocess.DEVNULL,
+        timeout=60,
+        check=False,
+    )
+    assert killed.returncode == -signal.SIGKILL
+    assert checkpoints(home, run_id) == ([8, 16] if resumed == 16 else [8])
+
+    assert attempt(home, run_id) == 0
+
+    assert final_weights(home, run_id) == straight
+    assert_whole(home, db, run_id)
+    assert [(event["kind"], event["step"]) for event in store.list_events(db, run_id)] == [("resumed", resumed)]
+    saved = db["checkpoints"].rows_where("run_id = ? AND kind = 'full' ORDER BY step", [run_id])
+    assert [row["step"] for row in saved] == [8, 16, 24, 32, 40, 48, 56, 60]
+
+
+def test_a_resume_is_told_with_the_loss_on_both_sides(
+    home: Home, db: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_id = new_run(home, db, **LONG)
+    with monkeypatch.context() as stopping:
+        stop_at(stopping, 21)
+        attempt(home, run_id)
+    attempt(home, run_id)
+
+    measured = losses(db, run_id)
+    before, after = statistics.fmean(measured[17:21]), statistics.fmean(measured[21:25])
+    (event,) = store.list_events(db, run_id)
+    assert event["message"] == f"Resumed from step 21: loss {before:.3f} before, {after:.3f} after"
 
 
 def test_a_terminated_run_saves_where_it_is_and_goes_on_exactly(home: Home, db: Database, straight: bytes) -> None:
@@ -157,9 +233,10 @@ def test_a_stop_before_the_first_step_resumes_without_repeating_itself(
     run_id = new_run(home, db)
     ask = Questions.ask
 
-    def asked(questions: Questions, *rest: Any) -> None:
-        ask(questions, *rest)
+    def asked(questions: Questions, *rest: Any) -> bool:
+        complete = ask(questions, *rest)
         questions.recorder.stop.set()
+        return complete
 
     with monkeypatch.context() as stopping:
         stopping.setattr(Questions, "ask", asked)
@@ -169,6 +246,28 @@ def test_a_stop_before_the_first_step_resumes_without_repeating_itself(
     assert attempt(home, run_id) == 0
     assert steps(db, run_id, "current_evals") == [0, 4, 8, 12, 16, 20, 24]
     assert len([row for row in store.list_samples(db, run_id) if row["step"] == 0]) == PROMPTS
+
+
+def test_answers_that_a_stop_cut_short_are_given_when_the_run_goes_on(
+    home: Home, db: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_id = new_run(home, db)
+    ask = Questions.ask
+
+    def cut(questions: Questions, *rest: Any) -> bool:
+        if rest[-1] == 12:
+            questions.recorder.stop.set()
+        return ask(questions, *rest)
+
+    with monkeypatch.context() as stopping:
+        stopping.setattr(Questions, "ask", cut)
+        attempt(home, run_id)
+    assert store.get_run(db, run_id)["step"] == 12
+    assert {row["step"] for row in store.list_samples(db, run_id)} == {0, 6}
+
+    assert attempt(home, run_id) == 0
+    assert [row["step"] for row in store.list_samples(db, run_id)] == sorted(PROMPTS * [0, 6, 12, 18, 24])
+    assert steps(db, run_id, "current_evals") == [0, 4, 8, 12, 16, 20, 24]
 
 
 def test_fp16_resumes_with_its_scale(home: Home, db: Database, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,6 +22,9 @@ from engine.store.connect import migrate as migrate
 from engine.store.connect import refused_for_good as refused_for_good
 from engine.store.connect import soundness as soundness
 from engine.store.connect import writing as writing
+from engine.store.health import complaints as complaints
+from engine.store.health import schema_version as schema_version
+from engine.store.health import sqlite_version as sqlite_version
 from engine.store.migrations import ACTIVE as ACTIVE
 from engine.store.reference import REFERENCE_ID as REFERENCE_ID
 from engine.store.reference import add_reference as add_reference
@@ -38,6 +41,7 @@ from engine.store.runs import give_command as give_command
 from engine.store.runs import last_command as last_command
 from engine.store.runs import list_runs as list_runs
 from engine.store.runs import open_runs as open_runs
+from engine.store.runs import reopen as reopen
 from engine.store.runs import request_resume as request_resume
 from engine.store.runs import take_commands as take_commands
 from engine.store.runs import update_state as update_state
