@@ -11,10 +11,6 @@ DOCUMENT = (PROJECT / "docs" / "RELIABILITY.md").read_text(encoding="utf-8")
 NAMED = re.findall(r"`([\w/]+\.py)::(test_\w+)`", DOCUMENT)
 HEADS = ("| #", "| input", "| threat |")
 ROWS = [line for line in DOCUMENT.splitlines() if line.startswith("| ") and not line.startswith(HEADS)]
-    line
-    for line in DOCUMENT.splitlines()
-    if line.startswith("| ") and not line.startswith(("| #", "| input", "| threat |"))
-]
 
 
 @cache
