@@ -5,6 +5,7 @@ A database that is locked, full or gone for a while only delays them. A row that
 into the run's `rejected.jsonl` and told as an event, and the rest goes on.
 """
 
+import contextlib
 import json
 import threading
 import time
@@ -96,7 +97,7 @@ class Recorder:
             self._lost += 1
             lost = self._lost
         if lost == 1:
-            print(f"{CAPACITY:,} rows wait for runs.db; what is measured from now on is lost", flush=True)
+            say(f"{CAPACITY:,} rows wait for runs.db; what is measured from now on is lost")
 
     def _work(self, database: Path) -> None:
         try:
@@ -175,7 +176,7 @@ class Recorder:
                 for table, row in rows:
                     file.write(json.dumps({"table": table, "reason": reason, "row": row}, default=repr) + "\n")
         except OSError as error:
-            print(f"{len(rows):,} rows that runs.db refused ({reason}) are lost: {error.strerror}", flush=True)
+            say(f"{len(rows):,} rows that runs.db refused ({reason}) are lost: {error.strerror}")
             with self._lock:
                 self._lost += len(rows)
             return
@@ -186,7 +187,7 @@ class Recorder:
                 f"runs.db does not take {self._aside:,} {'row' if self._aside == 1 else 'rows'} so far, the newest "
                 f"of {rows[-1][0]} ({reason}); {self.rejected.name} in the run's folder has what was refused."
             )
-            print(sentence, flush=True)
+            say(sentence)
             if not self._closing:
                 self.event("note", sentence)
 
@@ -265,7 +266,7 @@ class Outage:
             self._began = self._last_good
         if not self._reason or now - self._said >= QUIET:
             self._said = now
-            print(f"runs.db cannot be written now ({error}); {waiting:,} rows wait, training goes on", flush=True)
+            say(f"runs.db cannot be written now ({error}); {waiting:,} rows wait, training goes on")
         self._reason, self._most = str(error), max(self._most, waiting)
 
     def seconds(self) -> float:
@@ -281,5 +282,11 @@ class Outage:
     def ends(self) -> None:
         """A write worked."""
         if self._reason:
-            print(f"{self.told()}; {self._most:,} rows arrived late", flush=True)
+            say(f"{self.told()}; {self._most:,} rows arrived late")
         self._last_good, self._reason, self._most = time.monotonic(), "", 0
+
+
+def say(sentence: str) -> None:
+    """Print a line of the log, which lies on the same disk and may be full too."""
+    with contextlib.suppress(OSError):
+        print(sentence, flush=True)

@@ -1,7 +1,9 @@
 """What a trainer tells arrives, whatever holds the database up, and what people ask of it is heard."""
 
 import contextlib
+import errno
 import functools
+import io
 import json
 import math
 import threading
@@ -115,7 +117,7 @@ def test_a_locked_database_delays_and_loses_nothing(
 def test_training_goes_on_while_another_program_holds_the_lock(
     home: Home, db: Database, run_id: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The short form of the drill with 10 s in tests/drills/test_database.py."""
+    """The short form of the drill with 10 s in test_recorder_drills.py."""
     monkeypatch.setattr(module, "PERIOD", 0.02)
     monkeypatch.setattr(module, "WORTH_AN_EVENT", 0.1)
     monkeypatch.setattr(store, "connect", functools.partial(store.connect, patience=0.01))
@@ -161,6 +163,29 @@ def on_a_disk(room: threading.Event, writing: Any, db: Database) -> Iterator[Dat
     db.conn.execute(f"PRAGMA max_page_count = {10**6 if room.is_set() else 1}").fetchall()
     with writing(db):
         yield db
+
+
+class FullDisk(io.StringIO):
+    """A file that takes nothing."""
+
+    def write(self, text: str) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_a_log_on_the_full_disk_does_not_end_the_writer(
+    home: Home, db: Database, run_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "PERIOD", 0.01)
+    monkeypatch.setattr(store, "connect", functools.partial(store.connect, patience=0.001))
+    recorder = Recorder(home.database, run_id, attempt=1)
+    recorder.flush()
+
+    with store.writing(db), contextlib.redirect_stdout(FullDisk()):
+        measure(recorder, 1)
+        assert not recorder.flush(timeout=0.1)
+    assert recorder.close()
+
+    assert steps_in(db, run_id) == [1]
 
 
 def test_the_log_speaks_of_an_outage_once_and_of_its_end(

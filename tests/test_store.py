@@ -137,8 +137,13 @@ def test_a_newer_schema_is_refused_with_its_version(home: Home, db: Database) ->
 def test_an_empty_file_is_not_taken_for_a_database(tmp_path: Path) -> None:
     (tmp_path / "runs.db").touch()
 
-    with pytest.raises(store.StoreError, match=r"^runs\.db holds no runs"):
+    with pytest.raises(store.StoreError, match=r"^runs\.db is empty"):
         store.connect(tmp_path / "runs.db")
+    assert not (tmp_path / "runs.db").stat().st_size
+
+    sqlite3.connect(tmp_path / "other.db").execute("CREATE TABLE letters (text)").connection.close()
+    with pytest.raises(store.StoreError, match=r"^other\.db holds no runs"):
+        store.connect(tmp_path / "other.db")
 
 
 def test_a_file_that_is_no_database_is_an_error(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from fastapi.testclient import TestClient
 from sqlite_utils import Database
 from ui_helpers import FakeLaunch, FakeTalker, add_answer, add_points, make_run, served
 
-from engine import store
+from engine import backups, store
 from engine.home import Home
 from engine.store import Refused
 from ui.actions import Actions, sentence
@@ -305,6 +305,21 @@ def test_a_deleted_database_is_a_visible_error(home: Home, db: Database) -> None
 
     with pytest.raises(store.StoreError, match="not there any more"):
         reader.runs()
+
+
+def test_a_database_that_was_put_back_is_read_anew(home: Home, db: Database) -> None:
+    reader = Reader(home, lambda home, db: None)
+    before = len(reader.runs())
+    made = backups.back_up(home)
+    make_run(db)
+    db.close()
+    assert len(reader.runs()) == before + 1
+
+    made.path.replace(home.database)
+    for left in ("runs.db-wal", "runs.db-shm"):
+        (home.path / left).unlink(missing_ok=True)
+
+    assert len(reader.runs()) == before
 
 
 def test_statuses_are_made_true_at_most_once_a_second(home: Home, db: Database) -> None:

@@ -45,11 +45,13 @@ def connect(path: Path, *, durable: bool = False, patience: float = 5.0) -> Data
     """
     if not path.exists():
         raise StoreError(f"{path.name} is not there; start the app once to make it, or check --home.")
+    if path.is_file() and not path.stat().st_size:  # opening it would make it a database
+        raise StoreError(f"{path.name} is empty; put a backup there, or remove it and start the app to begin anew.")
     db = _open(path, durable, patience)
     try:
         version = _version(db, path)
         if not version:
-            raise StoreError(f"{path.name} holds no runs; start the app once to make it, or put a backup there.")
+            raise StoreError(f"{path.name} holds no runs; put a backup there, or start the app once to make it.")
         if version < len(MIGRATIONS):
             migrate(path)
     except BaseException:
