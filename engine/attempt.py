@@ -18,6 +18,7 @@ from engine.model import Transformer
 from engine.optim import Optimizers
 from engine.process import identity
 from engine.recorder import Recorder
+from engine.space import UNSTORABLE, reason
 
 ROLL_BACK = "roll-back"
 """The kind of the event that each roll-back leaves; their number is the run's."""
@@ -79,7 +80,10 @@ def begin(home: Home, db: Database, run_id: str, recorder: Recorder | None = Non
         for damaged in checkpoints(folder):
             if step_of(damaged) > step:
                 store.forget_checkpoint(db, run_id, step_of(damaged), "full")
-    tidy_index(db, run_id, folder, config, row["attempt"])
+    try:
+        tidy_index(db, run_id, folder, config, row["attempt"])
+    except UNSTORABLE as error:
+        print(f"runs.db does not list every checkpoint yet ({reason(error)}); the next save tries again", flush=True)
     roll_backs = sum(event["kind"] == ROLL_BACK for event in store.list_events(db, run_id, limit=-1))
     if recorder is None:
         recorder = Recorder(home.database, run_id, attempt)
@@ -89,9 +93,9 @@ def begin(home: Home, db: Database, run_id: str, recorder: Recorder | None = Non
     return Run(home, run_id, row["device"], config, db, recorder, attempt, checkpoint, roll_backs)
 
 
-def roll_back(run: Run, reason: RollBack) -> Run | None:
-    """Begin another attempt in this process after `reason`; None when the database does not take that in."""
-    run.recorder.event(ROLL_BACK, str(reason), reason.step)
+def roll_back(run: Run, why: RollBack) -> Run | None:
+    """Begin another attempt in this process after `why`; None when the database does not take that in."""
+    run.recorder.event(ROLL_BACK, str(why), why.step)
     run.recorder.state(status="preparing", phase="starting", message="Going back to the last checkpoint")
     # What was measured has to be in the database before it can be marked as repeated.
     return begin(run.home, run.db, run.id, run.recorder) if run.recorder.flush() else None

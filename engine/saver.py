@@ -11,6 +11,7 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
+import torch
 from sqlite_utils import Database
 
 from engine import store
@@ -20,8 +21,8 @@ from engine.guard import Guard
 from engine.retention import removable_ages, removable_checkpoints
 from engine.space import RESERVE, UNSTORABLE, free_disk, free_memory, reason
 
-FLUSH = 60.0
-"""Seconds a save waits for the rows measured before it; as long as a trainer waits for a lock."""
+LOCK, LOCK_LAST = 60.0, 10.0
+"""Seconds a save waits for the database; the last one comes back to it, and hears in between that it is to end."""
 PATIENCE, PATIENCE_STOPPING = 120.0, 45.0
 """Seconds the last save is tried for: a full disk is often full for a minute only. After a request to stop less than
 the minute after which the supervisor kills, so that the reason can still be told."""
@@ -68,7 +69,8 @@ class Saver:
         self._check_weights(step)
         recorder, began = self.run.recorder, time.monotonic()
         snapshot = Snapshot.of(self.learner.model, self.learner.optimizers)
-        while (problem := self._try(step, snapshot, self._state(step, elapsed_seconds))) is not None:
+        state = self._state(step, elapsed_seconds)
+        while (problem := self._try(step, snapshot, state, LOCK_LAST)) is not None:
             patience = PATIENCE_STOPPING if recorder.stop.is_set() else PATIENCE
             if time.monotonic() - began > patience or recorder.stop_now.wait(RETRY):
                 raise CannotSave(f"Step {step:,} could not be saved ({problem}); {self._what_counts()}, then resume.")
@@ -92,7 +94,7 @@ class Saver:
 
     def _check_weights(self, step: int) -> None:
         """Raise what the guard says when a weight is no number: a checkpoint has to be good to go on from."""
-        if not all(bool(weight.isfinite().all()) for weight in self.learner.model.parameters()):
+        if not torch.stack([weight.isfinite().all() for weight in self.learner.model.parameters()]).all():
             raise self.guard.divergence("A weight", step)
 
     def _size(self) -> int:
@@ -114,7 +116,7 @@ class Saver:
         }
 
     def _write(self, step: int, snapshot: Snapshot, state: dict[str, Any]) -> None:
-        problem = self._try(step, snapshot, state)
+        problem = self._try(step, snapshot, state, LOCK)
         if problem is None:
             self._succeeded()
             return
@@ -126,17 +128,17 @@ class Saver:
         self._failing = True
         self.say(f"Not saved since step {self.saved_step:,}: {problem}")
 
-    def _try(self, step: int, snapshot: Snapshot, state: dict[str, Any]) -> str | None:
+    def _try(self, step: int, snapshot: Snapshot, state: dict[str, Any], patience: float) -> str | None:
         """Write, index and let go of old ones; returns what was in the way, or None. Knows when half of it is done."""
         began = time.monotonic()
         try:
             # A connection belongs to the thread that opened it.
-            with contextlib.closing(store.connect(self.run.home.database, durable=True, patience=FLUSH)) as db:
+            with contextlib.closing(store.connect(self.run.home.database, durable=True, patience=patience)) as db:
                 if self.saved_step != step:
                     if free_disk(self.run.folder) < self._size() + RESERVE:
                         raise OSError(errno.ENOSPC, "No space left on device")
                     # Whoever goes on from this checkpoint does not measure again what was before it.
-                    if not self.run.recorder.flush(FLUSH):
+                    if not self.run.recorder.flush(patience):
                         return "runs.db does not take what was measured before it"
                     write_checkpoint(self.run.folder, step, snapshot, state)
                     self.saved_step = step

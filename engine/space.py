@@ -57,9 +57,20 @@ def free_disk(path: Path) -> int:
     return shutil.disk_usage(path).free
 
 
-def free_memory() -> int:
-    """Bytes of memory that can be taken without swapping."""
-    return int(psutil.virtual_memory().available)
+def free_memory(group: Path = Path("/sys/fs/cgroup")) -> int:
+    """Bytes of memory that can be taken without swapping; in a container, no more than its limit leaves.
+
+    psutil knows the machine only. `group` is where Linux (cgroup v2) says what this process may have and has.
+    """
+    machine = int(psutil.virtual_memory().available)
+    try:
+        limit, used = ((group / name).read_text(encoding="ascii").strip() for name in ("memory.max", "memory.current"))
+        stat = dict(line.split() for line in (group / "memory.stat").read_text(encoding="ascii").splitlines())
+    except OSError:
+        return machine  # no container, or a system without such limits
+    if limit == "max":
+        return machine
+    return min(machine, int(limit) - int(used) + int(stat.get("inactive_file", 0)))
 
 
 def reason(error: Exception) -> str:

@@ -69,6 +69,16 @@ def test_there_is_some_room_here(tmp_path: Path) -> None:
     assert space.free_disk(tmp_path) > 0 and space.free_memory() > 0
 
 
+def test_a_container_has_no_more_memory_than_its_limit_leaves(tmp_path: Path) -> None:
+    machine = space.free_memory(tmp_path)
+    (tmp_path / "memory.current").write_text("700000\n")
+    (tmp_path / "memory.stat").write_text("anon 300000\ninactive_file 400000\n")
+
+    for limit, free in (("1000000", 700_000), ("max", machine)):
+        (tmp_path / "memory.max").write_text(f"{limit}\n")
+        assert space.free_memory(tmp_path) == pytest.approx(free, rel=0.2)
+
+
 @pytest.mark.parametrize(
     ("error", "told"),
     [
