@@ -1,4 +1,4 @@
-"""The routes below /api that read what runs leave behind, and the two that pause a run and let it go on."""
+"""The routes below /api that read what runs leave behind, and those that pause a run and back all of them up."""
 
 from typing import Any
 
@@ -49,5 +49,9 @@ def make_records(reader: Reader, actions: Actions, cache: SeriesCache) -> APIRou
     @router.post("/unpause")
     def unpause(request: Request, what: dict[str, Any]) -> Response:
         return reply(request, {"run": actions.unpause_run(what.get("run", ""))})
+
+    @router.post("/backup")
+    def backup(request: Request) -> Response:
+        return reply(request, actions.back_up())
 
     return router
