@@ -305,9 +305,9 @@ def test_a_new_database_without_the_run_gets_no_rows(
 
     measure(recorder, 1)
     assert not recorder.flush(timeout=0.2)
+    wait_for(lambda: "There is no run" in capsys.readouterr().out)
     assert not recorder.close(timeout=0.1)
 
-    assert "There is no run" in capsys.readouterr().out
     assert [json.loads(line)["row"]["step"] for line in recorder.rejected.read_text().splitlines()] == [1]
 
 
