@@ -125,6 +125,9 @@ class Recorder:
             with self._idle:
                 self._written = asked
                 self._idle.notify_all()
+        with contextlib.suppress(*UNWRITABLE):
+            if self._rows:  # what was said about the last write
+                self._write(connection.open())
         connection.close()
 
     def _write(self, db: Any) -> None:
@@ -253,19 +256,21 @@ class Connection:
 
 
 class Outage:
-    """A time in which the database could not be written, told once a minute and at its end."""
+    """A time in which the database could not be written: told once a reason, once a minute, and at its end."""
 
     def __init__(self) -> None:
         self._last_good = self._began = self._said = time.monotonic()
         self._reason, self._most = "", 0
+        self._told: set[str] = set()
 
     def goes_on(self, error: Exception, waiting: int) -> None:
         """One more attempt failed, and `waiting` rows are still in memory."""
         now = time.monotonic()
         if not self._reason:
             self._began = self._last_good
-        if not self._reason or now - self._said >= QUIET:
+        if str(error) not in self._told or now - self._said >= QUIET:
             self._said = now
+            self._told.add(str(error))
             say(f"runs.db cannot be written now ({error}); {waiting:,} rows wait, training goes on")
         self._reason, self._most = str(error), max(self._most, waiting)
 
@@ -284,6 +289,7 @@ class Outage:
         if self._reason:
             say(f"{self.told()}; {self._most:,} rows arrived late")
         self._last_good, self._reason, self._most = time.monotonic(), "", 0
+        self._told.clear()
 
 
 def say(sentence: str) -> None:

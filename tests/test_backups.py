@@ -97,7 +97,7 @@ def test_a_full_disk_leaves_no_half_copy(home: Home, tmp_path: Path, monkeypatch
     bare = module.bare
     monkeypatch.setattr(module, "bare", small)
 
-    with pytest.raises(store.Refused, match="enough space"):
+    with pytest.raises(store.Refused, match="full; free some space in copies/"):
         backups.back_up(home, tmp_path / "copies" / "copy.db")
     assert list((tmp_path / "copies").iterdir()) == []
 

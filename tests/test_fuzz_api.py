@@ -12,11 +12,14 @@ from hostile import VALUES, assert_clean, fuzz, values
 from hypothesis import given
 from hypothesis import strategies as st
 from sqlite_utils import Database
+from starlette.applications import Starlette
 from ui_helpers import FakeLaunch, FakeTalker, Page, add_answer, make_run, served
 
 from engine import store
 from engine.home import Home
 from ui.actions import CLEAR, Actions
+from ui.guard import LOOPBACK, Guard, hostname
+from ui.play_tab import _arguments
 from ui.reading import Reader
 
 with warnings.catch_warnings():
@@ -191,6 +194,41 @@ def test_one_wrong_argument_among_right_ones(home: Home, db: Database, data: st.
     except CLEAR as error:
         assert_clean(str(error), home.path)
         assert not talker.asked
+
+
+headers = st.fixed_dictionaries(
+    {},
+    optional={
+        "host": st.sampled_from(["127.0.0.1:7860", "localhost", "[::1", "[", "a@b", "::", "x" * 9000]) | st.text(),
+        "origin": st.sampled_from(["http://[", "http://[::1", "null", "//", "http://127.0.0.1:7860"]) | st.text(),
+        "authorization": st.sampled_from(["Basic", "Basic =", "Basic " + "A" * 9000]) | st.text(),
+        "content-length": st.sampled_from(["9" * 5000, "-1", "1e3", "0x10", ""]) | st.text(),
+    },
+)
+
+
+@fuzz(200)
+@given(headers, st.booleans())
+def test_no_header_is_an_unforeseen_error(sent: dict[str, str], closed: bool) -> None:
+    guard = Guard(Starlette(), password="quiet" if closed else "")
+    scope = {
+        "type": "http",
+        "path": "/api/runs",
+        "headers": [(name.encode(), value.encode("utf-8", "replace")) for name, value in sent.items()],
+    }
+
+    refused = guard.refusal(scope)
+
+    if refused is None:
+        assert not closed and hostname(sent["host"]) in LOOPBACK
+        assert sent.get("origin", sent["host"]).endswith(sent["host"])
+    else:
+        assert refused[0] in (401, 403, 413, 421) and "\n" not in refused[1]
+
+
+@pytest.mark.parametrize("question", [*DEEP, b"", b"[1]", b"null", b"{}", b"x" * 200_000])
+def test_what_the_play_form_sends_is_read_or_passed_over(question: bytes) -> None:
+    assert set(_arguments(question.decode())) >= {"run", "prompt", "seed"}
 
 
 @pytest.mark.parametrize("count", [60, pytest.param(1000, marks=pytest.mark.drill)])

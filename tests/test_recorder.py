@@ -245,6 +245,15 @@ def test_many_refused_rows_are_told_a_few_times(recorder: Recorder, db: Database
     assert len(recorder.rejected.read_text().splitlines()) == 25
 
 
+def test_what_is_told_about_the_last_write_is_stored_too(home: Home, db: Database, run_id: str) -> None:
+    recorder = Recorder(home.database, run_id, attempt=1)
+    recorder.add("metrics", step="two", tokens=512, elapsed_seconds=0.2)
+
+    assert recorder.close()
+
+    assert "rejected.jsonl" in store.list_events(db, run_id)[0]["message"]
+
+
 def test_rows_that_can_be_stored_nowhere_are_counted(recorder: Recorder, db: Database, run_id: str) -> None:
     recorder.rejected.mkdir(parents=True)  # a folder where the file should be
 
@@ -305,9 +314,9 @@ def test_a_new_database_without_the_run_gets_no_rows(
 
     measure(recorder, 1)
     assert not recorder.flush(timeout=0.2)
+    wait_for(lambda: "There is no run" in capsys.readouterr().out)
     assert not recorder.close(timeout=0.1)
 
-    assert "There is no run" in capsys.readouterr().out
     assert [json.loads(line)["row"]["step"] for line in recorder.rejected.read_text().splitlines()] == [1]
 
 

@@ -64,7 +64,8 @@ def _temporary(target: Path) -> Iterator[Path]:
     except OSError as error:
         raise Refused(f"The backup cannot be written to {target.parent.name}/: {error.strerror}.") from error
     except DatabaseError as error:
-        raise Refused(f"The backup was not made ({error}); is there enough space in {target.parent.name}/?") from error
+        hint = f"; free some space in {target.parent.name}/." if "full" in str(error) else "."
+        raise Refused(f"The backup was not made: {error}{hint}") from error
     finally:
         for left in temporary.parent.glob(f"{temporary.name}*"):
             left.unlink(missing_ok=True)
