@@ -4,7 +4,7 @@ from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
-from ui import records
+from ui import health, records
 from ui.actions import Actions
 from ui.answers import reply
 from ui.reading import Reader
@@ -41,6 +41,10 @@ def make_records(reader: Reader, actions: Actions, cache: SeriesCache) -> APIRou
     @router.get("/report")
     def report(request: Request, run: str) -> Response:
         return reply(request, records.report(reader.db(), reader.run(run)))
+
+    @router.get("/health")
+    def look(request: Request) -> Response:
+        return reply(request, {"findings": health.findings(reader.home)})
 
     @router.post("/pause")
     def pause(request: Request, what: dict[str, Any]) -> Response:

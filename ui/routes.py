@@ -10,7 +10,7 @@ from sqlite_utils import Database
 from engine import config, store
 from engine.config import ConfigError
 from engine.store import Refused, Row
-from ui import describe, live
+from ui import describe, health, live
 from ui.actions import Launch, check_data
 from ui.answers import reply
 from ui.reading import Reader
@@ -149,6 +149,7 @@ def preset_cards(reader: Reader, launch: Launch) -> dict[str, Any]:
         "memory_here": psutil.virtual_memory().total if device == "cpu" else None,
         "measured": measured,
         "categories": store.CATEGORIES,
+        "warnings": health.warnings(reader.home),
     }
 
 

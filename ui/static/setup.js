@@ -32,6 +32,8 @@ async function load() {
     const answer = await get("/api/presets");
     ({ presets, fields, measured } = answer);
     state.presets = answer;
+    $("#notice").hidden = !answer.warnings.length;
+    say($("#notice"), answer.warnings.join(" "));
     const checked = choose(answer.default);
     cards();
     view();
