@@ -1,7 +1,6 @@
 """Homes in every state the page has a face for, written straight into the database: for docs/screens.py and tests."""
 
 import atexit
-import functools
 import math
 import random
 import subprocess
@@ -54,16 +53,27 @@ LIVE: dict[str, dict[str, Any]] = {
     },
     "compiling": {"status": "compiling", "phase": "starting", "message": "Compiling the model; a minute or two, once"},
     "running": {"status": "running", "phase": "training", "progress": 0.55, "eta_seconds": 74},
-    "evaluating": {"status": "running", "phase": "evaluating", "progress": 0.55, "eta_seconds": 74},
-    "sampling": {"status": "running", "phase": "sampling", "progress": 0.55, "eta_seconds": 74},
+    "evaluating": {
+        "status": "running",
+        "phase": "evaluating",
+        "progress": 0.55,
+        "eta_seconds": 74,
+        "message": "Reading text it has never seen",
+    },
+    "sampling": {
+        "status": "running",
+        "phase": "sampling",
+        "progress": 0.55,
+        "eta_seconds": 74,
+        "message": "Answering the prompts",
+    },
     "paused": {"status": "paused", "phase": "training", "progress": 0.55, "message": "Holding still; memory is kept"},
     "stopping": {"status": "stopping", "phase": "saving", "progress": 0.55, "message": "Saving the last step"},
 }
 
 
-@functools.cache
 def stand_in() -> subprocess.Popen[bytes]:
-    """A process that plays the trainer of live runs and ends with us: a stop in these homes signals it for real."""
+    """A process that plays the trainer of one live run and ends with us: a stop in these homes signals it for real."""
     child = subprocess.Popen(
         [sys.executable, "-c", "import sys; sys.stdin.read()"], stdin=subprocess.PIPE, start_new_session=True
     )
@@ -92,6 +102,15 @@ def fill(home: Home, *, runs: int = 50, exhibits: int = 120, live: bool = True) 
         for number, (name, values) in enumerate(LIVE.items() if live else ()):
             made[name] = alive(db, name, values, f"cuda:{number}")
         return made
+    finally:
+        db.close()
+
+
+def one_run(home: Home) -> str:
+    """Write one finished run and nothing else; returns its id."""
+    db = store.connect(home.database)
+    try:
+        return ended(db, "seedling-1", "finished", None, 0)
     finally:
         db.close()
 
@@ -153,16 +172,21 @@ def add_history(db: Database, run_id: str, steps: int, seed: int) -> None:
 def add_words(db: Database, run_id: str, steps: int) -> None:
     """Each prompt's answers at four ages, from noise to words."""
     for age in range(4):
+        step = steps * age // 3
+        weights = {"path": f"sampling/step_{step:06d}.safetensors", "bytes": 6_822_000, "sha256": "0" * 64}
+        store.add_checkpoint(db, run_id, attempt=1, step=step, tokens=step * BATCH, kind="sampling", **weights)
+        if age in (1, 3):
+            store.add_checkpoint(db, run_id, attempt=1, step=step, tokens=step * BATCH, kind="full", **weights)
         for prompt, text in TEXTS.items():
             said = text if age == 3 else BABBLE[: 12 * (age + 1)]
-            add_sample(db, run_id, prompt, f" {said}", steps * age // 3)
+            add_sample(db, run_id, prompt, f" {said}", step)
 
 
-def add_sample(db: Database, run_id: str, prompt: str, text: str, step: int) -> int:
+def add_sample(db: Database, run_id: str, prompt: str, text: str, step: int, source: str = "periodic") -> int:
     """One stored answer; returns its id."""
     asked = {"seed": 7, "temperature": 0.8, "top_k": 0, "top_p": 0.95, "max_tokens": 80, "new_tokens": 40}
     where = {"run_id": run_id, "attempt": 1, "step": step, "tokens": step * BATCH, "suite": "stories"}
-    said = {"prompt": prompt, "text": text, "finish": "length", "source": "periodic", "created_at": time.time()}
+    said = {"prompt": prompt, "text": text, "finish": "length", "source": source, "created_at": time.time()}
     return store.add_sample(db, asked | where | said)
 
 
@@ -172,6 +196,6 @@ def keep_exhibits(db: Database, run_id: str, count: int) -> None:
     categories = [*store.CATEGORIES, "lighthouse logic"]
     for number in range(count):
         like = samples[number % len(samples)]
-        sample = add_sample(db, run_id, like["prompt"], like["text"], (number * 7) % STEPS)
+        sample = add_sample(db, run_id, like["prompt"], like["text"], (number * 7) % STEPS, source="playground")
         note = "It has read no poem about boats." if number % 5 == 0 else ""
         store.keep(db, sample, categories[number % 4], f"What the boat said, part {count - number}", note)

@@ -16,6 +16,8 @@ sys.path.insert(0, str(PROJECT))
 
 from docs import scenes, screenshots  # noqa: E402
 from engine import launch  # noqa: E402
+from engine.config import load_preset  # noqa: E402
+from engine.data import ensure_dataset  # noqa: E402
 from engine.home import Home  # noqa: E402
 
 SIZES = {"1280": {"width": 1280, "height": 860}, "390": {"width": 390, "height": 844}}
@@ -38,12 +40,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser.parse_args(argv)
     args.out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder, screenshots.opened() as browser:
-        first, full = Home.at(f"{folder}/first"), Home.at(f"{folder}/full")
-        for home in (first, full):
+        first, one, full = (Home.at(f"{folder}/{name}") for name in ("first", "one", "full"))
+        for home in (first, one, full):
             launch.open_home(home)
-        runs = scenes.fill(full)
+        only = scenes.one_run(one)
+        runs = scenes.fill(full, exhibits=10_000)
+        ensure_dataset(full, load_preset("seedling"), lambda message, progress: None, lambda: False)
         with screenshots.served(first) as address:
             shoot_all(browser, address, first_open(), args)
+        with screenshots.served(one) as address:
+            shoot_all(browser, address, one_run(only), args)
         with screenshots.served(full) as address:
             shoot_all(browser, address, states(runs), args)
             contexts = away_pages(browser, address, runs, args)
@@ -65,11 +71,24 @@ def first_open() -> dict[str, tuple[str, Do | None]]:
     } | {f"first-{tab}": (f"?tab={tab}", None) for tab in ("compare", "data", "report")}
 
 
+def one_run(run_id: str) -> dict[str, tuple[str, Do | None]]:
+    """A home with one run, of which nothing is kept."""
+    found: dict[str, tuple[str, Do | None]] = {"one-run": (f"?run={run_id}", None)}
+    return found | {
+        "one-run-compare": (f"?tab=compare&run={run_id}", None),
+        "one-run-report": (f"?tab=report&run={run_id}", None),
+        "one-run-capsule-empty": (f"?tab=capsule&run={run_id}&of={run_id}", None),
+    }
+
+
 def states(runs: dict[str, str]) -> dict[str, tuple[str, Do | None]]:
     """Every state of a run, and the tabs of a full home."""
+    # A stopping run first: a minute later the supervisor has ended it, as it should.
+    order = sorted(runs, key=lambda name: (name != "stopping", name not in scenes.LIVE))
     found: dict[str, tuple[str, Do | None]] = {
-        name: (f"?run={run_id}", whole_feed if name == "finished" else None) for name, run_id in runs.items()
+        name: (f"?run={runs[name]}", whole_feed if name == "finished" else None) for name in order
     }
+    found["stop-hint"] = (f"?run={runs['running']}", lambda page: page.hover("#stop"))
     done = runs["finished"]
     found |= {
         f"full-{tab}": (f"?tab={tab}&run={done}", None) for tab in ("play", "capsule", "compare", "data", "report")
@@ -77,6 +96,7 @@ def states(runs: dict[str, str]) -> dict[str, tuple[str, Do | None]]:
     found["exhibit"] = (f"?tab=capsule&run={done}", read_on)
     found["form-again"] = (f"?run={done}", lambda page: page.click("text=Start another"))
     found["keep"] = (f"?run={done}", lambda page: page.locator(".answer >> text=Keep this").first.click())
+    found["log"] = (f"?run={runs['failed']}", lambda page: page.click("text=Read the log"))
     return found
 
 

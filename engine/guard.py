@@ -90,7 +90,7 @@ class Guard:
 
     def _look_for_spike(self, step: int, loss: float) -> None:
         recent = self._recent
-        if len(recent) == WINDOW and step >= self._quiet_until:
+        if len(recent) == WINDOW and step >= self._quiet_until and loss - min(recent) > SPIKE_NATS:
             middle = statistics.median(recent)
             deviation = 1.4826 * statistics.median(abs(other - middle) for other in recent)
             if loss - middle > max(SPIKE_DEVIATIONS * deviation, SPIKE_NATS):

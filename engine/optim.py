@@ -72,10 +72,10 @@ class Muon:
             direction = gradient.lerp_(average, self.momentum).to(self.dtype)
             update = orthogonalize(direction, self.coefficients, self.safety).float()
             rate = learning_rate * math.sqrt(max(1.0, update.shape[-2] / update.shape[-1]))
-            shrink: float | Tensor = 1 - learning_rate * self.weight_decay
+            shrink = torch.full((), 1 - learning_rate * self.weight_decay, device=update.device)
             if finite is not None:
                 update.masked_fill_(~finite, 0.0)
-                shrink = torch.where(finite, shrink, 1.0)
+                shrink.masked_fill_(~finite, 1.0)  # `where` with plain numbers would copy them to a GPU and wait
             if self.weight_decay:
                 torch._foreach_mul_(weights, shrink)
             torch._foreach_add_(weights, list(update.unbind()), alpha=-rate)

@@ -12,6 +12,8 @@ from engine.config import load_preset
 from engine.generate import Ask, load_speaker
 from engine.home import Home
 from engine.loss import linear_cross_entropy
+from engine.model import Transformer
+from engine.optim import Optimizers
 from engine.train import main
 
 pytestmark = [
@@ -74,6 +76,30 @@ def test_a_resumed_run_goes_on_as_one_that_was_not_stopped(tmp_path: Path, monke
     assert main(["--home", str(home.path), run_id]) == 0
 
     assert math.isclose(store.get_run(db, run_id)["val_loss"], whole["val_loss"], rel_tol=1e-3)
+
+
+@pytest.mark.parametrize("good", [True, False])
+def test_a_masked_update_waits_for_nothing_and_changes_nothing_where_it_should_not(good: bool) -> None:
+    config = load_preset("seedling", {"optimizer.weight_decay": 0.1})
+    with torch.device("cuda"):
+        model = Transformer(config.model, torch.bfloat16)
+    model.init_weights(1)
+    optimizers = Optimizers(model, config.optimizer, torch.bfloat16)
+    tokens = torch.randint(config.model.vocab_size, (4, config.model.context + 1), device="cuda")
+    before = [parameter.detach().clone() for parameter in model.parameters()]
+    for last in (False, True):
+        loss, _ = model.loss(tokens[:, :-1], tokens[:, 1:])
+        torch.autograd.backward(loss / tokens.numel() * (1.0 if good else math.inf))
+        torch.cuda.set_sync_debug_mode("error" if last else "default")
+        try:
+            grad_norm = torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            optimizers.step(1.0, loss.detach().isfinite() & grad_norm.isfinite())
+            optimizers.zero_grad()
+        finally:
+            torch.cuda.set_sync_debug_mode("default")
+
+    same = [torch.equal(old, new) for old, new in zip(before, model.parameters(), strict=True)]
+    assert not any(same) if good else all(same)
 
 
 def test_the_loss_is_plain_cross_entropy() -> None:

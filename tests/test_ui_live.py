@@ -145,3 +145,12 @@ def test_the_miniature_is_small(db: Database) -> None:
 
     assert 40 <= len(curve) <= 50
     assert curve[0][1] > curve[-1][1]  # type: ignore[operator]
+
+
+def test_a_validation_says_how_old_it_is(db: Database) -> None:
+    run_id = make_run(db)
+    add_points(db, run_id, 1, 30)
+    newest = store.last_eval(db, run_id)
+    assert newest is not None
+
+    assert ask(db, "", run_id)["now"]["val_step"] == newest["step"] <= 30

@@ -14,6 +14,7 @@ from sqlite_utils import Database
 from ui_helpers import FakeLaunch, FakeTalker, add_answer, add_points, make_run, served
 
 from engine import backups, store
+from engine.config import load_preset
 from engine.home import Home
 from engine.store import Refused
 from ui.actions import Actions, sentence
@@ -123,6 +124,7 @@ def test_runs_series_feed_and_ages(page: TestClient, there: Database) -> None:
     assert series["rows"] == 20
     assert [sample["text"] for sample in feed["samples"]] == [" a b c"] and feed["said"] == newest
     assert [sample["text"] for sample in ages["samples"]] == [" a b", " a b c"]
+    assert feed["every"] == load_preset("seedling").sample.every
     assert page.get(f"/api/run?run={run_id}").json()["settings"]["train.seed"] == 1337
 
 
@@ -147,6 +149,17 @@ def test_senseless_requests_get_a_sentence(page: TestClient, address: str) -> No
 
     assert answer.status_code in (200, 400, 404, 422)
     assert "Traceback" not in answer.text and "site-packages" not in answer.text
+
+
+def test_an_answer_says_where_it_is_kept(page: TestClient, there: Database) -> None:
+    run_id = make_run(there)
+    first, newest = (add_answer(there, run_id, text, step) for text, step in ((" a", 10), (" b", 20)))
+    exhibit = store.keep(there, first, "good", "First")
+
+    ages = page.get(f"/api/ages?sample={newest}").json()["samples"]
+
+    assert [sample["exhibit"] for sample in ages] == [exhibit, None]
+    assert page.get(f"/api/feed?run={run_id}").json()["samples"][0]["exhibit"] is None
 
 
 def test_settings_are_checked_as_one_types(page: TestClient) -> None:

@@ -19,6 +19,6 @@ def build() -> None:
         </div>
         <div id="gallery"></div>
         <nav class="pages" aria-label="Pages"></nav>
-        <dialog id="exhibit" aria-labelledby="exhibit-title"></dialog>""",
+        <dialog id="exhibit" class="sheet" aria-labelledby="exhibit-title"></dialog>""",
             apply_default_css=False,
         )

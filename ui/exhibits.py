@@ -26,10 +26,11 @@ def make_exhibits(reader: Reader, actions: Actions, cache: SeriesCache) -> APIRo
         young: int | None = None,
         old: int | None = None,
     ) -> Response:
-        db = reader.db()
-        found, total = store.search_archive(
-            db, q[:1000], category[:200], run[:200], min(max(page, 0), 10**6), _age(young), _age(old)
-        )
+        db, ages = reader.db(), (_age(young), _age(old))
+        found, total = store.search_archive(db, q[:1000], category[:200], run[:200], min(max(page, 0), 10**6), *ages)
+        published = 0
+        if run in ("", store.REFERENCE_ID):
+            published = store.search_archive(db, q[:1000], category[:200], store.REFERENCE_ID, 0, *ages)[1]
         curves = {
             run_id: live.miniature(db, cache, store.get_run(db, run_id)) for run_id in {row["run_id"] for row in found}
         }
@@ -37,6 +38,7 @@ def make_exhibits(reader: Reader, actions: Actions, cache: SeriesCache) -> APIRo
             request,
             {
                 "total": total,
+                "published": published,
                 "page_size": store.PAGE,
                 "exhibits": found,
                 "curves": curves,

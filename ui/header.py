@@ -63,7 +63,9 @@ def _tabs() -> str:
         f"{label}</button>"
         for name, label in TABS
     )
-    figures = "".join(f'<div data-figure="{name}"><dt>{label}</dt><dd>–</dd></div>' for name, label in FIGURES)
+    figures = "".join(
+        f'<div data-figure="{name}"><dt>{label}<small></small></dt><dd>–</dd></div>' for name, label in FIGURES
+    )
     return f"""
     <nav class="tabs" role="tablist" aria-label="Parts of the studio">{tabs}</nav>
     <dl class="figures">{figures}</dl>

@@ -111,6 +111,8 @@ def live(db: Database, runs: list[Row], shown: list[Shown], axis: str, selected:
         answer["runs"] = news
     if selected in by_id:
         answer["now"] = pulse(by_id[selected])
+        if newest := store.last_eval(db, selected):
+            answer["now"]["val_step"] = newest["step"]
         answer["said"] = store.newest_sample_id(db, selected)
         if happened := store.list_events(db, selected, events, limit=20):
             answer["events"] = [event(row) for row in happened]

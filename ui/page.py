@@ -19,7 +19,7 @@ def build_page(actions: Actions) -> Any:
         header.build(spoken(actions.stop_run), spoken(actions.resume_run))
         train_tab.build(spoken(actions.start_run))
         compare_tab.build()
-        play_tab.build(streamed(actions.ask), spoken(actions.cancel), spoken(actions.archive_sample))
+        play_tab.build(streamed(actions.ask), spoken(actions.cancel))
         capsule_tab.build()
         data_tab.build()
         report_tab.build()
@@ -47,6 +47,10 @@ def add_api(actions: Actions) -> None:
         """Up to 1,000 answers of a run with an id above `after`, oldest first."""
         return spoken(actions.list_samples)(run, after)
 
+    def archive_sample(sample_id: int, category: str, title: str, note: str = "") -> int:
+        """Keep a sample as an exhibit, or change how it is kept; returns the exhibit's id."""
+        return spoken(actions.archive_sample)(sample_id, category, title, note)
+
     def generate(
         run: str,
         step: int = -1,
@@ -61,7 +65,7 @@ def add_api(actions: Actions) -> None:
         for piece in streamed(actions.ask)(run, step, prompt, max_tokens, temperature, top_k, top_p, seed):
             yield piece["text"]
 
-    for handler in (run_status, list_runs, search_samples, list_samples):
+    for handler in (run_status, list_runs, search_samples, list_samples, archive_sample):
         gr.api(handler, api_name=handler.__name__)
     gr.api(generate, api_name="generate", concurrency_limit=play_tab.AT_ONCE, concurrency_id="generation")
 

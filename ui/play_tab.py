@@ -21,9 +21,8 @@ AT_ONCE = 24
 def build(
     ask: Callable[..., Iterator[dict[str, Any]]],
     cancel_answer: Callable[[str], None],
-    archive_sample: Callable[..., int],
 ) -> None:
-    """The panel; Generate and Cancel, and Keep with its handler."""
+    """The panel; Generate and Cancel with their handlers."""
 
     def answer(question: str) -> Iterator[str]:
         for piece in ask(**_arguments(question)):
@@ -36,7 +35,6 @@ def build(
                 generate = gr.Button("Generate", elem_id="generate", variant="primary")
                 cancel = gr.Button("Cancel", elem_id="cancel")
             gr.HTML(_answer(), apply_default_css=False)
-            archive = gr.Button("Keep this", elem_id="archive")
             stream = gr.HTML(
                 "",
                 html_template="<i></i>",
@@ -67,17 +65,6 @@ def build(
         api_visibility="private",
         concurrency_limit=AT_ONCE,
     )
-    sample, kept = gr.Number(visible=False, precision=0), gr.Number(visible=False, precision=0)
-    category, title, note = (gr.Textbox(visible=False) for _ in range(3))
-    archive.click(
-        archive_sample,
-        [sample, category, title, note],
-        [kept],
-        js="() => window.blueberry.keeping()",
-        api_name="archive_sample",
-        show_progress="hidden",
-        concurrency_limit=8,
-    ).success(None, js="() => window.blueberry.kept()")
 
 
 def _arguments(question: str) -> dict[str, Any]:
@@ -106,17 +93,9 @@ def _answer() -> str:
     <article id="output" aria-live="polite" aria-busy="false">
       <p class="empty">What it answers appears here.</p></article>
     <p id="answer-facts" class="note"></p>
-    <section id="keep" hidden>
-      <div class="row"><h2>Keep it</h2>
-        <button type="button" class="quiet" id="see-it" hidden>See it there</button></div>
-      <div class="keep-fields">
-        <label class="field" id="category"><span>Category</span><select></select></label>
-        <label class="field" id="own-category" hidden><span>Your category</span>
-          <input type="text" maxlength="40"></label>
-        <label class="field" id="keep-title"><span>Title</span><input type="text" maxlength="200"></label>
-        <label class="field wide" id="keep-note"><span>Note <small>optional</small></span>
-          <textarea rows="2" maxlength="4000"></textarea></label>
-      </div></section>"""
+    <p id="no-letter" class="note" hidden>� stands for bytes that are no letter: it learned
+      bytes before letters, or its answer ended inside one.</p>
+    <div class="row"><button type="button" class="plain" id="archive" hidden>Keep this</button></div>"""
 
 
 def _dials() -> str:

@@ -5,6 +5,7 @@ from typing import Annotated, Any
 
 import psutil
 from fastapi import APIRouter, Query, Request, Response
+from sqlite_utils import Database
 
 from engine import config, store
 from engine.config import ConfigError
@@ -33,6 +34,7 @@ SAMPLE_FIELDS = (
     "source",
     "device",
     "dtype",
+    "exhibit",
 )
 
 
@@ -82,6 +84,7 @@ def make_router(reader: Reader, launch: Launch, cache: SeriesCache) -> APIRouter
             request,
             {
                 "said": store.newest_sample_id(db, run),
+                "every": asked_every(db, run),
                 "samples": [spoken(row) | {"ages": row["ages"]} for row in store.newest_samples(db, run)],
             },
         )
@@ -108,6 +111,12 @@ def make_router(reader: Reader, launch: Launch, cache: SeriesCache) -> APIRouter
 def spoken(row: Row) -> dict[str, Any]:
     """A sample as the page shows it."""
     return {name: row[name] for name in SAMPLE_FIELDS}
+
+
+def asked_every(db: Database, run_id: str) -> int | None:
+    """Steps between two rounds of prompts; None for a published run."""
+    found: int | None = json.loads(store.get_config(db, run_id)).get("sample", {}).get("every")
+    return found
 
 
 def run_facts(reader: Reader, run_id: str) -> dict[str, Any]:

@@ -5,11 +5,11 @@ from collections.abc import Callable
 import gradio as gr
 
 CHARTS = (
-    ("loss-chart", "Loss", "nats per token", "wide"),
-    ("ppl-chart", "Perplexity", "log scale", ""),
-    ("accuracy-chart", "Accuracy", "of unseen tokens", ""),
-    ("bits-chart", "Bits per byte", "of unseen text", ""),
-    ("rate-chart", "Learning rate", "of Muon", ""),
+    ("loss-chart", "Loss", "how surprised it is by the next token, in nats", "wide"),
+    ("ppl-chart", "Perplexity", "tokens it wavers between", ""),
+    ("accuracy-chart", "Accuracy", "unseen tokens guessed right", ""),
+    ("bits-chart", "Bits per byte", "to write down unseen text", ""),
+    ("rate-chart", "Learning rate", "of Muon, the optimizer", ""),
     ("norm-chart", "Gradient norm", "before clipping", ""),
     ("speed-chart", "Speed", "tokens per second", ""),
 )
@@ -71,7 +71,8 @@ def _watch() -> str:
       <p class="note" id="chart-note"></p>
     </div>
     <div class="charts">{charts[0]}</div>
-    <section id="feed"><h2>What it says now</h2><p class="empty"></p><div class="answers"></div>
+    <section id="feed"><div class="heading"><h2>What it says now</h2><p class="note rhythm"></p></div>
+      <p class="empty"></p><div class="answers"></div>
       <button type="button" class="quiet" id="all-answers" hidden></button></section>
     <section><h2 class="sr">More curves</h2><div class="charts small">{"".join(charts[1:])}</div></section>
     <section id="events" hidden><h2>What happened</h2><ol></ol></section>"""

@@ -7,6 +7,8 @@ from sqlite_utils import Database
 
 from engine.store.connect import Refused, Row, insert, rows, writing
 
+_EXHIBIT = "(SELECT archive.id FROM archive WHERE archive.sample_id = samples.id) AS exhibit"
+
 
 def add_sample(db: Database, sample: Row) -> int:
     """Store one answer with everything needed to ask again; returns its id."""
@@ -33,11 +35,11 @@ def list_samples(db: Database, run_id: str, cursor: int = 0, limit: int = 1000) 
 def newest_samples(db: Database, run_id: str) -> list[Row]:
     """The newest periodic answer to each prompt of a run, with the number of `ages` at which it was given.
 
-    In the order in which the prompts are asked.
+    In the order in which the prompts are asked; `exhibit` is its place in the archive, or None.
     """
     return rows(
         db,
-        """SELECT samples.*, ages FROM samples JOIN (
+        f"""SELECT samples.*, ages, {_EXHIBIT} FROM samples JOIN (
                SELECT max(id) AS newest, count(*) AS ages FROM samples
                WHERE run_id = ? AND superseded = 0 AND source != 'playground' GROUP BY suite, prompt)
            ON id = newest ORDER BY id""",
@@ -46,10 +48,10 @@ def newest_samples(db: Database, run_id: str) -> list[Row]:
 
 
 def answers(db: Database, run_id: str, suite: str, prompt: str) -> list[Row]:
-    """Every current periodic answer of a run to one prompt, youngest age first."""
+    """Every current periodic answer of a run to one prompt, youngest age first, with its `exhibit` in the archive."""
     return rows(
         db,
-        """SELECT * FROM samples WHERE run_id = ? AND suite = ? AND prompt = ? AND superseded = 0
+        f"""SELECT samples.*, {_EXHIBIT} FROM samples WHERE run_id = ? AND suite = ? AND prompt = ? AND superseded = 0
                        AND source != 'playground' ORDER BY step, id""",
         [run_id, suite, prompt],
     )

@@ -73,6 +73,16 @@ def test_a_run_in_its_states(full: tuple[App, dict[str, str]], window: Any) -> N
         assert window.evaluate(FOUND) == [], status
 
 
+def test_keeping_an_answer(full: tuple[App, dict[str, str]], window: Any) -> None:
+    app, runs = full
+    visit(window, app, f"?run={runs['finished']}")
+    window.locator(".answer >> text=Keep this").first.click()
+    window.wait_for_selector("dialog[open]")
+    window.evaluate(AXE)
+
+    assert window.evaluate(FOUND) == []
+
+
 def test_an_open_exhibit(full: tuple[App, dict[str, str]], window: Any) -> None:
     app, runs = full
     visit(window, app, f"?run={runs['finished']}&tab=capsule")

@@ -54,8 +54,8 @@ def test_an_exhibit_is_changed_and_taken_out_after_a_question(app: App, page: An
     visit(page, app, "?tab=capsule")
     page.click("#gallery >> text=Cat 2")
     page.click("#exhibit >> text=Edit")
-    page.fill("#edit-title", "The Cheshire cat")
-    page.select_option("#edit-category", "strange")
+    page.fill("#exhibit #keep-title", "The Cheshire cat")
+    page.check("#exhibit [name=category][value=strange]", force=True)
     page.click("#exhibit >> text=Save")
     page.wait_for_selector("#exhibit h2 >> text=The Cheshire cat")
 
@@ -85,7 +85,37 @@ def test_every_age_of_an_answer_is_reached_by_keyboard_and_can_be_kept(app: App,
     assert "step 20" in str(slider.get_attribute("aria-valuetext"))
 
     card.locator("text=Keep this").click()
-    page.wait_for_function("document.querySelector('#output').textContent.includes('at step 20.')")
-    page.fill("#keep-title input", "At twenty")
-    page.click("#archive")
-    page.wait_for_function("document.querySelector('#archive').textContent.startsWith('Kept')")
+    page.wait_for_selector("#keep[open] >> text=at step 20.")
+    page.fill("#keep-title", "At twenty")
+    page.click("#keep button.strong")
+    page.wait_for_selector('#keep .problem:has-text("Choose what it is first")')
+    page.keyboard.press("Space")
+    page.keyboard.press("ArrowRight")
+    page.click("#keep button.strong")
+    page.click("#keep >> text=Go on here")
+    page.wait_for_function("document.querySelector('#feed .answer footer').textContent.includes('Kept')")
+
+    card.locator("text=Kept").click()
+    page.wait_for_selector("#exhibit[open] >> text=At twenty")
+    assert "The Strange" in page.inner_text("#exhibit")
+
+
+def test_what_was_searched_for_is_in_the_address(app: App, page: Any) -> None:
+    furnished(app.home, 55)
+    visit(page, app, "?tab=capsule")
+    page.fill("#gallery-search input", "marmalade")
+    page.select_option("#gallery-category select", "strange")
+    count(page, "18 exhibits")
+    assert "q=marmalade" in page.url and "category=strange" in page.url
+
+    page.reload()
+    page.wait_for_selector("body.ready")
+    count(page, "18 exhibits")
+    assert page.input_value("#gallery-search input") == "marmalade"
+    page.click("#tab-train")
+    page.wait_for_function("!location.search.includes('marmalade')")
+    page.go_back()
+    count(page, "18 exhibits")
+    page.select_option("#gallery-category select", "")
+    page.fill("#gallery-search input", "")
+    count(page, "58 exhibits: 55 of yours, 3 published")

@@ -36,7 +36,9 @@ def test_saves_are_on_the_chart_and_the_log_is_read_without_paths(app: App, page
     app.home.log(run_id).write_text(f"saved {app.home.path}/checkpoints/x\n<b>done</b>\n")
 
     visit(page, app, f"?run={run_id}&x=steps")
-    shapes = "document.querySelector('#loss-chart .plot').layout?.shapes?.map((one) => one.x0 + ' ' + one.y1).join()"
-    page.wait_for_function(f"{shapes} === '30 0.035,30 1'")
+    chart = "document.querySelector('#loss-chart .plot')"
+    page.wait_for_function(f"{chart}.layout?.shapes?.map((one) => one.x0 + ' ' + one.y1).join() === '30 1'")
+    marks = page.evaluate(f"{chart}.data.at(-1).customdata")
+    assert marks == ["saved at step 30", "resumed at step 30"]
     page.click("#facts >> text=Log")
     page.wait_for_function("document.querySelector('#facts pre').textContent === 'saved checkpoints/x\\n<b>done</b>'")

@@ -7,6 +7,7 @@ import * as header from "./header.js";
 import * as charts from "./charts.js";
 import * as setup from "./setup.js";
 import * as feed from "./feed.js";
+import * as keep from "./keep.js";
 import * as play from "./play.js";
 import * as capsule from "./capsule.js";
 import * as compare from "./compare.js";
@@ -105,7 +106,7 @@ function connected(value, message = "") {
 
 function whenDrawn(callback) {
   const parts = ["#topbar .tabs", "#panel-train .charts", "#panel-play #prompt", "#panel-capsule #gallery", "#panel-compare #runs-table", "#datasets", "#report",
-    "#start", "#stop", "#resume", "#generate", "#cancel", "#archive"];
+    "#start", "#stop", "#resume", "#generate", "#cancel"];
   const ready = () => parts.every((part) => $(part));
   if (ready()) return callback();
   const observer = new MutationObserver(() => {
@@ -123,6 +124,7 @@ async function start() {
   charts.mount();
   feed.mount();
   play.mount({ select, show });
+  keep.mount();
   capsule.mount();
   exhibit.mount();
   compare.mount();
@@ -150,6 +152,7 @@ async function start() {
 }
 
 on("look", refresh);
+on("show", show);
 
 // What the buttons of ui/*.py call.
 window.blueberry = {
@@ -162,8 +165,6 @@ window.blueberry = {
   heard: play.heard,
   answered: play.answered,
   cancelling: play.cancelling,
-  keeping: play.keeping,
-  kept: () => { play.kept(); emit("kept"); },
 };
 
 whenDrawn(start);

@@ -1,73 +1,96 @@
 // The time capsule: exhibits as cards, searched on the server, fifty at a time. All their texts are text nodes.
 
 import { $, $$, fill, h, options, say } from "./dom.js";
-import { askAgain, categoryPairs, mark, miniature, open, settings } from "./exhibit.js";
+import { mark, pairs } from "./categories.js";
+import { askAgain, miniature, open, settings } from "./exhibit.js";
 import { age, count, date, loss } from "./format.js";
-import { get, on, state } from "./state.js";
+import { get, on, runById, state, writeAddress } from "./state.js";
 
 const AGES = [1e5, 3e5, 1e6, 3e6, 1e7, 1e8, 1e9];
-const FILTERS = ["category", "run", "young", "old"];
-let page = 0;
+/** The selects, by their name in the address. */
+const FILTERS = { category: "category", of: "run", young: "young", old: "old" };
 let asked = 0;
 let typing = 0;
 let stale = true;
+let drawn = "";
 
 export function mount() {
   const search = $("#gallery-search input");
-  search.addEventListener("input", () => { clearTimeout(typing); typing = setTimeout(again, 200); });
-  for (const name of FILTERS) $(`#gallery-${name} select`).addEventListener("change", again);
-  on("tab", (tab) => { if (tab === "capsule" && stale) load(); });
+  search.addEventListener("input", () => { clearTimeout(typing); typing = setTimeout(() => again("q", search.value.trim()), 200); });
+  for (const name of Object.keys(FILTERS)) select(name).addEventListener("change", (event) => again(name, event.target.value));
+  on("tab", (tab) => { if (tab === "capsule") follow(); });
   on("kept", () => { stale = true; if (state.tab === "capsule") load(); });
   on("runs", filters);
 }
 
+const select = (name) => $(`#gallery-${FILTERS[name]} select`);
+
+/** Show what the address asks for, which the back button may just have changed. */
+function follow() {
+  const wanted = JSON.stringify(state.capsule);
+  if (!stale && wanted === drawn) return;
+  if ($("#gallery-search input").value.trim() !== state.capsule.q) $("#gallery-search input").value = state.capsule.q;
+  load();
+}
+
 function filters() {
-  options($("#gallery-category select"), [["", "All categories"], ...categoryPairs(state.categories)]);
+  options($("#gallery-category select"), [["", "All categories"], ...pairs(state.categories)]);
   options($("#gallery-run select"), [["", "All runs"], ...state.runs.map((one) => [one.id, one.name])]);
   options($("#gallery-young select"), [["", "From any age"], ...AGES.map((tokens) => [String(tokens), `From ${count(tokens)} tokens`])]);
   options($("#gallery-old select"), [["", "To any age"], ...AGES.map((tokens) => [String(tokens), `To ${count(tokens)} tokens`])]);
+  for (const name of Object.keys(FILTERS)) select(name).value = state.capsule[name];
 }
 
-function again() {
-  page = 0;
+function again(name, value) {
+  state.capsule = { ...state.capsule, page: "", [name]: value };
+  writeAddress();
   load();
 }
 
 async function load() {
   const ticket = (asked += 1);
-  filters();
-  const query = { q: $("#gallery-search input").value, page };
-  for (const name of FILTERS) {
-    const value = $(`#gallery-${name} select`).value;
-    if (value) query[name] = value;
-  }
+  const wanted = state.capsule;
   let answer;
   try {
-    answer = await get("/api/exhibits", query);
+    answer = await get("/api/exhibits", { q: wanted.q, category: wanted.category, run: wanted.of, page: Number(wanted.page) || 0,
+      young: Number(wanted.young) || null, old: Number(wanted.old) || null });
   } catch (error) {
     say($("#capsule-count"), error.message);
     return;
   }
   if (ticket !== asked) return;
-  if (page && !answer.exhibits.length) { page = Math.max(0, Math.ceil(answer.total / answer.page_size) - 1); return load(); }
+  if (Number(wanted.page) && !answer.exhibits.length) return again("page", String(Math.max(0, Math.ceil(answer.total / answer.page_size) - 1) || ""));
   stale = false;
+  drawn = JSON.stringify(wanted);
   state.categories = answer.categories;
   filters();
-  const searching = query.q || FILTERS.some((name) => query[name]);
-  say($("#capsule-count"), answer.total === 1 ? "1 exhibit" : `${answer.total.toLocaleString("en")} exhibits`);
-  fill($("#gallery"), answer.exhibits.length ? answer.exhibits.map((one) => card(one, answer.curves[one.run_id])) : h("p", { class: "empty" }, searching
-    ? "No exhibit matches. Try fewer words, or all categories and ages."
-    : "Nothing is kept yet. Ask a model something on the Play tab, then press Keep this."));
+  say($("#capsule-count"), words(answer));
+  fill($("#gallery"), answer.exhibits.length ? answer.exhibits.map((one) => card(one, answer.curves[one.run_id])) : h("p", { class: "empty" }, nothing(wanted)));
   for (const words of $$("#gallery .words")) words.nextElementSibling.hidden = words.scrollHeight <= words.clientHeight + 2;
-  pages(answer);
+  pages(answer, Number(wanted.page) || 0);
 }
 
-function pages({ total, page_size }) {
+function nothing(wanted) {
+  const how = "Press Keep this beside anything it says, on Train or on Play.";
+  const asked = Object.keys(wanted).filter((name) => name !== "page" && wanted[name]);
+  if (!asked.length) return `Nothing is kept yet. ${how}`;
+  if (asked.join() === "of") return `Nothing that ${runById(wanted.of)?.name || "this run"} said is kept yet. ${how}`;
+  return "No exhibit matches. Try fewer words, or all categories and ages.";
+}
+
+/** "41 exhibits, 3 of them published with the studio" */
+function words({ total, published }) {
+  const all = total === 1 ? "1 exhibit" : `${total.toLocaleString("en")} exhibits`;
+  if (!published) return all;
+  return published === total ? `${all}, published` : `${all}: ${(total - published).toLocaleString("en")} of yours, ${published} published`;
+}
+
+function pages({ total, page_size }, page) {
   const many = Math.ceil(total / page_size);
-  const turn = (by) => { page += by; load(); $("#panel-capsule").scrollIntoView(); };
+  const turn = (by) => { again("page", String(page + by || "")); $("#panel-capsule").scrollIntoView(); };
   fill($("#panel-capsule .pages"), many < 2 ? null : [
     h("button", { type: "button", class: "plain", disabled: page === 0, onclick: () => turn(-1) }, "Newer"),
-    h("span", {}, `Page ${page + 1} of ${many}`),
+    h("span", {}, `Page ${(page + 1).toLocaleString("en")} of ${many.toLocaleString("en")}`),
     h("button", { type: "button", class: "plain", disabled: page >= many - 1, onclick: () => turn(1) }, "Older")]);
 }
 

@@ -4,7 +4,7 @@ import { $, $$, fill, h, say } from "./dom.js";
 import { get, on, run, runById, state, writeAddress } from "./state.js";
 import { count } from "./format.js";
 import { broken, extend as grow, fromSeries, smoothed } from "./curves.js";
-import { markShapes, readMarks } from "./marks.js";
+import { MARK_AXIS, markShapes, markTrace, readMarks } from "./marks.js";
 import { curveColour, isDark, token } from "./palette.js";
 
 const POINTS = 2000;
@@ -150,8 +150,7 @@ function toolbar() {
   const published = shown().map(runById).filter((one) => one.kind === "published");
   const alone = published.length && state.selected === published[0].id;
   say($("#chart-note"), !published.length ? ""
-    : alone ? "Published figures; its x axis says counted tokens (500 M), which were published as 1 B."
-      : "Dashed: Blueberry-Nano. A different tokenizer and corpus: not comparable with your losses.");
+    : alone ? "" : "Dashed: Blueberry-Nano. A different tokenizer and corpus: not comparable with your losses.");
 }
 
 function choices() {
@@ -175,6 +174,7 @@ function draw(name) {
   const figure = box.closest(".chart");
   const runs = shown().filter((id) => held.has(id)).map((id) => [runById(id), held.get(id)]);
   const traces = runs.flatMap(([one, curves]) => tracesOf(name, one, curves, one.id === state.selected));
+  if (name === "loss-chart" && traces.length) traces.push(...markTrace(markPlace));
   window.Plotly.react(box, traces, layout(name, traces), { displayModeBar: false, responsive: false, doubleClick: false });
   if (!box.dataset.listening) {
     box.dataset.listening = "yes";
@@ -231,22 +231,28 @@ function layout(name, traces) {
   const axis = AXES[state.axis];
   const one = run();
   const published = one && one.kind === "published";
+  const wide = name === "loss-chart";
   const titles = { steps: published ? "micro-steps of 8,192 tokens" : "steps",
-    tokens: published ? "counted tokens (500 M), published as 1 B" : "tokens", time: "minutes" };
+    tokens: !published ? "tokens" : wide ? "counted tokens (500 M), published as 1 B" : "counted tokens", time: "minutes" };
   const ink = token("--muted");
   const grid = { gridcolor: token("--line"), zeroline: false, linecolor: token("--line"), tickfont: { size: 11, color: ink }, automargin: false };
-  const wide = name === "loss-chart";
   return {
     uirevision: `${state.selected} ${state.axis}`, datarevision: Math.random(), showlegend: false, autosize: true,
     margin: { l: 52, r: 12, t: 8, b: wide ? 40 : 34 }, paper_bgcolor: "transparent", plot_bgcolor: "transparent",
     font: { family: token("--sans"), size: 12, color: token("--ink") }, hovermode: "x unified", dragmode: "zoom",
-    shapes: wide ? markShapes((x) => (logAxis() ? Math.max(x * axis.scale, 1e-3) : x * axis.scale)) : [],
+    shapes: wide ? markShapes(markPlace) : [], ...(wide ? { yaxis2: MARK_AXIS } : {}),
     hoverlabel: { bgcolor: token("--surface"), bordercolor: token("--line"), font: { size: 12, color: token("--ink") } },
     xaxis: { ...grid, showgrid: false, tickformat: axis.format, title: { text: titles[state.axis] + (logAxis() ? ", log scale" : ""), font: { size: 11, color: ink }, standoff: 8 },
       type: logAxis() ? "log" : "linear", range: axisRange(), autorange: false },
     yaxis: { ...grid, fixedrange: true, type: name === "ppl-chart" ? "log" : "linear", nticks: wide ? 7 : 5, autorange: true,
       rangemode: ["accuracy-chart", "speed-chart", "norm-chart"].includes(name) ? "tozero" : "normal", ...(name === "ppl-chart" ? logTicks(traces) : {}), ...(name === "rate-chart" ? fromZero(traces) : {}), tickformat: name === "accuracy-chart" ? ".0%" : name === "speed-chart" ? "~s" : undefined },
   };
+}
+
+/** Where a mark's x lies on the axis. */
+function markPlace(x) {
+  const at = x * AXES[state.axis].scale;
+  return logAxis() ? Math.max(at, 1e-3) : at;
 }
 
 /** A rate that never changes has no range of its own; Plotly would draw it from -1 to 1. */
@@ -293,6 +299,6 @@ function legend(figure, name, runs) {
   place.dataset.drawn = parts;
   const own = runs.some(([one]) => one.kind !== "published");
   fill(place, ...runs.map(([one]) => h("span", { class: one.kind === "published" ? "key dashed" : "key", style: `--c:${curveColour(one)}` }, one.name)),
-    name === "loss-chart" && own ? h("span", { class: "how" }, "line: smoothed, faint: each step, rings: validation, ticks at the bottom: saves") : null);
+    name === "loss-chart" && own ? h("span", { class: "how" }, "line: smoothed, faint: each step, rings: validation, ticks: saves") : null);
 }
 

@@ -1,13 +1,11 @@
 // One exhibit, whole, with an address of its own; here it is changed and taken out. All its texts are text nodes.
 
-import { $, fill, h, options, say } from "./dom.js";
+import { $, fill, h, say } from "./dom.js";
+import { mark } from "./categories.js";
 import { age, date, loss } from "./format.js";
+import { keepForm } from "./keep.js";
 import { emit, get, on, send, state, writeAddress } from "./state.js";
 
-const MARKS = {
-  good: ["The Good", "M4 10.5l4 4 8-9"], strange: ["The Strange", "M10 10c0-3 5-3 5 1s-7 6-10 2 1-10 6-9"],
-  hallucination: ["The Hallucination", "M2 10c4-6 12-6 16 0-4 6-12 6-16 0M10 8.2v3.6"],
-};
 let shown = null;
 let closing = false;
 
@@ -16,9 +14,11 @@ export function mount() {
   dialog.addEventListener("click", (event) => event.target === dialog && dialog.close());
   dialog.addEventListener("close", () => {
     shown = null;
+    fill(dialog);
     if (!closing && state.exhibit) { state.exhibit = 0; writeAddress(true); }
   });
   on("tab", follow);
+  on("see", (id) => { emit("show", "capsule"); open(id); });
 }
 
 /** Open or close what the address says. */
@@ -53,16 +53,6 @@ export function open(id) {
   load(id);
 }
 
-export const categoryPairs = (used = []) => [
-  ...Object.entries(MARKS).map(([name, [label]]) => [name, label]),
-  ...used.filter((name) => !MARKS[name]).map((name) => [name, name])];
-
-export function mark(category) {
-  const [label, path] = MARKS[category] || [category, "M5 10h10M10 5v10"];
-  return h("span", { class: `mark ${MARKS[category] ? category : "own"}` },
-    h("svg", { viewBox: "0 0 20 20", "aria-hidden": "true" }, h("path", { d: path })), label);
-}
-
 export function settings(one) {
   if (one.seed === null) return "The report does not give its settings.";
   return `seed ${one.seed}, temperature ${one.temperature}, top-k ${one.top_k}, top-p ${one.top_p}, ${one.max_tokens} tokens at most`;
@@ -84,7 +74,7 @@ function whole() {
       button("Edit", "plain", edit), button("Remove", "quiet", confirm)],
     button("Copy link", "quiet", copy));
   return h("article", { class: "whole" }, mark(one.category), h("h2", { id: "exhibit-title" }, one.title),
-    h("p", { class: "prompt" }, one.prompt), one.text ? h("p", { class: "words" }, one.text) : null,
+    h("p", { class: "prompt" }, one.prompt), one.text ? h("p", { class: "words" }, one.text.trim()) : null,
     one.note ? h("p", { class: "note" }, one.note) : null,
     h("div", { class: "foot" }, miniature(curve, one), h("p", {}, h("b", {}, one.run_name), h("br"),
       published ? "published, December 2025" : `${age(one.tokens)}, loss ${loss(one.val_loss ?? NaN)}, kept ${date(one.created_at)}`,
@@ -115,35 +105,10 @@ async function remove(problem) {
 }
 
 function edit() {
-  const one = shown.exhibit;
-  const known = categoryPairs(state.categories);
-  const category = h("select", { id: "edit-category" });
-  options(category, [...known, ["own", "One of your own"]]);
-  category.value = one.category;
-  const own = h("label", { class: "field", hidden: true }, h("span", {}, "Your category"), h("input", { type: "text", maxlength: "40" }));
-  category.addEventListener("change", () => { own.hidden = category.value !== "own"; });
-  const title = h("input", { type: "text", maxlength: "200", value: one.title, id: "edit-title" });
-  const note = h("textarea", { rows: "4", maxlength: "4000", value: one.note, id: "edit-note" });
-  const problem = h("p", { class: "problem", role: "alert" });
-  const save = async (event) => {
-    event.preventDefault();
-    try {
-      await send("/api/keep", { sample: one.sample_id, title: title.value, note: note.value,
-        category: category.value === "own" ? $("input", own).value : category.value });
-    } catch (error) {
-      say(problem, error.message);
-      return;
-    }
-    emit("kept");
-    load(one.id);
-  };
-  fill($("#exhibit"), h("form", { class: "whole", onsubmit: save }, h("h2", { id: "exhibit-title" }, "How it is kept"),
-    h("p", { class: "prompt" }, one.prompt),
-    h("label", { class: "field" }, h("span", {}, "Title"), title),
-    h("label", { class: "field" }, h("span", {}, "Category"), category), own,
-    h("label", { class: "field" }, h("span", {}, "Note ", h("small", {}, "optional")), note), problem,
-    h("div", { class: "row" }, h("button", { class: "strong", type: "submit" }, "Save"), button("Leave it as it was", "plain", redraw))));
-  title.focus();
+  const form = keepForm({ heading: "How it is kept", headed: "exhibit-title", verb: "Save", leave: "Leave it as it was", what: shown.exhibit, left: redraw,
+    saved: (id) => { emit("kept"); load(id); } });
+  fill($("#exhibit"), form);
+  $("#keep-title").focus();
 }
 
 function redraw() {

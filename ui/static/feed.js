@@ -5,6 +5,7 @@ import { age, clock, count, date, isOpen, loss } from "./format.js";
 import { emit, get, on, run, state } from "./state.js";
 
 let heard = 0;
+let every = null;
 let lastEvent = 0;
 let cards = new Map();
 
@@ -35,11 +36,14 @@ export async function said(id) {
   const one = run();
   if (!one) return;
   say($("#feed h2"), one.kind === "published" ? "What it said" : isOpen(one) ? "What it says now" : "What it says");
+  const rhythm = isOpen(one) && every && cards.size ? `asked again every ${every.toLocaleString("en")} steps` : "";
+  say($("#feed .rhythm"), rhythm);
   if (id === heard) return;
   const asked = state.selected;
   const answer = await get("/api/feed", { run: asked });
   if (asked !== state.selected) return;
   heard = answer.said;
+  every = answer.every;
   const place = $("#feed .answers");
   // Stories first: what a young model says to "for i in range(10):" is not its best.
   const order = (sample) => (sample.suite === "published" ? 1 : 0);
@@ -73,13 +77,20 @@ class Card {
     this.newer = h("button", { type: "button", class: "quiet step", "aria-label": "Older", onclick: () => this.go(this.at + 1) }, "›");
     this.slider = h("input", { type: "range", class: "ages", min: 0, max: 0, value: 0, oninput: () => this.go(Number(this.slider.value)) });
     this.age = h("span", { class: "age", "aria-live": "polite" });
-    this.keep = h("button", { type: "button", class: "quiet", onclick: () => emit("keep", this.shown()) }, "Keep this");
+    this.keep = h("button", { type: "button", class: "quiet", onclick: () => this.keepIt() }, "Keep this");
     this.element = h("article", { class: "answer" }, this.words,
       h("footer", {}, this.older, this.slider, this.newer, this.age, this.keep));
   }
 
   shown() {
     return (this.samples && this.samples[this.at]) || this.latest;
+  }
+
+  /** Into the archive, or to where it is there already. */
+  keepIt() {
+    const sample = this.shown();
+    if (sample.exhibit) emit("see", sample.exhibit);
+    else emit("keep", { sample, done: (exhibit) => { sample.exhibit = exhibit; this.draw(); } });
   }
 
   newest(sample) {
@@ -109,10 +120,10 @@ class Card {
     const sample = this.shown();
     say(this.prompt, sample.prompt);
     const repeats = sample.text.startsWith(sample.prompt);
-    say(this.text, repeats ? sample.text.slice(sample.prompt.length) : sample.text ? glue(sample.text) : " (the report gives no excerpt of this answer)");
+    const published = sample.source === "published";
+    say(this.text, repeats ? sample.text.slice(sample.prompt.length) : sample.text ? tidy(sample.text, published) : " (the report gives no excerpt of this answer)");
     this.text.className = sample.text ? "" : "none";
     const latest = this.at === this.ages - 1;
-    const published = sample.source === "published";
     const words = published ? "published, December 2025" : sample.tokens ? `${age(sample.tokens)}${latest ? "" : ", earlier"}` : "before its first step";
     say(this.age, words);
     this.words.setAttribute("aria-label", `Answer to ${sample.prompt}`);
@@ -125,6 +136,8 @@ class Card {
     this.newer.disabled = latest;
     for (const part of [this.older, this.newer, this.slider]) part.hidden = published || this.ages < 2;
     this.keep.hidden = published;
+    say(this.keep, sample.exhibit ? "Kept" : "Keep this");
+    this.keep.title = sample.exhibit ? "See it in the time capsule" : "";
     if (fresh) {
       this.element.classList.remove("fresh");
       void this.element.offsetWidth;
@@ -133,8 +146,8 @@ class Card {
   }
 }
 
-/** A tokenizer's answer begins with its own space; a published excerpt does not. */
-const glue = (text) => (/^\w/.test(text) ? " " : "") + text.trimEnd().replace(/\n\s*\n\s*/g, "\n\n");
+/** What a model says begins with its own blank, or with none where it ends the prompt's last word; a published excerpt has lost it. */
+const tidy = (text, published) => (published && /^\w/.test(text) ? " " : "") + text.trimEnd().replace(/\n\s*\n\s*/g, "\n\n");
 
 export function addEvents(events) {
   const list = $("#events ol");
@@ -179,7 +192,7 @@ function sentence(one) {
   if (one.status === "stopped") return { tone: "calm", title: `Stopped and saved, ${age(one.tokens)}.`, text: "Resume goes on exactly where it stopped.", actions: [resume, [talk[0], talk[1]]] };
   if (["failed", "crashed", "diverged"].includes(one.status)) {
     return { tone: "bad", title: { failed: "It failed.", crashed: "It crashed.", diverged: "It diverged: the loss was no longer a number." }[one.status],
-      text: one.error || "The log tells more.", actions: [resume] };
+      text: one.error || "The log tells more.", actions: [resume, ["Read the log", () => emit("log")]] };
   }
   return { tone: "calm", ...goingOn(one) };
 }

@@ -16,6 +16,9 @@ export function mount({ select, show }) {
   on("selected", () => { chooser.value = state.selected; draw(); });
   on("now", draw);
   on("connected", draw);
+  const hint = "Writes a checkpoint, then ends the process and frees the device. Resume goes on exactly there.";
+  $("#stop").dataset.hint = hint;
+  $("#stop").setAttribute("aria-description", hint);
   tabs(show);
   theme();
 }
@@ -93,6 +96,10 @@ function figures(one) {
     figure.hidden = published && value === "–";
   }
   $("[data-figure=age]").title = published ? "Counted from its log: 500 M tokens. It was published as 1 B tokens." : `Step ${(one.step || 0).toLocaleString("en")} of ${one.total_steps.toLocaleString("en")}`;
+  // A validation is as old as its step; while a run goes on that is told.
+  const since = isOpen(one) && one.val_step !== undefined && one.val_step < (one.step || 0) ? ` at step ${one.val_step.toLocaleString("en")}` : "";
+  say($("[data-figure=val] dt small"), since);
+  say($("[data-figure=perplexity] dt small"), one.val_loss === undefined ? "" : since);
   $("[data-figure=perplexity]").title = one.val_loss === undefined ? "From the newest training loss" : "From the newest validation loss";
 }
 

@@ -19,11 +19,21 @@ export async function readMarks(redraw) {
   redraw();
 }
 
-/** Plotly's shapes: a tick at the bottom for a save, a dotted line for a resume; `place` turns their x into the chart's. */
+const newest = () => marks.list.slice(-MOST);
+
+/** Ticks at the bottom of the chart that say on hover what was done there: a trace on an axis of its own, `MARK_AXIS`. */
+export function markTrace(place) {
+  const list = newest();
+  return list.length ? [{ type: "scatter", mode: "markers", x: list.map((mark) => place(mark.x)), y: list.map(() => 0.02), yaxis: "y2", showlegend: false,
+    cliponaxis: false, marker: { symbol: "line-ns", size: 9, line: { width: 2, color: token("--accent") } },
+    customdata: list.map((mark) => `${mark.kind} at step ${mark.step.toLocaleString("en")}`), hovertemplate: "%{customdata}<extra></extra>" }] : [];
+}
+
+export const MARK_AXIS = { overlaying: "y", range: [0, 1], visible: false, fixedrange: true };
+
+/** Dotted lines where the run was resumed; `place` turns their x into the chart's. */
 export function markShapes(place) {
-  const upright = (mark, top, line) => ({ type: "line", x0: place(mark.x), x1: place(mark.x), y0: 0, y1: top, yref: "paper", line });
-  return marks.list.slice(-MOST).map((mark) => (mark.kind === "resumed"
-    ? { ...upright(mark, 1, { color: token("--muted"), width: 1, dash: "dot" }),
-      label: { text: "resumed", textposition: "end", yanchor: "top", textangle: 0, xanchor: "left", font: { size: 11, color: token("--muted") } } }
-    : upright(mark, 0.035, { color: token("--accent"), width: 2 })));
+  return newest().filter((mark) => mark.kind === "resumed").map((mark) => ({
+    type: "line", x0: place(mark.x), x1: place(mark.x), y0: 0, y1: 1, yref: "paper", line: { color: token("--muted"), width: 1, dash: "dot" },
+    label: { text: "resumed", textposition: "end", yanchor: "top", textangle: 0, xanchor: "left", font: { size: 11, color: token("--muted") } } }));
 }

@@ -2,13 +2,12 @@
 
 import { $, $$, fill, h, options, say } from "./dom.js";
 import { age } from "./format.js";
-import { get, on, run, runById, state } from "./state.js";
+import { emit, get, on, run, runById, state } from "./state.js";
 
 let ages = [];
 let asked = null;
 let asking = false;
 let sample = null;
-let keepWhat = null;
 let goTo = () => {};
 
 export function mount({ show }) {
@@ -19,7 +18,6 @@ export function mount({ show }) {
   on("selected", people);
   on("tab", (tab) => tab === "play" && people());
   on("talk", (wish) => talk(wish));
-  on("keep", keepFromFeed);
   for (const dial of $$(".dial")) {
     const input = $("input", dial);
     input.addEventListener("input", () => say($("output", dial), input.value));
@@ -32,8 +30,7 @@ export function mount({ show }) {
   document.addEventListener("keydown", (event) => {
     if (event.key === "Escape" && asking && state.tab === "play") $("#cancel").click();
   });
-  $("#category select").addEventListener("change", ownCategory);
-  $("#see-it").addEventListener("click", () => goTo("capsule"));
+  $("#archive").addEventListener("click", keep);
   busy(false);
 }
 
@@ -45,7 +42,6 @@ function people() {
   if (run() && run().kind !== "published" && !who.dataset.chosen) who.value = state.selected;
   $("#generate").disabled = !own.length;
   readAges(who.value);
-  categories();
 }
 
 async function readAges(id, wanted = null) {
@@ -71,6 +67,7 @@ export function question() {
   };
   asking = true;
   sample = null;
+  offerKeeping();
   busy(true);
   const continuation = h("span", { class: "continuation" });
   fill($("#output"), h("p", { class: "words" }, h("span", { class: "prompt" }, asked.prompt), continuation));
@@ -85,6 +82,7 @@ export function heard(value) {
   const place = $("#output .continuation");
   if (!place || (piece.finish === "" && !asking)) return;
   say(place, piece.text);
+  $("#no-letter").hidden = !piece.text.includes("\ufffd");
   const runs = runById(asked.run);
   const parts = [`${piece.new_tokens} tokens`, piece.tokens_per_second ? `${Math.round(piece.tokens_per_second)} tok/s` : null,
     runs ? runs.name : null, piece.tokens === undefined ? null : age(piece.tokens), `seed ${asked.seed}`,
@@ -93,7 +91,7 @@ export function heard(value) {
   if (piece.finish) busy(false);
   if (piece.sample_id) {
     sample = { id: piece.sample_id, prompt: asked.prompt, text: piece.text };
-    offerKeeping(sample);
+    offerKeeping();
   }
 }
 
@@ -117,44 +115,15 @@ function busy(value) {
   $("#cancel").disabled = !value;
 }
 
-function offerKeeping(what) {
-  keepWhat = what;
-  $("#keep").hidden = false;
-  document.body.classList.add("keepable");
-  $("#archive").textContent = "Keep this";
-  $("#see-it").hidden = true;
-  $("#keep-title input").value = what.prompt.slice(0, 60).trim();
+function offerKeeping() {
+  const button = $("#archive");
+  button.hidden = !sample;
+  button.disabled = false;
+  say(button, "Keep this");
 }
 
-/** "Keep this" in the feed: the same form, here, with that answer on the screen. */
-function keepFromFeed(chosen) {
-  goTo("play");
-  fill($("#output"), h("p", { class: "words" }, h("span", { class: "prompt" }, chosen.prompt), h("span", { class: "continuation" }, chosen.text)));
-  say($("#answer-facts"), `${runById(chosen.run_id)?.name || ""} · ${age(chosen.tokens)} · seed ${chosen.seed}`);
-  offerKeeping(chosen);
-  $("#keep-title input").focus();
-}
-
-function categories() {
-  const known = Object.entries(state.presets?.categories || { good: "The Good", strange: "The Strange", hallucination: "The Hallucination" });
-  options($("#category select"), [...known, ["own", "One of your own"]]);
-  ownCategory();
-}
-
-function ownCategory() {
-  $("#own-category").hidden = $("#category select").value !== "own";
-}
-
-export function keeping() {
-  const category = $("#category select").value;
-  return [keepWhat ? keepWhat.id : 0, category === "own" ? $("#own-category input").value : category,
-    $("#keep-title input").value, $("#keep-note textarea").value];
-}
-
-export function kept() {
-  $("#archive").textContent = "Kept in the time capsule";
-  $("#see-it").hidden = false;
-  $("#keep-note textarea").value = "";
+function keep() {
+  emit("keep", { sample, done: () => { say($("#archive"), "Kept in the time capsule"); $("#archive").disabled = true; } });
 }
 
 /** Open Play with a run, an age and the settings of an exhibit. */

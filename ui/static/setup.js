@@ -9,7 +9,6 @@ let fields = [];
 let chosen = "";
 let wantsForm = false;
 let measured = false;
-let starting = false;
 let checking = 0;
 const reading = [];
 const typed = new Map();
@@ -19,6 +18,7 @@ export function mount() {
   on("runs", () => { view(); facts(); });
   on("now", view);
   on("now", facts);
+  on("log", () => { const log = $("#facts .log"); if (log) { log.open = true; log.scrollIntoView({ block: "nearest" }); $("pre", log).focus(); } });
   $("#back-to-run").addEventListener("click", () => { wantsForm = false; view(); });
   $("#run-name input").addEventListener("keydown", (event) => event.key === "Enter" && $("#start").click());
   reading.push(load());
@@ -125,8 +125,8 @@ async function check() {
 const overrides = () => JSON.stringify(Object.fromEntries(typed));
 
 export function startArguments() {
-  starting = true;
   document.body.classList.add("starting");
+  say($("#plan"), "Starting: its own process is being made, which takes a few seconds.");
   return [chosen, $("#run-name input").value, overrides()];
 }
 
@@ -137,8 +137,8 @@ export function started() {
 }
 
 export function notStarted() {
-  starting = false;
-  document.body.classList.toggle("starting", starting);
+  check(); // the plan again, in place of "Starting"
+  document.body.classList.remove("starting");
 }
 
 /** The selected run as it runs: machine, size, data, settings. */
@@ -163,15 +163,14 @@ async function facts() {
     ["Age", h("span", { "data-fact": "age" })], ["Preset", one.preset], ["Parameters", one.parameters.toLocaleString("en")],
     ["Dataset", one.dataset], ["Device", environment.device_name || one.device], ["Precision", environment.precision],
     ["Attempt", one.attempt > 1 ? `${one.attempt}` : null], ["Started", date(one.created)], ["Id", h("code", {}, one.id)]];
-  const press = (id, label) => h("button", { type: "button", class: "plain", onclick: () => $(`#${id}`).click() }, label);
   const had = place.contains(document.activeElement);
   fill(place,
     h("h2", {}, one.name),
     h("dl", {}, lines.filter(([, value]) => value).map(([label, value]) => [h("dt", {}, label), h("dd", {}, value)])),
-    h("div", { class: "row" }, isOpen(one) && one.status !== "stopping" ? press("stop", "Stop and save") : null,
-      one.status === "running" ? holdStill("pause", "Pause") : one.status === "paused" ? holdStill("unpause", "Go on") : null,
+    h("div", { class: "row" }, one.status === "running" ? holdStill("pause", "Pause") : one.status === "paused" ? holdStill("unpause", "Go on") : null,
       h("button", { type: "button", class: isOpen(one) ? "quiet" : "plain", onclick: () => { wantsForm = true; view(); scrollTo({ top: 0 }); } }, "Start another")),
-    isOpen(one) ? h("p", { class: "note" }, WORDS[one.status] || WORDS.running) : null,
+    isOpen(one) ? h("ul", { class: "note about" }, (WORDS[one.status] || []).concat(CLOSE).map(([what, does]) => h("li", {}, h("b", {}, what), does))) : null,
+    h("p", { class: "note heard", "aria-live": "polite" }),
     h("details", { class: "more log", ontoggle: (event) => event.target.open && logTail() }, h("summary", {}, "Log"),
       h("pre", { tabindex: "0", "aria-label": "The end of the log" })),
     h("details", { class: "more" }, h("summary", {}, isOpen(one) ? "Settings it runs with" : "Settings it ran with"),
@@ -180,14 +179,12 @@ async function facts() {
   progress(one);
 }
 
-const CLOSE = "You can close this page or restart the app: the run goes on.";
+const STOP = ["Stop and save ", "writes a checkpoint and frees the device. Resume goes on exactly there."];
+const CLOSE = [["Closing this page ", "or restarting the app changes nothing: the run goes on."]];
 const WORDS = {
-  queued: CLOSE,
-  preparing: CLOSE,
-  compiling: CLOSE,
-  running: `Pause lets it hold still: its process and memory stay, nothing is freed, and it goes on in a moment. Stop and save writes a checkpoint, then ends the process and frees the device; Resume goes on from there. ${CLOSE}`,
-  paused: "It holds still with all it has in memory; the device stays taken, and what it learned since the last save is only there. Go on takes a moment. Stop and save writes a checkpoint and frees the device.",
-  stopping: "It writes a checkpoint, then its process ends and the device is free.",
+  running: [["Pause ", "holds it still with all it has in memory. Nothing is freed."], STOP],
+  paused: [["Paused, ", "the device stays taken, and what it learned since the last save is only in memory."], ["Go on ", "takes a moment."], STOP],
+  stopping: [["It writes a checkpoint, ", "then its process ends and the device is free."]],
 };
 
 function holdStill(what, label) {
@@ -195,9 +192,9 @@ function holdStill(what, label) {
     button.disabled = true;
     try {
       await send(`/api/${what}`, { run: state.selected });
-      say($("#facts .note"), what === "pause" ? "It holds still after the step it is in." : "It goes on.");
+      say($("#facts .heard"), what === "pause" ? "It holds still after the step it is in." : "It goes on.");
     } catch (error) {
-      say($("#facts .note"), error.message);
+      say($("#facts .heard"), error.message);
       button.disabled = false;
     }
     emit("look");

@@ -2,7 +2,7 @@
 
 export const state = {
   runs: [], version: "", selected: "", now: {}, tab: "train", axis: "tokens", zoom: null, compare: new Set(),
-  connected: true, presets: null, exhibit: 0, categories: [], chosen: null,
+  connected: true, presets: null, exhibit: 0, categories: [], chosen: null, capsule: {},
 };
 
 const listeners = new Map();
@@ -53,6 +53,8 @@ async function answerTo(address, request) {
 
 // The address: run, tab, axis and zoom, so that a reload, a link and the back button show the same page.
 
+/** What the time capsule is searched for, as it is called in the address. */
+export const CAPSULE = ["q", "category", "of", "young", "old", "page"];
 const TABS = ["train", "compare", "play", "capsule", "data", "report"];
 
 export function readAddress() {
@@ -60,6 +62,7 @@ export function readAddress() {
   state.selected = query.get("run") || "";
   state.tab = TABS.includes(query.get("tab")) ? query.get("tab") : "train";
   state.exhibit = /^\d{1,15}$/.test(query.get("exhibit") || "") ? Number(query.get("exhibit")) : 0;
+  state.capsule = Object.fromEntries(CAPSULE.map((name) => [name, query.get(name) || ""]));
   state.axis = ["steps", "tokens", "time"].includes(query.get("x")) ? query.get("x") : "tokens";
   const zoom = (query.get("zoom") || "").split("_").map(Number);
   state.zoom = zoom.length === 2 && zoom.every(Number.isFinite) && zoom[0] < zoom[1] ? zoom : null;
@@ -73,6 +76,7 @@ export function writeAddress(push = false) {
   put("run", state.selected);
   put("tab", state.tab === "train" ? "" : state.tab);
   put("exhibit", state.tab === "capsule" && state.exhibit ? String(state.exhibit) : "");
+  for (const name of CAPSULE) put(name, state.tab === "capsule" ? state.capsule[name] : "");
   put("x", state.axis === "tokens" ? "" : state.axis);
   put("zoom", state.zoom && state.zoom.map((value) => Number(value.toPrecision(10))).join("_"));
   put("chosen", state.chosen && state.tab === "compare" ? [...state.chosen].join(",") : "");
