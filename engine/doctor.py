@@ -162,15 +162,20 @@ def check_runs(home: Home) -> Iterator[Finding]:
 def check_weights(home: Home) -> Iterator[Finding]:
     """Every checkpoint and all kept weights are what was saved."""
     name, good, bad = "weights", 0, 0
+    kept = _kept(home)
+    offered = {home.run(run_id) / row["path"] for run_id, row in kept}
     for folder in sorted((home.path / "checkpoints").glob("*/step_*")):
         try:
             verify(folder)
             good += 1
         except CorruptCheckpoint as error:
-            if folder.exists():  # else a run has let go of it meanwhile
-                bad += 1
+            bad += 1
+            if folder in offered:
                 yield Finding(name, "problem", f"{folder.parent.name}: {error} Resume uses an earlier one; delete it.")
-    for run_id, row in _kept(home):
+            elif folder.exists():  # else a run has let go of it meanwhile
+                sentence = f"{folder.parent.name}: {error} It was being removed, or nothing is known of it: delete it."
+                yield Finding(name, "warning", sentence)
+    for run_id, row in kept:
         path, what = home.run(run_id) / row["path"], f"{run_id}: the weights of step {row['step']:,}"
         if not path.exists():
             bad += 1

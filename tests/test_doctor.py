@@ -56,10 +56,15 @@ def test_a_home_in_order_has_no_problem(home: Home, capsys: pytest.CaptureFixtur
     assert "weights" not in {finding["name"] for finding in printed}
 
 
-def test_a_problem_is_exit_status_1(home: Home, capsys: pytest.CaptureFixture[str]) -> None:
-    (checkpoint(home, "abc", 8) / "model.safetensors").write_bytes(b"weighty")
+def test_a_problem_is_exit_status_1(home: Home, db: Database, capsys: pytest.CaptureFixture[str]) -> None:
+    run_id = new_run(db, status="running")
+    (checkpoint(home, run_id, 8) / "model.safetensors").write_bytes(b"weighty")
+    assert main(["doctor", "--home", str(home.path)]) == 0
+    assert "It was being removed, or nothing is known of it: delete it." in capsys.readouterr().out
+    row = {"attempt": 1, "tokens": 1, "bytes": 7, "kind": "full", "sha256": "0", "path": "step_000008"}
+    store.add_checkpoint(db, run_id, step=8, **row)
     assert main(["doctor", "--home", str(home.path)]) == 1
-    assert "problem  weights   abc: step_000008/model.safetensors: hash mismatch" in capsys.readouterr().out
+    assert f"problem  weights   {run_id}: step_000008/model.safetensors: hash mismatch" in capsys.readouterr().out
 
 
 def test_an_empty_folder_is_no_problem_and_stays_empty(tmp_path: Path) -> None:
