@@ -118,6 +118,7 @@ def serve(home: Home, listener: socket.socket, args: argparse.Namespace, passwor
     server = uvicorn.Server(uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=1))
     threading.Thread(target=greet, args=(server, listener, args), daemon=True).start()
     server.run(sockets=[listener])
+    print("The page is closed. A model that trains goes on; python app.py shows it again.", flush=True)
 
 
 def greet(server: object, listener: socket.socket, args: argparse.Namespace) -> None:

@@ -67,7 +67,7 @@ LIVE: dict[str, dict[str, Any]] = {
         "eta_seconds": 74,
         "message": "Answering the prompts",
     },
-    "paused": {"status": "paused", "phase": "training", "progress": 0.55, "message": "Holding still; memory is kept"},
+    "paused": {"status": "paused", "phase": "training", "progress": 0.55, "message": "Holding still"},
     "stopping": {"status": "stopping", "phase": "saving", "progress": 0.55, "message": "Saving the last step"},
 }
 

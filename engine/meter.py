@@ -115,7 +115,7 @@ class Meter:
     def wait_while_paused(self) -> None:
         """Hold the loop while the recorder's pause flag is set, or until it is asked to stop."""
         self.read()
-        self.recorder.state(status="paused", message="Paused; nothing is lost")
+        self.recorder.state(status="paused", message="Holding still")
         start = time.perf_counter()
         while self.recorder.pause.is_set() and not self.recorder.stop.wait(0.1):
             pass

@@ -78,6 +78,7 @@ def train(run: Run) -> str:
                     "evals", step=step, tokens=step * batch_tokens, elapsed_seconds=meter.elapsed_seconds, **result
                 )
                 recorder.state(val_loss=result["val_loss"])
+                print(f"step {step:,} of {total_steps:,}: validation loss {result['val_loss']:.3f}", flush=True)
         if finished or step % config.sample.every == 0 or recorder.sample.is_set():
             recorder.sample.clear()
             ask()

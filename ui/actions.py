@@ -4,7 +4,7 @@ import logging
 import math
 import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from typing import Any, Protocol
 
 from engine import backups, config, store
@@ -129,7 +129,7 @@ class Actions:
         top_p: float,
         seed: int,
         token: str = "",
-    ) -> Iterator[dict[str, Any]]:
+    ) -> Generator[dict[str, Any], None, None]:
         """Stream an answer of a run at the age `step` (None or -1 for the newest); `cancel(token)` ends it."""
         prompt = _text(prompt, "The prompt", LONGEST_PROMPT).encode("utf-8", "replace").decode("utf-8")
         if not prompt.strip():

@@ -155,6 +155,14 @@ def plan(chosen: RunConfig, flops: float) -> dict[str, Any]:
     }
 
 
+def speed(run: Row) -> float:
+    """Tokens a second: as measured last while a run is on, over its whole time, evaluations and all, once it ended."""
+    ended = run["status"] not in store.OPEN and run["kind"] == "trained"
+    if ended and run["elapsed_seconds"] and run["tokens"]:
+        return float(run["tokens"] / run["elapsed_seconds"])
+    return float(run["tokens_per_second"] or 0)
+
+
 def machine_flops(device: str, runs: list[Row], configs: dict[str, str]) -> tuple[float, bool]:
     """FLOP/s that training reaches on `device`, and whether a run of this home measured it.
 
@@ -164,7 +172,7 @@ def machine_flops(device: str, runs: list[Row], configs: dict[str, str]) -> tupl
         if run["parameters"] < SMALLEST_MEASURE:
             continue
         if run["kind"] == "trained" and run["device"] == device and run["tokens_per_second"] and run["id"] in configs:
-            return run["tokens_per_second"] * config.from_json(configs[run["id"]]).model.flops_per_token, True
+            return speed(run) * config.from_json(configs[run["id"]]).model.flops_per_token, True
     return training_flops(device), False
 
 

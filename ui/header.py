@@ -5,12 +5,12 @@ from collections.abc import Callable
 import gradio as gr
 
 FIGURES = (
-    ("age", "Age"),
-    ("loss", "Loss"),
-    ("val", "Validation"),
-    ("perplexity", "Perplexity"),
-    ("speed", "Speed"),
-    ("eta", "Left"),
+    ("age", "Age", "tokens it has read; a token is a word or a piece of one"),
+    ("loss", "Loss", "how surprised it is by the next token of what it reads, in nats; lower is better"),
+    ("val", "Validation", "the same for text that it never reads in training; this is the figure that counts"),
+    ("perplexity", "Perplexity", "as many tokens it wavers between: e to the power of the validation loss"),
+    ("speed", "Speed", "tokens it reads in a second"),
+    ("eta", "Left", "until it has read all it is to read"),
 )
 TABS = (
     ("train", "Train"),
@@ -64,7 +64,8 @@ def _tabs() -> str:
         for name, label in TABS
     )
     figures = "".join(
-        f'<div data-figure="{name}"><dt>{label}<small></small></dt><dd>–</dd></div>' for name, label in FIGURES
+        f'<div data-figure="{name}" title="{label}: {meaning}"><dt>{label}<small></small></dt><dd>–</dd></div>'
+        for name, label, meaning in FIGURES
     )
     return f"""
     <nav class="tabs" role="tablist" aria-label="Parts of the studio">{tabs}</nav>

@@ -11,6 +11,7 @@ from sqlite_utils import Database
 
 from engine import store
 from engine.store import Refused, Row
+from ui.describe import speed
 from ui.series import AXES, Array, Columns, SeriesCache, number, numbers, pack, smooth, thin, window
 
 SHOWN = 50
@@ -72,7 +73,7 @@ def pulse(run: Row) -> dict[str, Any]:
         "tokens": run["tokens"],
         "loss": number(run["train_loss"], 5),
         "val_loss": number(run["val_loss"], 5),
-        "speed": number(run["tokens_per_second"], 3),
+        "speed": number(speed(run) or None, 3),
         "eta": number(run["eta_seconds"], 3),
         "seconds": number(run["elapsed_seconds"], 4),
     }
@@ -112,7 +113,7 @@ def live(db: Database, runs: list[Row], shown: list[Shown], axis: str, selected:
     if selected in by_id:
         answer["now"] = pulse(by_id[selected])
         if newest := store.last_eval(db, selected):
-            answer["now"]["val_step"] = newest["step"]
+            answer["now"] |= {"val_step": newest["step"], "val_accuracy": number(newest["val_accuracy"], 3)}
         answer["said"] = store.newest_sample_id(db, selected)
         if happened := store.list_events(db, selected, events, limit=20):
             answer["events"] = [event(row) for row in happened]

@@ -11,6 +11,8 @@ from ui.actions import Actions, sentence
 
 P = ParamSpec("P")
 R = TypeVar("R")
+AT_ONCE = 24
+"""Answers under way or waiting: more than the talker lets wait, so that it is the talker who refuses, in a sentence."""
 
 
 def build_page(actions: Actions) -> Any:
@@ -19,7 +21,7 @@ def build_page(actions: Actions) -> Any:
         header.build(spoken(actions.stop_run), spoken(actions.resume_run))
         train_tab.build(spoken(actions.start_run))
         compare_tab.build()
-        play_tab.build(streamed(actions.ask), spoken(actions.cancel))
+        play_tab.build()
         capsule_tab.build()
         data_tab.build()
         report_tab.build()
@@ -67,7 +69,7 @@ def add_api(actions: Actions) -> None:
 
     for handler in (run_status, list_runs, search_samples, list_samples, archive_sample):
         gr.api(handler, api_name=handler.__name__)
-    gr.api(generate, api_name="generate", concurrency_limit=play_tab.AT_ONCE, concurrency_id="generation")
+    gr.api(generate, api_name="generate", concurrency_limit=AT_ONCE)
 
 
 def spoken(handler: Callable[P, R]) -> Callable[P, R]:

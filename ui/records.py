@@ -12,6 +12,7 @@ from sqlite_utils import Database
 from engine import config, store
 from engine.home import PROJECT, Home
 from engine.store import Row
+from ui import describe
 from ui.live import check_axis
 from ui.series import AXES, SeriesCache, number
 
@@ -83,7 +84,8 @@ def compared(db: Database, runs: list[Row]) -> list[dict[str, Any]]:
             {
                 "id": run["id"],
                 "seconds": number(run["elapsed_seconds"], 4),
-                "speed": number(run["tokens_per_second"], 3),
+                "tokens": run["tokens"],
+                "speed": number(describe.speed(run), 3),
                 "val_loss": number(run["val_loss"], 5),
                 "bits": number(newest["val_bits_per_byte"], 5) if newest else None,
             }
@@ -156,7 +158,7 @@ def figures(run: Row, evaluation: Row | None) -> dict[str, Any]:
         "parameters": run["parameters"],
         "tokens": run["tokens"],
         "seconds": number(run["elapsed_seconds"], 4),
-        "speed": number(run["tokens_per_second"], 3),
+        "speed": number(describe.speed(run), 3),
         "val_loss": number(loss, 5),
         "perplexity": number(math.exp(loss), 5) if loss is not None and loss < 50 else None,
         "accuracy": number(evaluation["val_accuracy"], 4) if evaluation else None,

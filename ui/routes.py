@@ -102,8 +102,8 @@ def make_router(reader: Reader, launch: Launch, cache: SeriesCache) -> APIRouter
         return reply(request, preset_cards(reader, launch))
 
     @router.get("/check")
-    def check(request: Request, preset: str, overrides: str = "{}") -> Response:
-        return reply(request, check_settings(reader, launch, preset, overrides))
+    def check(request: Request, preset: str, overrides: str = "{}", name: str = "") -> Response:
+        return reply(request, check_settings(reader, launch, preset, overrides, name))
 
     return router
 
@@ -153,8 +153,13 @@ def preset_cards(reader: Reader, launch: Launch) -> dict[str, Any]:
     }
 
 
-def check_settings(reader: Reader, launch: Launch, preset: str, overrides: str) -> dict[str, Any]:
-    """What would run with these settings, or what is wrong and at which setting."""
+def check_settings(reader: Reader, launch: Launch, preset: str, overrides: str, name: str) -> dict[str, Any]:
+    """What would run with these settings and this name, or what is wrong and at which field."""
+    try:
+        if name:
+            store.check_run_name(name)
+    except Refused as error:
+        return {"error": str(error), "key": "name"}
     try:
         chosen = config.load_preset(preset, describe.parse_overrides(overrides))
         check_data(chosen.data)

@@ -13,6 +13,7 @@ from fastapi.responses import FileResponse, JSONResponse
 from engine import store
 from engine.home import Home
 from ui.actions import CLEAR, Actions, Launch, Talker, sentence
+from ui.ask_routes import make_ask
 from ui.exhibits import make_exhibits
 from ui.guard import Guard
 from ui.reading import Reader
@@ -46,6 +47,7 @@ def create_app(
     add_error_answers(app)
     cache = SeriesCache()
     app.include_router(make_router(reader, launch, cache))
+    app.include_router(make_ask(actions))
     app.include_router(make_exhibits(reader, actions, cache))
     app.include_router(make_records(reader, actions, cache))
     version = add_static(app)

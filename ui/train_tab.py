@@ -28,7 +28,7 @@ def build(start_run: Callable[[str, str, str], str]) -> None:
         with gr.Column(elem_id="watch"):
             gr.HTML(_watch(), apply_default_css=False)
     preset, name, overrides, run = (gr.Textbox(visible=False) for _ in range(4))
-    start.click(
+    pressed = start.click(
         start_run,
         [preset, name, overrides],
         [run],
@@ -36,9 +36,9 @@ def build(start_run: Callable[[str, str, str], str]) -> None:
         api_name="start_run",
         show_progress="hidden",
         concurrency_limit=8,
-    ).success(None, [run], js="(run) => window.blueberry.started(run)").failure(
-        None, js="() => window.blueberry.notStarted()"
     )
+    pressed.success(None, [run], js="(run) => window.blueberry.started(run)")
+    pressed.failure(None, js="() => window.blueberry.notStarted()")
 
 
 def _form() -> str:
@@ -48,7 +48,9 @@ def _form() -> str:
       <button type="button" class="quiet back" id="back-to-run">Back to the run</button>
       <fieldset id="preset"><legend>Choose a model</legend><div class="cards"></div></fieldset>
       <label class="field" id="run-name"><span>Name <small>optional</small></span>
-        <input type="text" maxlength="64" autocomplete="off" spellcheck="false"></label>
+        <input type="text" maxlength="64" autocomplete="off" spellcheck="false" data-key="name"
+          aria-describedby="help-name">
+        <small id="help-name" class="help"></small></label>
       <div class="settings front"></div>
       <details class="more"><summary>More settings</summary><div class="folded"></div></details>
     </section>"""

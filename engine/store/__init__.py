@@ -30,6 +30,7 @@ from engine.store.reference import REFERENCE_ID as REFERENCE_ID
 from engine.store.reference import add_reference as add_reference
 from engine.store.runs import OPEN as OPEN
 from engine.store.runs import RESUMABLE as RESUMABLE
+from engine.store.runs import check_run_name as check_run_name
 from engine.store.runs import create_run as create_run
 from engine.store.runs import drop_commands as drop_commands
 from engine.store.runs import end_run as end_run

@@ -26,12 +26,17 @@ _RUN = """
 """
 
 
-def create_run(db: Database, config: RunConfig, preset: str, name: str, device: str) -> str:
-    """Insert a run and the command that starts it, unless `device` is taken; returns the run's id."""
+def check_run_name(name: str) -> None:
+    """Raise Refused for what cannot be the name of a run."""
     if not NAME.fullmatch(name):
         raise Refused(
             f"The name {name[:70]!r} must have 1 to 64 letters, digits or . _ - and start with a letter or digit."
         )
+
+
+def create_run(db: Database, config: RunConfig, preset: str, name: str, device: str) -> str:
+    """Insert a run and the command that starts it, unless `device` is taken; returns the run's id."""
+    check_run_name(name)
     run_id, now = secrets.token_hex(5), time.time()
     with writing(db):
         refuse_second_run(db, device)

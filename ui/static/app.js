@@ -106,7 +106,7 @@ function connected(value, message = "") {
 
 function whenDrawn(callback) {
   const parts = ["#topbar .tabs", "#panel-train .charts", "#panel-play #prompt", "#panel-capsule #gallery", "#panel-compare #runs-table", "#datasets", "#report",
-    "#start", "#stop", "#resume", "#generate", "#cancel"];
+    "#start", "#stop", "#resume"];
   const ready = () => parts.every((part) => $(part));
   if (ready()) return callback();
   const observer = new MutationObserver(() => {
@@ -161,10 +161,6 @@ window.blueberry = {
   startArguments: setup.startArguments,
   started: (id) => { setup.started(); show("train", { push: false }); loadRuns().then(() => select(id, { push: true })); },
   notStarted: setup.notStarted,
-  question: play.question,
-  heard: play.heard,
-  answered: play.answered,
-  cancelling: play.cancelling,
 };
 
 whenDrawn(start);

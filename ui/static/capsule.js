@@ -2,9 +2,9 @@
 
 import { $, $$, fill, h, options, say } from "./dom.js";
 import { mark, pairs } from "./categories.js";
-import { askAgain, miniature, open, settings } from "./exhibit.js";
-import { age, count, date, loss } from "./format.js";
-import { get, on, runById, state, writeAddress } from "./state.js";
+import { askAgain, lossThen, miniature, open, said, settings } from "./exhibit.js";
+import { age, count, date } from "./format.js";
+import { CAPSULE, get, on, runById, state, writeAddress } from "./state.js";
 
 const AGES = [1e5, 3e5, 1e6, 3e6, 1e7, 1e8, 1e9];
 /** The selects, by their name in the address. */
@@ -65,9 +65,17 @@ async function load() {
   state.categories = answer.categories;
   filters();
   say($("#capsule-count"), words(answer));
-  fill($("#gallery"), answer.exhibits.length ? answer.exhibits.map((one) => card(one, answer.curves[one.run_id])) : h("p", { class: "empty" }, nothing(wanted)));
-  for (const words of $$("#gallery .words")) words.nextElementSibling.hidden = words.scrollHeight <= words.clientHeight + 2;
+  fill($("#gallery"), answer.exhibits.length ? answer.exhibits.map((one) => card(one, answer.curves[one.run_id])) : h("div", { class: "empty" }, h("p", {}, nothing(wanted)),
+    Object.values(wanted).some(Boolean) ? h("button", { type: "button", class: "plain", onclick: showAll }, "Show all exhibits") : null));
+  for (const words of $$("#gallery .exhibit .words")) words.nextElementSibling.hidden = words.scrollHeight <= words.clientHeight + 2;
   pages(answer, Number(wanted.page) || 0);
+}
+
+function showAll() {
+  state.capsule = Object.fromEntries(CAPSULE.map((name) => [name, ""]));
+  $("#gallery-search input").value = "";
+  writeAddress();
+  load();
 }
 
 function nothing(wanted) {
@@ -96,16 +104,14 @@ function pages({ total, page_size }, page) {
 
 function card(one, curve) {
   const published = one.run_kind === "published";
-  const text = one.text || one.note;
-  const words = h("p", { class: one.text ? "words" : "words none" }, text.trim().replace(/\n\s*\n\s*/g, "\n\n"));
   const link = (event) => { if (!event.ctrlKey && !event.metaKey) { event.preventDefault(); open(one.id); } };
   return h("article", { class: "exhibit", tabindex: "-1" }, mark(one.category),
     h("h2", {}, h("a", { href: `?tab=capsule&exhibit=${one.id}`, onclick: link }, one.title)),
-    one.title.trim() === one.prompt.trim() ? null : h("p", { class: "prompt" }, one.prompt), words,
+    said(one),
     h("button", { type: "button", class: "quiet read", hidden: true, "aria-label": `Read on: ${one.title}`, onclick: () => open(one.id) }, "Read on"),
     one.note && one.text ? h("p", { class: "note" }, one.note) : null,
     h("div", { class: "foot" }, miniature(curve, one), h("p", { title: settings(one) }, h("b", {}, one.run_name),
-      h("br"), published ? "published, December 2025" : `${age(one.tokens)}, loss ${loss(one.val_loss ?? NaN)}`, h("br"),
+      h("br"), published ? "published, December 2025" : `${age(one.tokens)}, ${lossThen(one)}`, h("br"),
       published ? "500 M tokens, counted" : date(one.created_at))),
     published ? null : h("button", { type: "button", class: "plain", onclick: () => askAgain(one) }, "Ask again"));
 }

@@ -9,9 +9,9 @@ import { curveColour, isDark, token } from "./palette.js";
 
 const POINTS = 2000;
 const AXES = {
-  steps: { title: "steps", scale: 1, format: "~s" },
-  tokens: { title: "tokens", scale: 1, format: "~s" },
-  time: { title: "minutes", scale: 1 / 60, format: "~f" },
+  steps: { title: "steps", scale: 1, format: "~s", hover: ",d" },
+  tokens: { title: "tokens", scale: 1, format: "~s", hover: ".3s" },
+  time: { title: "minutes", scale: 1 / 60, format: "~f", hover: ".1f" },
 };
 const METRIC_CHARTS = { "rate-chart": "rate", "norm-chart": "norm", "speed-chart": "speed" };
 const EVAL_CHARTS = { "ppl-chart": "perplexity", "accuracy-chart": "accuracy", "bits-chart": "bits" };
@@ -30,6 +30,9 @@ export function mount() {
   $$(".chart").forEach((figure) => watcher.observe(figure));
   new ResizeObserver(() => redraw()).observe($("#watch"));
   for (const button of $$("#axis button")) button.addEventListener("click", () => setAxis(button.dataset.axis));
+  const menu = $("#compare");
+  document.addEventListener("pointerdown", (event) => { if (!menu.contains(event.target)) menu.open = false; });
+  menu.addEventListener("keydown", (event) => { if (event.key === "Escape" && menu.open) { menu.open = false; $("summary", menu).focus(); } });
   $("#reset-zoom").addEventListener("click", () => setZoom(null));
   on("selected", () => { first = load(); redraw(); });
   on("now", () => readMarks(redraw));
@@ -242,10 +245,10 @@ function layout(name, traces) {
     font: { family: token("--sans"), size: 12, color: token("--ink") }, hovermode: "x unified", dragmode: "zoom",
     shapes: wide ? markShapes(markPlace) : [], ...(wide ? { yaxis2: MARK_AXIS } : {}),
     hoverlabel: { bgcolor: token("--surface"), bordercolor: token("--line"), font: { size: 12, color: token("--ink") } },
-    xaxis: { ...grid, showgrid: false, tickformat: axis.format, title: { text: titles[state.axis] + (logAxis() ? ", log scale" : ""), font: { size: 11, color: ink }, standoff: 8 },
+    xaxis: { ...grid, showgrid: false, tickformat: axis.format, hoverformat: axis.hover, title: { text: titles[state.axis] + (logAxis() ? ", log scale" : ""), font: { size: 11, color: ink }, standoff: 8 },
       type: logAxis() ? "log" : "linear", range: axisRange(), autorange: false },
     yaxis: { ...grid, fixedrange: true, type: name === "ppl-chart" ? "log" : "linear", nticks: wide ? 7 : 5, autorange: true,
-      rangemode: ["accuracy-chart", "speed-chart", "norm-chart"].includes(name) ? "tozero" : "normal", ...(name === "ppl-chart" ? logTicks(traces) : {}), ...(name === "rate-chart" ? fromZero(traces) : {}), tickformat: name === "accuracy-chart" ? ".0%" : name === "speed-chart" ? "~s" : undefined },
+      rangemode: ["accuracy-chart", "speed-chart", "norm-chart"].includes(name) ? "tozero" : "normal", ...(name === "ppl-chart" ? logTicks(traces) : {}), ...(name === "rate-chart" ? fromZero(traces) : {}), tickformat: name === "accuracy-chart" ? "~%" : name === "speed-chart" ? "~s" : undefined },
   };
 }
 

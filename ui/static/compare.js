@@ -73,7 +73,7 @@ function rows(ids) {
         checked: ids.includes(one.id), disabled: !ids.includes(one.id) && ids.length >= MOST,
         onchange: (event) => choose(one.id, event.target.checked) });
       return h("tr", {}, h("td", {}, box && h("label", { class: "pick" }, box)), h("th", { scope: "row" }, h("span", { class: "dot", style: `background:${curveColour(one)}` }), one.name),
-        h("td", {}, statusName(one)), number(count(one.parameters)), number(count(one.tokens)), number(loss(more.val_loss)),
+        h("td", {}, statusName(one)), number(count(one.parameters)), number(count(more.tokens ?? one.tokens)), number(loss(more.val_loss)),
         number(bits(more.bits)), number(speed(more.speed)), number(duration(more.seconds || NaN)));
     })));
   if (focused) $(`[data-choose="${CSS.escape(focused)}"]`)?.focus();

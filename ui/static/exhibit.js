@@ -58,6 +58,16 @@ export function settings(one) {
   return `seed ${one.seed}, temperature ${one.temperature}, top-k ${one.top_k}, top-p ${one.top_p}, ${one.max_tokens} tokens at most`;
 }
 
+/** Prompt and answer as they were said; the report of a published one may give a description only. */
+export function said(one) {
+  if (!one.text) return h("p", { class: "words" }, h("span", { class: "prompt" }, one.prompt), h("span", { class: "none" }, ` ${one.note}`));
+  const rest = one.text.startsWith(one.prompt) ? one.text.slice(one.prompt.length) : one.run_kind === "published" ? ` ${one.text}` : one.text;
+  return h("p", { class: "words" }, h("span", { class: "prompt" }, one.prompt), rest.trimEnd().replace(/\n\s*\n\s*/g, "\n\n"));
+}
+
+/** The validation loss that was known when it spoke. */
+export const lossThen = (one) => (Number.isFinite(one.val_loss) ? `loss ${loss(one.val_loss)} when last measured` : "before its loss was measured");
+
 const button = (label, kind, onclick, more = {}) => h("button", { type: "button", class: kind, onclick, ...more }, label);
 const close = () => $("#exhibit").close();
 
@@ -74,10 +84,10 @@ function whole() {
       button("Edit", "plain", edit), button("Remove", "quiet", confirm)],
     button("Copy link", "quiet", copy));
   return h("article", { class: "whole" }, mark(one.category), h("h2", { id: "exhibit-title" }, one.title),
-    h("p", { class: "prompt" }, one.prompt), one.text ? h("p", { class: "words" }, one.text.trim()) : null,
-    one.note ? h("p", { class: "note" }, one.note) : null,
+    said(one),
+    one.note && one.text ? h("p", { class: "note" }, one.note) : null,
     h("div", { class: "foot" }, miniature(curve, one), h("p", {}, h("b", {}, one.run_name), h("br"),
-      published ? "published, December 2025" : `${age(one.tokens)}, loss ${loss(one.val_loss ?? NaN)}, kept ${date(one.created_at)}`,
+      published ? "published, December 2025" : `${age(one.tokens)}, ${lossThen(one)}, kept ${date(one.created_at)}`,
       h("br"), settings(one))), actions);
 }
 

@@ -1,7 +1,7 @@
 // What the model says now, prompt by prompt, and what happened to the run. Model texts are text nodes, never HTML.
 
 import { $, $$, fill, h, say } from "./dom.js";
-import { age, clock, count, date, isOpen, loss } from "./format.js";
+import { age, clock, count, date, isOpen, percent } from "./format.js";
 import { emit, get, on, run, state } from "./state.js";
 
 let heard = 0;
@@ -39,6 +39,7 @@ export async function said(id) {
   const rhythm = isOpen(one) && every && cards.size ? `asked again every ${every.toLocaleString("en")} steps` : "";
   say($("#feed .rhythm"), rhythm);
   if (id === heard) return;
+  if (heard >= 0) emit("said");
   const asked = state.selected;
   const answer = await get("/api/feed", { run: asked });
   if (asked !== state.selected) return;
@@ -59,7 +60,7 @@ export async function said(id) {
   all.hidden = cards.size <= 4;
   say(all, $("#feed").classList.contains("all") ? "Fewer prompts" : `All ${cards.size} prompts`);
   say($("#feed .empty"), answer.samples.length ? "" : isOpen(one)
-    ? "Its first words appear here as soon as it has learned its alphabet: the same prompts are asked again and again as it grows."
+    ? "Its first words appear here in a moment. The same prompts are asked again and again as it grows."
     : "This run was never asked anything.");
 }
 
@@ -124,8 +125,8 @@ class Card {
     say(this.text, repeats ? sample.text.slice(sample.prompt.length) : sample.text ? tidy(sample.text, published) : " (the report gives no excerpt of this answer)");
     this.text.className = sample.text ? "" : "none";
     const latest = this.at === this.ages - 1;
-    const words = published ? "published, December 2025" : sample.tokens ? `${age(sample.tokens)}${latest ? "" : ", earlier"}` : "before its first step";
-    say(this.age, words);
+    const words = published ? "published, December 2025" : sample.tokens ? age(sample.tokens) : "before its first step";
+    say(this.age, published || this.ages < 2 ? words : `${words} · ${this.at + 1} of ${this.ages}`);
     this.words.setAttribute("aria-label", `Answer to ${sample.prompt}`);
     this.slider.max = this.ages - 1;
     this.slider.value = this.at;
@@ -181,12 +182,12 @@ function sentence(one) {
   const resume = ["Resume", () => $("#resume").click(), true];
   const talk = ["Talk to it", () => emit("talk", { run: one.id }), true];
   if (one.kind === "published") {
-    return { tone: "calm", title: "The published Blueberry-Nano: 151 M parameters, trained in 157 minutes on one RTX 4090.",
-      text: "Its log counts 500 M tokens; it was published as 1 B. Validation loss 3.194, accuracy 40.2%, perplexity 24.4. Start a model of your own on the left, and its curves appear here." };
+    return { tone: "calm", title: "An example to look at: the published Blueberry-Nano, 157 minutes on one RTX 4090.",
+      text: "Press Start, and the curve and the words of a model of your own appear here in its place. This one's log counts 500 M tokens; it was published as 1 B." };
   }
   if (one.status === "finished") {
     return { tone: "good", title: `Your model is ${count(one.tokens)} tokens old.`,
-      text: `It ended at a validation loss of ${loss(one.val_loss)}. Talk to it, or keep its best lines.`,
+      text: `${one.val_accuracy ? `Of text that it has never read it guesses ${percent(one.val_accuracy)} of the tokens right. ` : ""}Talk to it, or keep its best lines.`,
       actions: [talk, ["Read what it says", () => $("#feed").scrollIntoView({ behavior: "smooth" })]] };
   }
   if (one.status === "stopped") return { tone: "calm", title: `Stopped and saved, ${age(one.tokens)}.`, text: "Resume goes on exactly where it stopped.", actions: [resume, [talk[0], talk[1]]] };
@@ -201,7 +202,7 @@ function sentence(one) {
 function goingOn(one) {
   return {
     queued: { title: "It waits for the device.", text: "It starts by itself once the run before it has ended." },
-    preparing: { title: `${one.message || "Getting ready"}.`, text: "Its curve starts with its first steps, and its first words come soon after." },
+    preparing: { title: `${one.message || "Getting ready"}.`, text: one.step ? "It goes on from its last save." : "Its curve starts with its first steps, and its first words come soon after." },
     compiling: { title: "Its program is being compiled for this device.", text: "That takes a minute or two, once; then the curve starts." },
     paused: { title: "It holds still.", text: "Go on when you like.", actions: [["Go on", () => $("#unpause")?.click(), true]] },
     stopping: { title: "It finishes its step and saves.", text: "Then it can be resumed exactly from there." },

@@ -73,8 +73,9 @@ function draw() {
   document.body.dataset.open = isOpen(one);
   document.body.dataset.resumable = one.kind !== "published" && isResumable(one);
   $("#run-select .dot").style.background = curveColour(one);
-  say($("#status .label"), state.connected ? status(one) : "Reconnecting");
-  say($("#topbar .message"), state.connected ? (isOpen(one) && one.message) || "" : "The server does not answer; trying again each second.");
+  const done = isOpen(one) && one.status === "running" ? `, ${Math.floor(100 * share(one))}%` : "";
+  say($("#status .label"), state.connected ? status(one) + done : "Reconnecting");
+  say($("#topbar .message"), state.connected ? (isOpen(one) && one.message) || "" : "The server does not answer. If app.py was closed, start it again: this page goes on by itself.");
   figures(one);
   progress(one);
   document.title = isOpen(one) ? `${Math.floor(100 * (share(one) || 0))}% ${one.name} – Blueberry Studio` : "Blueberry Studio";
@@ -86,21 +87,21 @@ function figures(one) {
   const values = {
     age: published ? `${count(one.tokens)} counted` : age(one.tokens),
     loss: loss(one.loss ?? (published ? null : undefined)), val: loss(one.val_loss), perplexity: perplexity(known),
-    speed: speed(one.speed), eta: isOpen(one) ? duration(one.eta) : duration(one.seconds),
+    speed: speed(one.speed), eta: one.status === "paused" ? "–" : isOpen(one) ? duration(one.eta) : duration(one.seconds),
   };
   say($("[data-figure=eta] dt"), isOpen(one) ? "Left" : "Took");
+  say($("[data-figure=speed] dt"), isOpen(one) || published ? "Speed" : "Speed on average");
   for (const [name, value] of Object.entries(values)) {
     const figure = $(`[data-figure=${name}]`);
     say($("dd", figure), value);
     figure.classList.toggle("unknown", value === "–");
     figure.hidden = published && value === "–";
   }
-  $("[data-figure=age]").title = published ? "Counted from its log: 500 M tokens. It was published as 1 B tokens." : `Step ${(one.step || 0).toLocaleString("en")} of ${one.total_steps.toLocaleString("en")}`;
-  // A validation is as old as its step; while a run goes on that is told.
-  const since = isOpen(one) && one.val_step !== undefined && one.val_step < (one.step || 0) ? ` at step ${one.val_step.toLocaleString("en")}` : "";
+  $("[data-figure=age]").title = published ? "Counted from its log: 500 M tokens. It was published as 1 B tokens." : `Tokens it has read, a token being a word or a piece of one. Step ${(one.step || 0).toLocaleString("en")} of ${one.total_steps.toLocaleString("en")}.`;
+  // A validation is as old as its step, which is told where the run has gone on since.
+  const since = one.val_step !== undefined && one.val_step < (one.step || 0) ? ` at step ${one.val_step.toLocaleString("en")}` : "";
   say($("[data-figure=val] dt small"), since);
   say($("[data-figure=perplexity] dt small"), one.val_loss === undefined ? "" : since);
-  $("[data-figure=perplexity]").title = one.val_loss === undefined ? "From the newest training loss" : "From the newest validation loss";
 }
 
 function share(one) {

@@ -37,14 +37,15 @@ export function keepForm({ heading, headed = "keep-heading", verb, leave, what, 
   const own = h("input", { type: "text", maxlength: "40", id: "own-category", list: "own-categories", "aria-label": "Your own category",
     value: KNOWN[what.category] ? "" : what.category, placeholder: "a word of your own", oninput: () => { pick.own.checked = true; }, onpointerdown: () => { pick.own.checked = true; } });
   const pick = {};
+  const problem = h("p", { class: "problem", role: "alert" });
   const radio = (name, label, help) => {
     pick[name] = h("input", { type: "radio", name: "category", value: name,
       checked: name === what.category || (name === "own" && Boolean(what.category) && !KNOWN[what.category]) });
+    pick[name].addEventListener("change", () => say(problem, ""));
     return h("label", { class: "pick-category" }, pick[name], label, help);
   };
   const title = h("input", { type: "text", maxlength: "200", value: what.title, id: "keep-title" });
   const note = h("textarea", { rows: "2", maxlength: "4000", value: what.note, id: "keep-note" });
-  const problem = h("p", { class: "problem", role: "alert" });
   const category = () => {
     const chosen = Object.values(pick).find((one) => one.checked)?.value || "";
     return chosen === "own" ? own.value.trim() : chosen;

@@ -1,9 +1,12 @@
 // Play: ask a run of any age, watch the answer come, keep what is on the screen.
 
 import { $, $$, fill, h, options, say } from "./dom.js";
-import { age } from "./format.js";
-import { emit, get, on, run, runById, state } from "./state.js";
+import { age, isOpen } from "./format.js";
+import { emit, get, on, run, runById, send, state, stream } from "./state.js";
 
+const SLOW_MS = 8000;
+const FIRST_PROMPT = "Once upon a time";
+const ENDS = { length: "ended at the length you set", end: "ended by itself", context: "ended where its context was full", cancelled: "cancelled" };
 let ages = [];
 let asked = null;
 let asking = false;
@@ -12,100 +15,118 @@ let goTo = () => {};
 
 export function mount({ show }) {
   goTo = show;
-  const who = $("#play-run select");
-  who.addEventListener("change", () => readAges(who.value));
+  $("#play-run select").addEventListener("change", () => readAges());
   on("runs", people);
   on("selected", people);
   on("tab", (tab) => tab === "play" && people());
-  on("talk", (wish) => talk(wish));
-  for (const dial of $$(".dial")) {
-    const input = $("input", dial);
-    input.addEventListener("input", () => say($("output", dial), input.value));
-  }
-  $("#prompt textarea").addEventListener("keydown", (event) => {
+  on("said", () => state.tab === "play" && readAges());
+  on("talk", talk);
+  for (const dial of $$(".dial")) $("input", dial).addEventListener("input", (event) => say($("output", dial), event.target.value));
+  const prompt = $("#prompt textarea");
+  prompt.value = sessionStorage.getItem("blueberry-prompt") || FIRST_PROMPT;
+  prompt.addEventListener("input", () => sessionStorage.setItem("blueberry-prompt", prompt.value));
+  prompt.addEventListener("keydown", (event) => {
     if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
     event.preventDefault();
-    if (!asking) $("#generate").click();
+    ask();
   });
   document.addEventListener("keydown", (event) => {
-    if (event.key === "Escape" && asking && state.tab === "play") $("#cancel").click();
+    if (event.key === "Escape" && asking && state.tab === "play") cancel();
   });
+  $("#generate").addEventListener("click", ask);
+  $("#another").addEventListener("click", another);
+  $("#cancel").addEventListener("click", cancel);
   $("#archive").addEventListener("click", keep);
   busy(false);
 }
 
+const who = () => $("#play-run select");
+
 /** Runs that can be asked, and the ages of the chosen one. */
 function people() {
-  const who = $("#play-run select");
   const own = state.runs.filter((one) => one.kind !== "published");
-  options(who, own.length ? own.map((one) => [one.id, one.name]) : [["", "No model yet: start one on the Train tab"]]);
-  if (run() && run().kind !== "published" && !who.dataset.chosen) who.value = state.selected;
-  $("#generate").disabled = !own.length;
-  readAges(who.value);
+  options(who(), own.length ? own.map((one) => [one.id, one.name]) : [["", "No model yet: start one on the Train tab"]]);
+  if (run() && run().kind !== "published" && !who().dataset.chosen) who().value = state.selected;
+  busy(asking);
+  readAges();
 }
 
-async function readAges(id, wanted = null) {
+async function readAges(wanted = null) {
+  const id = who().value;
   const select = $("#play-age select");
-  if (!id) return options(select, [["", "–"]]);
+  if (!id) { note(); return options(select, [["", "–"]]); }
   const facts = state.tab === "play" ? await get("/api/run", { run: id }).catch(() => null) : null;
-  if (!facts || $("#play-run select").value !== id) return;
+  if (!facts || who().value !== id) return;
   ages = facts.ages;
-  const newestFirst = [...ages].reverse();
-  options(select, ages.length
-    ? [["-1", `Newest: ${age(newestFirst[0].tokens)}`], ...newestFirst.map((one) => [String(one.step), `${age(one.tokens)}, step ${one.step.toLocaleString("en")}`])]
-    : [["-1", "Nothing saved yet"]]);
+  const [newest, ...older] = [...ages].reverse();
+  const exact = (one) => [String(one.step), `${age(one.tokens)}, step ${one.step.toLocaleString("en")}`];
+  const chosen = wanted ?? Number(select.value || -1);
+  options(select, !newest ? [["-1", "Nothing saved yet"]]
+    : [["-1", `Newest: ${newest.tokens ? age(newest.tokens) : "before its first step"}`], ...(newest.step === chosen ? [exact(newest)] : []), ...older.map(exact)]);
   if (wanted !== null && ages.some((one) => one.step === wanted)) select.value = String(wanted);
+  note(newest);
 }
 
-/** What Generate sends. */
-export function question() {
+/** What one may wonder about while choosing whom to ask. */
+function note(newest) {
+  const one = runById(who().value);
+  const words = run()?.kind === "published" && who().value ? `The weights of ${run().name} are not part of this home, so it cannot be asked; ${one.name} can.`
+    : one && isOpen(one) && newest && !newest.tokens ? "It has only just begun: until its first save you talk to random numbers." : "";
+  $("#who-note").hidden = !words;
+  say($("#who-note"), words);
+}
+
+async function ask() {
+  if (asking || !who().value) return;
   const dial = (name) => Number($(`[data-dial=${name}] input`).value);
-  asked = {
-    run: $("#play-run select").value, step: Number($("#play-age select").value || -1),
-    prompt: $("#prompt textarea").value || $("#prompt textarea").placeholder, max_tokens: dial("max_tokens"),
+  const question = asked = {
+    run: who().value, step: Number($("#play-age select").value || -1), prompt: $("#prompt textarea").value, max_tokens: dial("max_tokens"),
     token: crypto.randomUUID?.() || String(Math.random()), temperature: dial("temperature"), top_k: dial("top_k"), top_p: dial("top_p"), seed: Number($("#seed input").value || 0),
   };
-  asking = true;
   sample = null;
-  offerKeeping();
   busy(true);
-  const continuation = h("span", { class: "continuation" });
-  fill($("#output"), h("p", { class: "words" }, h("span", { class: "prompt" }, asked.prompt), continuation));
+  fill($("#output"), h("p", { class: "words" }, h("span", { class: "prompt" }, asked.prompt), h("span", { class: "continuation" })));
+  $("#no-letter").hidden = true;
   say($("#answer-facts"), "Waking the model");
-  return [JSON.stringify(asked)];
+  const slow = setTimeout(() => say($("#answer-facts"), "Still waking the model; beside a run that trains this takes a while. Esc cancels."), SLOW_MS);
+  const heardFirst = (piece) => { clearTimeout(slow); heard(piece); };
+  try {
+    await stream("/api/ask", question, heardFirst);
+  } catch (error) {
+    failed(error.message);
+  } finally {
+    clearTimeout(slow);
+    busy(false);
+  }
 }
 
-/** One piece of the answer, as Gradio streams it; the last one can arrive after `answered`. */
-export function heard(value) {
-  if (!value || !asked) return;
-  const piece = JSON.parse(value);
-  const place = $("#output .continuation");
-  if (!place || (piece.finish === "" && !asking)) return;
-  say(place, piece.text);
+/** One piece of the answer, or the sentence on why there is none. */
+function heard(piece) {
+  if (piece.error) return failed(piece.error);
+  say($("#output .continuation"), piece.text);
   $("#no-letter").hidden = !piece.text.includes("\ufffd");
-  const runs = runById(asked.run);
   const parts = [`${piece.new_tokens} tokens`, piece.tokens_per_second ? `${Math.round(piece.tokens_per_second)} tok/s` : null,
-    runs ? runs.name : null, piece.tokens === undefined ? null : age(piece.tokens), `seed ${asked.seed}`,
-    { length: "ended at the length you set", end: "ended by itself", context: "ended where its context was full", cancelled: "cancelled" }[piece.finish]];
+    runById(asked.run)?.name, piece.tokens === undefined || piece.tokens === null ? null : age(piece.tokens), `seed ${asked.seed}`, ENDS[piece.finish]];
   say($("#answer-facts"), parts.filter(Boolean).join(" · "));
-  if (piece.finish) busy(false);
-  if (piece.sample_id) {
-    sample = { id: piece.sample_id, prompt: asked.prompt, text: piece.text };
-    offerKeeping();
-  }
+  if (piece.sample_id) sample = { id: piece.sample_id, prompt: asked.prompt, text: piece.text };
 }
 
-export function answered() {
-  if (!sample && $("#output .continuation")?.textContent === "") {
-    fill($("#output"), h("p", { class: "empty" }, "No answer this time."));
-    say($("#answer-facts"), "");
-  }
-  busy(false);
+function failed(sentence) {
+  if ($("#output .continuation")?.textContent === "") fill($("#output"), h("p", { class: "problem", role: "alert" }, sentence));
+  else say($("#answer-facts"), sentence);
+  if ($("#output .problem")) say($("#answer-facts"), "");
 }
 
-export function cancelling() {
+/** The next seed: other dice, another answer to the same prompt. */
+function another() {
+  const seed = $("#seed input");
+  seed.value = String(Number(seed.value || 0) + 1);
+  ask();
+}
+
+async function cancel() {
   $("#cancel").disabled = true;
-  return [asked ? asked.token : ""];
+  if (asked) await send("/api/cancel", { token: asked.token }).catch((error) => say($("#answer-facts"), error.message));
 }
 
 function busy(value) {
@@ -113,27 +134,26 @@ function busy(value) {
   document.body.classList.toggle("asking", value);
   $("#output").setAttribute("aria-busy", value);
   $("#cancel").disabled = !value;
-}
-
-function offerKeeping() {
-  const button = $("#archive");
-  button.hidden = !sample;
-  button.disabled = false;
-  say(button, "Keep this");
+  $("#generate").disabled = value || !who().value;
+  $("#another").disabled = value;
+  $("#another").hidden = !asked;
+  $("#archive").hidden = value || !sample;
+  $("#archive").disabled = false;
+  say($("#archive"), "Keep this");
 }
 
 function keep() {
   emit("keep", { sample, done: () => { say($("#archive"), "Kept in the time capsule"); $("#archive").disabled = true; } });
 }
 
-/** Open Play with a run, an age and the settings of an exhibit. */
+/** Open Play with a run; an exhibit brings its age, its settings and its prompt, and is asked at once. */
 async function talk(wish) {
   goTo("play");
-  const who = $("#play-run select");
-  who.value = wish.run;
-  who.dataset.chosen = "yes";
-  await readAges(wish.run, wish.step ?? null);
-  if (wish.prompt !== undefined) $("#prompt textarea").value = wish.prompt;
+  who().value = wish.run;
+  who().dataset.chosen = "yes";
+  $("#play-age select").value = "-1";
+  await readAges(wish.step ?? null);
+  if (asking) return;
   for (const dial of $$(".dial")) {
     const value = wish[dial.dataset.dial];
     if (value === undefined || value === null) continue;
@@ -141,5 +161,14 @@ async function talk(wish) {
     say($("output", dial), String(value));
   }
   if (wish.seed !== undefined && wish.seed !== null) $("#seed input").value = wish.seed;
-  $("#prompt textarea").focus();
+  if (wish.prompt === undefined) {
+    fill($("#output"), h("p", { class: "empty" }, "What it answers appears here."));
+    say($("#answer-facts"), "");
+    asked = sample = null;
+    busy(false);
+    $("#prompt textarea").focus();
+    return;
+  }
+  $("#prompt textarea").value = wish.prompt;
+  ask();
 }

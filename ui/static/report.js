@@ -40,7 +40,7 @@ function page(one, { figures: mine, published: theirs, ages, kept, environment }
     ["Parameters", count(mine.parameters), count(theirs.parameters)],
     ["Age, tokens seen", count(mine.tokens), `${count(theirs.tokens)} counted, published as 1 B`],
     ["Training time", mine.seconds ? duration(mine.seconds) : not, duration(theirs.seconds)],
-    ["Speed", mine.speed ? speed(mine.speed) : not, `${speed(theirs.speed)}, from its counted tokens`],
+    [isOpen(one) ? "Speed" : "Speed on average", mine.speed ? speed(mine.speed) : not, `${speed(theirs.speed)}, from its counted tokens`],
     ["Machine", environment.device_name || one.device, "1x RTX 4090 (24 GB)"],
     ["Data", mine.dataset, theirs.dataset],
     ["Validation loss *", value(mine.val_loss, loss), loss(theirs.val_loss)],
@@ -57,7 +57,7 @@ function page(one, { figures: mine, published: theirs, ages, kept, environment }
     h("p", { class: "note" }, "* Of unseen text of its own corpus in its own tokens. The two models had different tokenizers and corpora, so these rows do not say which is better; bits per byte would, but were not published."),
     h("p", { class: "note" }, "Not measured here: tests of knowledge or reasoning, energy, the spread over several seeds, and the price in money."),
     h("div", { class: "row" }, h("button", { type: "button", class: "plain", onclick: () => emit("talk", { run: one.id }) }, ages ? `Talk to it at any of ${ages} ages` : "Talk to it"),
-      h("button", { type: "button", class: "plain", onclick: () => $("#tab-capsule").click() }, kept === 1 ? "1 exhibit in the time capsule" : `${kept} exhibits in the time capsule`))];
+      h("button", { type: "button", class: "plain", onclick: () => { state.capsule = { q: "", category: "", of: one.id, young: "", old: "", page: "" }; emit("show", "capsule"); } }, kept === 1 ? "1 exhibit in the time capsule" : `${kept} exhibits in the time capsule`))];
 }
 
 const value = (number, words) => (number === null || number === undefined ? "not measured yet" : words(number));

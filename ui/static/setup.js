@@ -20,7 +20,13 @@ export function mount() {
   on("now", facts);
   on("log", () => { const log = $("#facts .log"); if (log) { log.open = true; log.scrollIntoView({ block: "nearest" }); $("pre", log).focus(); } });
   $("#back-to-run").addEventListener("click", () => { wantsForm = false; view(); });
-  $("#run-name input").addEventListener("keydown", (event) => event.key === "Enter" && $("#start").click());
+  const name = $("#run-name input");
+  name.addEventListener("keydown", (event) => event.key === "Enter" && $("#start").click());
+  name.addEventListener("input", () => {
+    if (/\s/.test(name.value)) name.value = name.value.replace(/\s+/g, "-");
+    soon();
+  });
+  on("runs", check);
   reading.push(load());
 }
 
@@ -83,8 +89,7 @@ function row(field, preset) {
     const now = event.target.type === "checkbox" ? event.target.checked : event.target.value.trim();
     if (String(now) === String(value)) typed.delete(field.key);
     else typed.set(field.key, now);
-    clearTimeout(checking);
-    checking = setTimeout(check, 250);
+    soon();
   };
   const help = `help-${field.key.replace(".", "-")}`;
   const shared = { "aria-describedby": help, "data-key": field.key, oninput: change };
@@ -97,30 +102,40 @@ function row(field, preset) {
     h("small", { id: help, class: "help" }, field.help));
 }
 
+function soon() {
+  clearTimeout(checking);
+  checking = setTimeout(check, 250);
+}
+
 /** Ask the server what would run; show what is wrong at its field. */
 async function check() {
-  const asked = JSON.stringify([chosen, ...typed]);
+  if (!chosen) return;
+  const name = $("#run-name input").value;
+  const asked = JSON.stringify([chosen, name, ...typed]);
   let answer;
   try {
-    answer = await get("/api/check", { preset: chosen, overrides: overrides() });
+    answer = await get("/api/check", { preset: chosen, overrides: overrides(), name });
   } catch {
     return;
   }
-  if (asked !== JSON.stringify([chosen, ...typed])) return;
+  if (asked !== JSON.stringify([chosen, $("#run-name input").value, ...typed])) return;
   for (const input of $$("#setup [data-key]")) {
     const wrong = answer.error !== "" && input.dataset.key === answer.key;
     input[wrong ? "setAttribute" : "removeAttribute"]("aria-invalid", "true");
-    say(input.parentElement.querySelector(".help"), wrong ? answer.error : fields.find((field) => field.key === input.dataset.key).help);
+    say(input.parentElement.querySelector(".help"), wrong ? answer.error : fields.find((field) => field.key === input.dataset.key)?.help || "");
     if (!wrong) continue;
     input.closest("details")?.setAttribute("open", "");
     input.parentElement.querySelector(".help").scrollIntoView({ block: "nearest" });
   }
   // Seen at its field, the sentence is here for screen readers only.
-  $("#problem").classList.toggle("sr", fields.some((field) => field.key === answer.key));
+  $("#problem").classList.toggle("sr", answer.key === "name" || fields.some((field) => field.key === answer.key));
   say($("#problem"), answer.error);
   const preset = presets.find((one) => one.name === chosen);
+  const busy = state.runs.find((one) => one.active && one.device === preset.device && one.status !== "queued");
+  $("#start").disabled = Boolean(answer.missing || busy);
   const estimate = answer.measured ? "" : " (estimate)";
-  say($("#plan"), answer.error ? "The marked setting needs another value." : answer.missing ? answer.missing
+  say($("#plan"), answer.error ? "The marked field needs another value." : answer.missing ? "It cannot start yet: its text is not here (see the card above)."
+    : busy ? `${busy.name} is still on; one model at a time trains on this device. Stop it first, or let it finish.`
     : `${count(answer.parameters)} parameters, ${count(answer.tokens)} tokens in ${answer.steps.toLocaleString("en")} steps, about ${duration(answer.seconds)} on ${preset.device === "cpu" ? "this processor" : "this GPU"}${estimate}.`);
 }
 
@@ -166,25 +181,26 @@ async function facts() {
     ["Dataset", one.dataset], ["Device", environment.device_name || one.device], ["Precision", environment.precision],
     ["Attempt", one.attempt > 1 ? `${one.attempt}` : null], ["Started", date(one.created)], ["Id", h("code", {}, one.id)]];
   const had = place.contains(document.activeElement);
+  const open = $$("details[open]", place).map((one) => one.dataset.part);
   fill(place,
     h("h2", {}, one.name),
     h("dl", {}, lines.filter(([, value]) => value).map(([label, value]) => [h("dt", {}, label), h("dd", {}, value)])),
     h("div", { class: "row" }, one.status === "running" ? holdStill("pause", "Pause") : one.status === "paused" ? holdStill("unpause", "Go on") : null,
       h("button", { type: "button", class: isOpen(one) ? "quiet" : "plain", onclick: () => { wantsForm = true; view(); scrollTo({ top: 0 }); } }, "Start another")),
-    isOpen(one) ? h("ul", { class: "note about" }, (WORDS[one.status] || []).concat(CLOSE).map(([what, does]) => h("li", {}, h("b", {}, what), does))) : null,
+    isOpen(one) ? h("ul", { class: "note about" }, (WORDS[one.status] || [CLOSE]).map(([what, does]) => h("li", {}, h("b", {}, what), does))) : null,
     h("p", { class: "note heard", "aria-live": "polite" }),
-    h("details", { class: "more log", ontoggle: (event) => event.target.open && logTail() }, h("summary", {}, "Log"),
+    h("details", { class: "more log", "data-part": "log", open: open.includes("log"), ontoggle: (event) => event.target.open && logTail() }, h("summary", {}, "Log"),
       h("pre", { tabindex: "0", "aria-label": "The end of the log" })),
-    h("details", { class: "more" }, h("summary", {}, isOpen(one) ? "Settings it runs with" : "Settings it ran with"),
+    h("details", { class: "more", "data-part": "settings", open: open.includes("settings") }, h("summary", {}, isOpen(one) ? "Settings it runs with" : "Settings it ran with"),
       h("dl", { class: "all" }, Object.entries(about.settings).map(([name, value]) => [h("dt", {}, name), h("dd", {}, setting(value))]))));
   if (had) (document.querySelector("#pause, #unpause") || $("button", place)).focus({ preventScroll: true });
   progress(one);
 }
 
 const STOP = ["Stop and save ", "writes a checkpoint and frees the device. Resume goes on exactly there."];
-const CLOSE = [["Closing this page ", "or restarting the app changes nothing: the run goes on."]];
+const CLOSE = ["Closing this page ", "or restarting the app changes nothing: the run goes on."];
 const WORDS = {
-  running: [["Pause ", "holds it still with all it has in memory. Nothing is freed."], STOP],
+  running: [["Pause ", "holds it still; its memory and the device stay taken."], STOP, CLOSE],
   paused: [["Paused, ", "the device stays taken, and what it learned since the last save is only in memory."], ["Go on ", "takes a moment."], STOP],
   stopping: [["It writes a checkpoint, ", "then its process ends and the device is free."]],
 };

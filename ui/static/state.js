@@ -35,16 +35,36 @@ export async function get(path, parameters = {}) {
 export const send = (path, what) => answerTo(path, {
   method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify(what) });
 
-async function answerTo(address, request) {
-  let response;
-  try {
-    response = await fetch(address, { ...request, signal: AbortSignal.timeout(15000) });
-  } catch {
-    throw new Away("The server does not answer.");
+/** Send something and hear each line of JSON as it comes. Throws as `get` does. */
+export async function stream(path, what, hear) {
+  const response = await reach(path, { method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify(what) });
+  if (!response.ok) throw new Error((await response.json()).error || "The server could not answer.");
+  const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
+  let rest = "";
+  for (;;) {
+    const { done, value } = await reader.read().catch(() => { throw new Away(AWAY); });
+    if (done) return;
+    const lines = (rest + value).split("\n");
+    rest = lines.pop();
+    for (const line of lines) hear(JSON.parse(line));
   }
+}
+
+const AWAY = "The server does not answer. If app.py was closed, start it again; this page goes on by itself.";
+
+async function reach(address, request) {
+  try {
+    return await fetch(address, request);
+  } catch {
+    throw new Away(AWAY);
+  }
+}
+
+async function answerTo(address, request) {
+  const response = await reach(address, { ...request, signal: AbortSignal.timeout(15000) });
   if (response.status === 502 || response.status === 503 || response.status === 504) {
     const body = await response.json().catch(() => ({}));
-    throw new Away(body.error || "The server does not answer.");
+    throw new Away(body.error || AWAY);
   }
   const body = await response.json();
   if (!response.ok) throw new Error(body.error || "The server could not answer.");
