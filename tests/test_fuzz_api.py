@@ -19,7 +19,6 @@ from engine import store
 from engine.home import Home
 from ui.actions import CLEAR, Actions
 from ui.guard import LOOPBACK, Guard, hostname
-from ui.play_tab import _arguments
 from ui.reading import Reader
 
 with warnings.catch_warnings():
@@ -227,8 +226,11 @@ def test_no_header_is_an_unforeseen_error(sent: dict[str, str], closed: bool) ->
 
 
 @pytest.mark.parametrize("question", [*DEEP, b"", b"[1]", b"null", b"{}", b"x" * 200_000])
-def test_what_the_play_form_sends_is_read_or_passed_over(question: bytes) -> None:
-    assert set(_arguments(question.decode())) >= {"run", "prompt", "seed"}
+def test_a_question_that_is_none_is_answered_in_a_sentence(page: Page, question: bytes) -> None:
+    answer = page.post("/api/ask", content=question, headers={"content-type": "application/json"})
+
+    assert answer.status_code in (200, 413, 422) and '"error"' in answer.text
+    assert_clean(answer.text, page.home.path)
 
 
 @pytest.mark.parametrize("count", [60, pytest.param(1000, marks=pytest.mark.drill)])

@@ -112,9 +112,31 @@ def test_a_second_run_on_the_device_is_refused_in_a_sentence(app: App, page: Any
         start(page)
         page.wait_for_selector("body[data-side=facts]")
         page.click("text=Start another")
+        page.wait_for_function("document.querySelector('#plan').textContent.includes('is still on')")
+        assert page.locator("#start").is_disabled()
+        # A page that has not heard of the other run yet is refused by the server, and can try again.
+        page.evaluate("document.querySelector('#start').disabled = false")
         page.click("#start")
-
         assert "stop it first" in page.locator(".toast-body").first.inner_text()
+        page.wait_for_selector("body:not(.starting)")
+
+
+def test_a_name_is_put_right_or_refused_at_its_field(app: App, page: Any) -> None:
+    visit(page, app)
+    page.locator("#run-name input").press_sequentially("my tiny one")
+    assert page.input_value("#run-name input") == "my-tiny-one"
+    page.fill("#run-name input", "../x")
+
+    page.wait_for_selector("#run-name [aria-invalid]")
+    assert "letters, digits" in page.inner_text("#help-name")
+
+
+def test_a_preset_without_its_text_cannot_be_started(app: App, page: Any) -> None:
+    visit(page, app)
+    page.check("#preset input[value=blueberry-nano]", force=True)
+
+    page.wait_for_function("document.querySelector('#start').disabled")
+    assert "its text is not here" in page.inner_text("#plan")
 
 
 def test_wrong_settings_are_shown_at_their_field(app: App, page: Any) -> None:

@@ -70,8 +70,23 @@ def test_keep_and_find_again(grown: App, page: Any) -> None:
     card.locator("text=Ask again").click()
     page.wait_for_selector("#prompt:visible")
     page.wait_for_function("document.querySelector('#play-age select').value !== '-1'")
-    page.click("#generate")
     assert answered(page) == said
+
+
+def test_another_answer_is_another_one_and_the_newest_is_asked_again(grown: App, page: Any) -> None:
+    visit(page, grown, "?tab=play")
+    page.wait_for_function("document.querySelectorAll('#play-age option').length > 1")
+    ask(page, "The Prince looked at")
+    first = answered(page)
+    page.click("#another")
+    page.wait_for_selector("body.asking", state="attached")
+    assert answered(page) != first and page.input_value("#seed input") == "8"
+
+    page.select_option("#play-age select", index=2)
+    page.click("#tab-train")
+    page.click("#banner >> text=Talk to it")
+    assert page.input_value("#play-age select") == "-1"
+    page.wait_for_selector("#output .empty")
 
 
 def test_the_feed_steps_back_through_the_ages(grown: App, page: Any) -> None:
@@ -80,7 +95,9 @@ def test_the_feed_steps_back_through_the_ages(grown: App, page: Any) -> None:
     newest = card.inner_text()
 
     card.locator("[aria-label=Younger]").click()
-    page.wait_for_function("document.querySelector('#feed .answer .age').textContent.includes('earlier')")
+    page.wait_for_function("document.querySelector('#feed .answer .age').textContent.match(/([0-9]+) of ([0-9]+)/)")
+    at, ages = card.locator(".age").inner_text().rpartition(" · ")[2].split(" of ")
+    assert int(at) == int(ages) - 1
 
     assert card.inner_text() != newest
 
