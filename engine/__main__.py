@@ -61,6 +61,10 @@ def parser() -> argparse.ArgumentParser:
     keep.add_argument("--category", required=True, help="good, strange, hallucination, or one of your own")
     keep.add_argument("--title", required=True)
     keep.add_argument("--note", default="")
+    copy = add("backup")
+    copy.add_argument("file", nargs="?", default="", metavar="FILE", help="default: a new file in the home's backups/")
+    copy.add_argument("--to", default="", metavar="FILE", help="the same")
+    add("doctor").add_argument("--quick", action="store_true", help="without reading all weights")
     names.add_parser("bench", help="Measure: " + ", ".join(benchmarks()), add_help=False)
     return top
 

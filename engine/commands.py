@@ -1,23 +1,17 @@
 """What each command of `python -m engine` does and prints. engine/__main__.py has the words of the command line."""
 
 import argparse
-import json
 import sys
-import time
 from collections.abc import Callable
 from contextlib import closing
-from typing import Any
+from dataclasses import asdict
 
-from engine import config, launch, store
+from engine import backups, config, doctor, gpu, launch, store
 from engine.estimate import training_bytes
+from engine.follow import begun, end_of, ended, print_json
 from engine.home import Home
 from engine.phrases import age, count, duration, loss, size, table
 
-STOP_WAIT = 250.0
-"""Seconds until `stop` gives up: more than the supervisor's longest patience, after which it kills."""
-GOOD_ENDS = ("finished", "stopped")
-WATCH_PERIOD, LINE_PERIOD = 0.5, 5.0
-"""Seconds between two looks at a run that is followed, and between two lines about it in one phase."""
 Arguments = argparse.Namespace
 
 
@@ -25,7 +19,7 @@ def presets(given: Arguments) -> int:
     """List the presets."""
     found = [(name, config.load_preset(name)) for name in config.presets()]
     if given.json:
-        return _json(
+        return print_json(
             [
                 {
                     "name": name,
@@ -64,7 +58,7 @@ def start(given: Arguments) -> int:
     home = Home.at(given.home)
     launch.open_home(home)
     run_id = launch.start_run(home, given.preset, given.name, config.parse_overrides(given.set))
-    return _begun(home, run_id, given)
+    return begun(home, run_id, given)
 
 
 def runs(given: Arguments) -> int:
@@ -75,7 +69,7 @@ def runs(given: Arguments) -> int:
         launch.reconcile(home, db)
         found = [launch.status_of(run) for run in store.list_runs(db)]
     if given.json:
-        return _json(found)
+        return print_json(found)
     print(
         table(
             ("ID", "NAME", "PRESET", "STATUS", "AGE", "LOSS", "VAL LOSS", "TOK/S"),
@@ -100,9 +94,10 @@ def runs(given: Arguments) -> int:
 
 def status(given: Arguments) -> int:
     """One run in full."""
-    found = launch.run_status(Home.at(given.home), given.run)
+    home = Home.at(given.home)
+    found, gpus = launch.run_status(home, given.run), _gpus(home)
     if given.json:
-        return _json(found)
+        return print_json(found | {"gpus": [asdict(one) for one in gpus]})
     doing = " · ".join(part for part in (found["status"], found["phase"], found["message"]) if part)
     facts = {
         "run": f"{found['name']} ({found['id']})",
@@ -122,6 +117,8 @@ def status(given: Arguments) -> int:
     for name, value in facts.items():
         if value:
             print(f"{name:7} {value}")
+    for one in gpus:
+        print("\n        ".join((f"memory  {one}", *map(str, one.holders))))
     return 0
 
 
@@ -129,8 +126,7 @@ def stop(given: Arguments) -> int:
     """Save and end a run, and wait for that."""
     home = Home.at(given.home)
     launch.stop_run(home, given.run, now=given.now)
-    ended = launch.status_of(launch.wait_until_ended(home, given.run, STOP_WAIT))
-    return _ended(ended, given)
+    return ended(end_of(home, given.run), given)
 
 
 def pause(given: Arguments) -> int:
@@ -143,7 +139,7 @@ def resume(given: Arguments) -> int:
     """Go on with a run that ended early or is paused."""
     home = Home.at(given.home)
     launch.resume_run(home, given.run)
-    return _begun(home, launch.run_status(home, given.run)["id"], given)
+    return begun(home, launch.run_status(home, given.run)["id"], given)
 
 
 def samples(given: Arguments) -> int:
@@ -156,7 +152,7 @@ def samples(given: Arguments) -> int:
             found += page
     found = found[-given.limit :] if given.limit else found
     if given.json:
-        return _json(found)
+        return print_json(found)
     for sample in found:
         print(
             f"#{sample['id']}  step {sample['step']:,}, {age(sample['tokens'])}, {sample['source']}\n"
@@ -173,7 +169,7 @@ def archive(given: Arguments) -> int:
     with closing(store.connect(home.database)) as db:
         exhibit = store.keep(db, given.sample, given.category, given.title, given.note)
     if given.json:
-        return _json({"id": exhibit, "sample_id": given.sample})
+        return print_json({"id": exhibit, "sample_id": given.sample})
     print(f"Sample {given.sample} is exhibit {exhibit} of the time capsule.")
     return 0
 
@@ -206,7 +202,7 @@ def generate(given: Arguments) -> int:
         sample = speaker.sample_row(ask, piece, "playground")
         sample_id = store.add_sample(db, sample)
     if given.json:
-        return _json(sample | {"id": sample_id})
+        return print_json(sample | {"id": sample_id})
     print(
         f"\n({sample['run_id']} at step {sample['step']:,}, {piece.new_tokens} tokens; sample {sample_id})",
         file=sys.stderr,
@@ -214,68 +210,42 @@ def generate(given: Arguments) -> int:
     return 0
 
 
-def _begun(home: Home, run_id: str, given: Arguments) -> int:
-    """Say that a trainer is on its way, or follow it to the end."""
-    if given.wait:
-        return _follow(home, run_id, given)
+def backup(given: Arguments) -> int:
+    """Copy runs.db, also while runs train."""
+    shown = sys.stderr.isatty() and not given.json
+
+    def report(share: float) -> None:
+        if shown:
+            print(f"\r{share:4.0%}", end="", file=sys.stderr, flush=True)
+
+    made = backups.back_up(Home.at(given.home), given.file or given.to, report)
     if given.json:
-        return _json(launch.run_status(home, run_id))
-    print(run_id)
+        return print_json({"path": str(made.path), "bytes": made.bytes})
+    print(f"{chr(13) if shown else ''}{made.path} ({size(made.bytes)})")
     return 0
 
 
-def _follow(home: Home, run_id: str, given: Arguments) -> int:
-    """Print progress on stderr until the run has ended."""
-    if not given.json:
-        print(run_id, flush=True)
-    now = launch.run_status(home, run_id)
-    doing, said = "", 0.0
-    try:
-        while now["status"] in store.OPEN:
-            if now["status"] + now["phase"] != doing or time.monotonic() - said > LINE_PERIOD:
-                doing, said = now["status"] + now["phase"], time.monotonic()
-                print(_progress(now), file=sys.stderr, flush=True)
-            time.sleep(WATCH_PERIOD)
-            now = launch.run_status(home, run_id)
-    except KeyboardInterrupt:
-        print(f"\n{now['name']} goes on without you; `python -m engine stop {now['name']}` ends it.", file=sys.stderr)
-        return 1
-    return _ended(launch.status_of(launch.wait_until_ended(home, run_id, STOP_WAIT)), given)
-
-
-def _progress(run: dict[str, Any]) -> str:
-    """One line on what a run does now."""
-    if run["status"] == "preparing":
-        share = "" if run["progress"] is None else f" {run['progress']:.0%}"
-        return f"preparing: {run['message'] or 'starting'}{share}"
-    speed = f"  {count(run['tokens_per_second'])} tok/s" if run["tokens_per_second"] else ""
-    left = "" if run["eta_seconds"] is None else f"  {duration(run['eta_seconds'])} to go"
-    return (
-        f"{run['phase'] or run['status']}: step {run['step']:,}/{run['total_steps']:,}"
-        f"  loss {loss(run['train_loss'])}  unseen {loss(run['val_loss'])}{speed}{left}"
-    )
-
-
-def _ended(run: dict[str, Any], given: Arguments) -> int:
-    """Print how a run ended; exit status 1 unless it finished or was stopped."""
-    good = run["status"] in GOOD_ENDS
+def check_up(given: Arguments) -> int:
+    """Check machine and home, and say what to do; exit status 1 where there is a problem."""
+    found = []
+    for finding in doctor.examine(Home.at(given.home), hashes=not given.quick):
+        found.append(finding)
+        if not given.json:
+            print(f"{finding.state:8} {finding.name:9} {finding.sentence}", flush=True)
     if given.json:
-        _json(run)
-    elif good:
-        note = f": {run['error']}" if run["error"] else "."
-        print(
-            f"{run['name']} is {run['status']} at step {run['step']:,}, {age(run['tokens'])}{note}",
-            file=sys.stderr if getattr(given, "wait", False) else sys.stdout,
-        )
-    if not good:
-        print(f"{run['name']} is {run['status']}: {run['error'] or 'no reason is known.'}", file=sys.stderr)
-    return 0 if good else 1
+        print_json([asdict(finding) for finding in found])
+    return int(any(finding.state == "problem" for finding in found))
+
+
+def _gpus(home: Home) -> list[gpu.Gpu]:
+    with closing(store.connect(home.database)) as db:
+        return gpu.look(store.open_runs(db))
 
 
 def _short(given: Arguments, sentence: str) -> int:
     found = launch.run_status(Home.at(given.home), given.run)
     if given.json:
-        return _json(found)
+        return print_json(found)
     print(f"{found['name']} {sentence}.")
     return 0
 
@@ -283,11 +253,6 @@ def _short(given: Arguments, sentence: str) -> int:
 def _plain(text: str) -> str:
     """Model text without what a terminal would obey."""
     return "".join(letter if letter.isprintable() or letter in "\n\t" else "\ufffd" for letter in text)
-
-
-def _json(value: Any) -> int:
-    print(json.dumps(value))
-    return 0
 
 
 COMMANDS: dict[str, Callable[[Arguments], int]] = {
@@ -301,4 +266,6 @@ COMMANDS: dict[str, Callable[[Arguments], int]] = {
     "generate": generate,
     "samples": samples,
     "archive": archive,
+    "doctor": check_up,
+    "backup": backup,
 }

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from engine.settings import ConfigError as ConfigError
-from engine.settings import build, did_you_mean, setting
+from engine.settings import brief, build, did_you_mean, named, setting
 from engine.settings import parse_overrides as parse_overrides
 from engine.settings import parse_value as parse_value
 from engine.settings import settings as settings
@@ -226,7 +226,9 @@ def load_preset(name: str, overrides: Mapping[str, Any] | None = None) -> RunCon
     path = PRESETS / f"{name}.toml"
     known = sorted(path.stem for path in PRESETS.glob("*.toml"))
     if name not in known:
-        raise ConfigError(f"There is no preset {name!r}{did_you_mean(name, known)}; there are {', '.join(known)}.")
+        raise ConfigError(
+            f"There is no preset {brief(repr(name))}{did_you_mean(name, known)}; there are {', '.join(known)}."
+        )
     try:
         tree = tomllib.loads(path.read_text(encoding="utf-8"))
     except tomllib.TOMLDecodeError as error:
@@ -237,14 +239,20 @@ def load_preset(name: str, overrides: Mapping[str, Any] | None = None) -> RunCon
         for section in sections:
             branch = branch.setdefault(section, {})
             if not isinstance(branch, dict):
-                raise ConfigError(f"{key!r} is not a setting: {section} has no parts.")
+                raise ConfigError(f"{brief(repr(key))} is not a setting: {named(section)} has no parts.")
         branch[leaf] = value
     return build(RunConfig, tree, "")
 
 
 def from_json(text: str) -> RunConfig:
-    """The config of a stored run."""
-    return build(RunConfig, json.loads(text), "")
+    """The config of a stored run; raises ConfigError where it is damaged."""
+    try:
+        tree = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise ConfigError("The stored settings of this run are damaged: they are no whole JSON.") from error
+    if not isinstance(tree, dict):
+        raise ConfigError("The stored settings of this run are damaged: they are no group of settings.")
+    return build(RunConfig, tree, "")
 
 
 def _divisor(whole: int, near: int) -> int:

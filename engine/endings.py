@@ -1,13 +1,15 @@
 """Runs that can no longer speak for themselves: whether the trainer is gone, and what it died of, in a sentence."""
 
 import re
+import shutil
 import signal
 import time
 from pathlib import Path
 
 from sqlite_utils import Database
 
-from engine import process, store
+from engine import causes, process, store
+from engine.config import from_json
 from engine.home import PROJECT, Home
 
 STARTS = ("start", "resume")
@@ -38,7 +40,7 @@ def is_lost(home: Home, db: Database, run: store.Row, watched: bool) -> bool:
     if run["pid"] is not None:
         if process.alive(run["pid"], run["process_started_at"], run["boot_id"]):
             return False
-        silent = run["heartbeat_at"] is not None and time.time() - run["heartbeat_at"] > SILENT
+        silent = run["heartbeat_at"] is not None and abs(time.time() - run["heartbeat_at"]) > SILENT
         return not watched or silent
     if watched or process.is_held(lock_of(home, run["id"])):
         return False
@@ -74,39 +76,73 @@ def last_words(home: Home, run_id: str) -> str:
     return spoken if len(spoken) <= LONGEST else spoken[:LONGEST] + "…"
 
 
-def end_dead(home: Home, db: Database, run: store.Row, returncode: int | None = None, killed: str = "") -> bool:
+def end_dead(
+    home: Home,
+    db: Database,
+    run: store.Row,
+    returncode: int | None = None,
+    killed: str = "",
+    before: causes.Kills | None = None,
+) -> bool:
     """End a run whose trainer, the one named in `run`, is gone; False when it has ended itself or a newer one has it.
 
-    `returncode` is known to the trainer's parent only; `killed` is the sentence of the stop ladder that killed it.
+    `returncode` is known to the trainer's parent only, like the kernel's kills `before` it was started; `killed` is the
+    sentence of the stop ladder that killed it. What the trainer left running is killed; a run that crashed may go on by
+    itself.
     """
-    spoken = last_words(home, run["id"])
+    if run["pid"] is not None:
+        process.end_leftovers(run["pid"], run["id"])
+    spoken, lacked = last_words(home, run["id"]), causes.lacked_memory(before, causes.kills())
+    death = causes.explain_death(returncode, spoken, lacked, shutil.disk_usage(home.path).free)
     with store.writing(db):
         now = store.get_run(db, run["id"])
         same = (now["pid"], now["process_started_at"]) == (run["pid"], run["process_started_at"])
         if now["status"] not in store.ACTIVE or not same:
             return False
-        status, error = _verdict(db, now, returncode, killed, spoken)
+        status, error = _verdict(db, now, returncode, killed, death)
         store.end_run(db, run["id"], status, error)
         store.drop_commands(db, run["id"], REQUESTS, "the trainer had ended")
         store.add_event(db, run["id"], status, error or _quiet_stop(now), now["step"])
+        if status == "crashed":
+            _go_on(db, now, error or "")
     return True
 
 
-def _verdict(db: Database, run: store.Row, returncode: int | None, killed: str, spoken: str) -> tuple[str, str | None]:
-    """End status and error sentence."""
+def _go_on(db: Database, run: store.Row, error: str) -> None:
+    """Resume a crashed run as often as its config allows without a person, unless a person had it hold or end."""
+    allowed, done = from_json(store.get_config(db, run["id"])).train.auto_resume, run["auto_resumes"]
+    if not allowed or run["status"] in ("stopping", "paused"):
+        return
+    if done >= allowed:
+        error += f" It has gone on by itself {_times(done)} already: find the cause, then press Resume."
+        store.update_state(db, run["id"], error=error)
+        return
+    try:
+        store.reopen(db, run["id"], run["device"], auto_resumes=done + 1)
+    except store.Refused as reason:
+        store.add_event(db, run["id"], "resume", f"It does not go on by itself: {reason}", run["step"])
+    else:
+        message = f"It goes on by itself ({done + 1} of at most {_times(allowed)} without a person)."
+        store.add_event(db, run["id"], "resume", message, run["step"])
+
+
+def _times(number: int) -> str:
+    return "once" if number == 1 else f"{number} times"
+
+
+def _verdict(db: Database, run: store.Row, returncode: int | None, killed: str, death: str) -> tuple[str, str | None]:
+    """End status and error: what happened and what to do."""
     if killed:
         return "stopped", killed
     if run["status"] == "stopping" and _asked_for(db, run, returncode):
         return "stopped", None
     if run["pid"] is None:
-        return "crashed", "The trainer was never started: the supervisor ended before it could do so."
+        return "crashed", "The trainer was never started: the supervisor ended before it could do so. Press Resume."
     if run["boot_id"] != process.boot_id():
-        return "crashed", "The computer was restarted or switched off while this run was on."
-    cause = process.describe_exit(returncode or 0)
-    return (
-        "failed" if (returncode or 0) > 0 else "crashed",
-        f"The trainer {cause}; its last words: {spoken}" if spoken else f"The trainer {cause}.",
-    )
+        return "crashed", (
+            "The computer was restarted or switched off while this run was on. Resume goes on from the last checkpoint."
+        )
+    return "failed" if (returncode or 0) > 0 else "crashed", death
 
 
 def _asked_for(db: Database, run: store.Row, returncode: int | None) -> bool:

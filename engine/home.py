@@ -26,6 +26,11 @@ class Home:
         return self.path / "runs.db"
 
     @property
+    def backups(self) -> Path:
+        """Copies of runs.db."""
+        return self.path / "backups"
+
+    @property
     def supervisor_lock(self) -> Path:
         """Held by the one supervisor of this home while it lives."""
         return self.path / ".supervisor.lock"

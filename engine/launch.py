@@ -7,20 +7,23 @@ import subprocess
 import sys
 import threading
 import time
+import warnings
 from collections.abc import Mapping
-from importlib import metadata
 from typing import Any
 
 from sqlite_utils import Database
 
 from engine import process, store
-from engine.config import ConfigError, from_json, load_preset
+from engine.config import from_json, load_preset
 from engine.endings import STARTS, at_once, end_dead, is_lost, lock_of, stop_command
+from engine.gpu import choose_device
+from engine.gpu import default_device as default_device
 from engine.home import PROJECT, Home
 from engine.space import check_disk
+from engine.volume import network_file_system
 
 RESUME_WAIT = 30.0
-"""Seconds that a resume waits for the last trainer to be gone."""
+"""Seconds that a resume waits for the run's last trainer to be gone, and a start for one that is stopping."""
 RESTART = 5.0
 """Seconds between two supervisors started by readers; one needs half a second until it holds its lock."""
 STATUS = (
@@ -52,32 +55,18 @@ STATUS = (
 )
 
 
-def default_device() -> str:
-    """Where a run goes that names no device: the first GPU that torch can use, else the processor."""
-    return "cuda:0" if _gpus() else "cpu"
-
-
-def choose_device(wanted: str) -> str:
-    """The device that `train.device` means on this machine; raises ConfigError when it is not there."""
-    if wanted == "auto":
-        return default_device()
-    if wanted == "cpu" or (wanted == "mps" and sys.platform == "darwin"):
-        return wanted
-    if wanted == "mps":
-        raise ConfigError("train.device = mps: no Apple GPU here; choose cpu.")
-    match = re.fullmatch(r"cuda(?::(\d{1,3}))?", wanted)
-    if not match:
-        raise ConfigError(f"train.device = {wanted[:40]!r} must be auto, cpu, cuda, cuda:NUMBER or mps.")
-    there, number = _gpus(), int(match[1] or 0)
-    if not there:
-        raise ConfigError(f"train.device = {wanted}: no CUDA device; choose cpu.")
-    if number >= there:
-        raise ConfigError(f"train.device = {wanted}: no such CUDA device; the last one is cuda:{there - 1}.")
-    return f"cuda:{number}"
-
-
 def open_home(home: Home) -> None:
-    """Make runs.db or bring it up to date; raises StoreError where one must have been there and is gone."""
+    """Make runs.db or bring it up to date, then see to the runs in it: one that a restart of the machine interrupted
+    ends as crashed, or goes on if its config says so.
+
+    Raises StoreError where a database must have been there and is gone. Warns of a home on a network.
+    """
+    if kind := network_file_system(home.path):
+        warnings.warn(
+            f"This home lies on a network file system ({kind}), where SQLite's locks do not hold and rows can be "
+            "lost; choose a folder on a disk of this machine with --home.",
+            stacklevel=2,
+        )
     trained = home.path / "checkpoints"
     if not home.database.exists() and trained.is_dir() and any(trained.iterdir()):
         raise store.StoreError(
@@ -87,12 +76,16 @@ def open_home(home: Home) -> None:
     db = store.connect(home.database)
     try:
         store.add_reference(db)
+        reconcile(home, db)
     finally:
         db.close()
 
 
 def start_run(home: Home, preset: str, name: str = "", overrides: Mapping[str, Any] | None = None) -> str:
-    """Begin a detached run of a preset and return its id; raises ConfigError or Refused."""
+    """Begin a detached run of a preset and return its id; raises ConfigError or Refused.
+
+    Waits up to 30 s for a run on the same device that is stopping.
+    """
     from engine.data import check_available  # numpy and tokenizers: not for a status line
 
     config = load_preset(preset, overrides)
@@ -101,7 +94,7 @@ def start_run(home: Home, preset: str, name: str = "", overrides: Mapping[str, A
     check_disk(home, config)
     db = store.connect(home.database, durable=True)
     try:
-        reconcile(home, db)
+        _wait_for_device(home, db, device)
         run_id = store.create_run(db, config, preset, name or _next_name(db, preset), device)
     finally:
         db.close()
@@ -195,18 +188,20 @@ def status_of(run: store.Row) -> dict[str, Any]:
 
 
 def reconcile(home: Home, db: Database) -> None:
-    """Make statuses true: runs whose trainer is gone end as crashed, and waiting ones get a supervisor.
+    """Make statuses true: runs whose trainer is gone end as crashed or go on by themselves; others get a supervisor.
 
     Cheap enough before every read. Not for the supervisor or a trainer, which would lose their locks by it.
     """
-    runs = [run for run in store.open_runs(db) if run["status"] in store.ACTIVE]
+    runs = _active_runs(db)
     if not runs:
         return
     watched = process.is_held(home.supervisor_lock)
     lost = [run for run in runs if is_lost(home, db, run, watched)]
     for run in lost:
         end_dead(home, db, run)
-    if not watched and len(lost) < len(runs) and not _just_started(home):
+    if lost:
+        runs = _active_runs(db)
+    if runs and not watched and not _just_started(home):
         start_supervisor(home)
 
 
@@ -266,8 +261,27 @@ def _still_there(home: Home, db: Database, run_id: str) -> bool:
     run = store.get_run(db, run_id)
     if run["status"] not in store.OPEN:
         return process.is_held(lock_of(home, run_id))
+    return _is_ending(run)
+
+
+def _wait_for_device(home: Home, db: Database, device: str) -> None:
+    """Give a run that is stopping on `device` the time to leave; whoever stays is refused by the database."""
+    until = time.monotonic() + RESUME_WAIT
+    while True:
+        reconcile(home, db)
+        leaving = [run for run in _active_runs(db) if run["device"] == device and _is_ending(run)]
+        if not leaving or time.monotonic() > until:
+            return
+        time.sleep(0.05)
+
+
+def _is_ending(run: store.Row) -> bool:
     dead = run["pid"] is not None and not process.alive(run["pid"], run["process_started_at"], run["boot_id"])
     return dead or run["status"] == "stopping"
+
+
+def _active_runs(db: Database) -> list[store.Row]:
+    return [run for run in store.open_runs(db) if run["status"] in store.ACTIVE]
 
 
 def _just_started(home: Home) -> bool:
@@ -281,23 +295,3 @@ def _next_name(db: Database, preset: str) -> str:
     pattern = re.compile(re.escape(preset) + r"-(\d{1,9})")
     numbers = [int(match[1]) for run in store.list_runs(db) if (match := pattern.fullmatch(run["name"]))]
     return f"{preset}-{max(numbers, default=0) + 1}"
-
-
-def _gpus() -> int:
-    """GPUs that NVML sees and this build of torch can use."""
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    listed = None if visible is None else [part for part in visible.split(",") if part.strip() not in ("", "-1")]
-    try:
-        if listed == [] or "+cpu" in metadata.version("torch"):
-            return 0
-    except metadata.PackageNotFoundError:
-        return 0
-    import pynvml  # only where there may be a GPU
-
-    try:
-        pynvml.nvmlInit()
-        count = int(pynvml.nvmlDeviceGetCount())
-        pynvml.nvmlShutdown()
-    except pynvml.NVMLError:
-        return 0
-    return count if listed is None else min(count, len(listed))

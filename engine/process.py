@@ -14,6 +14,8 @@ BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 SAME_START = 0.005
 """Seconds between two start times of one process; the kernel counts in ticks of 0.01 s, we compare exact copies."""
 DEAD = {"Z", "X", "x", "zombie", "dead"}
+MARK = "BLUEBERRY_RUN"
+"""In the environment of a trainer and of everything it starts: the run's id."""
 
 
 class Identity(TypedDict):
@@ -75,6 +77,22 @@ def send(
     return False
 
 
+def end_leftovers(leader: int, run_id: str) -> int:
+    """SIGKILL what a dead trainer has left running in its group; returns how many processes that were.
+
+    The number of a dead leader may be a stranger's by now: only processes that bear the run's mark are touched.
+    """
+    import psutil  # only when a trainer has ended
+
+    ended = 0
+    for left in psutil.process_iter():
+        with contextlib.suppress(psutil.Error, ProcessLookupError, PermissionError):
+            if left.pid != leader and os.getpgid(left.pid) == leader and left.environ().get(MARK) == run_id:
+                left.kill()
+                ended += 1
+    return ended
+
+
 def torch_environment() -> dict[str, str]:
     """The environment for processes that compute with torch on a processor other programs use too.
 
@@ -95,13 +113,7 @@ def describe_exit(returncode: int) -> str:
         name = signal.Signals(-returncode).name
     except ValueError:
         name = f"signal {-returncode}"
-    hint = {
-        "SIGKILL": ", perhaps by the system for lack of memory",
-        "SIGSEGV": " by a fault in its own code",
-        "SIGBUS": ", perhaps because a file under it was cut short or the disk is full",
-        "SIGILL": ", perhaps because this processor lacks an instruction it uses",
-    }.get(name, "")
-    return f"was killed ({name}){hint}"
+    return f"was killed ({name})" + (", perhaps by the system for lack of memory" if name == "SIGKILL" else "")
 
 
 class Lock:

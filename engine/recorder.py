@@ -1,22 +1,35 @@
 """What a trainer tells the world: rows and state go to runs.db from a thread of their own, commands come back.
 
-Training never waits for the disk: rows lie in a bounded buffer until the writer has stored them, about twice a second,
-and a database that is locked or full for a while only delays them.
+Training never waits for the disk: rows lie in a bounded buffer until the writer has stored them, about twice a second.
+A database that is locked, full or gone for a while only delays them. A row that the database will never take is put
+into the run's `rejected.jsonl` and told as an event, and the rest goes on.
 """
 
+import contextlib
+import json
 import threading
 import time
 from collections import deque
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from engine import store
+from engine.home import Home
 
 PERIOD = 0.5
 """Seconds between two writes; a kill -9 loses at most this much."""
 CAPACITY = 200_000
 """Rows kept while the database cannot be written: hours of training."""
+BATCH = 5_000
+"""Rows in one transaction: others wait for the write lock a fifth of a second at most, also after a long outage."""
+QUIET = 60.0
+"""Seconds between two lines of the log about one outage."""
+WORTH_AN_EVENT = 2.0
+"""Seconds of outage from which on the run's history mentions it."""
 COMMANDS = ("stop", "pause", "unpause", "sample")
+UNWRITABLE: tuple[type[Exception], ...] = (store.StoreError, store.Refused, *store.DatabaseError)
+Rows = list[tuple[str, store.Row]]
 
 
 class Recorder:
@@ -26,12 +39,16 @@ class Recorder:
         self.run_id, self.attempt = run_id, attempt
         self.stop, self.stop_now = threading.Event(), threading.Event()
         self.pause, self.sample = threading.Event(), threading.Event()
+        self.rejected = Home(database.parent).run(run_id) / "rejected.jsonl"
         self._rows: deque[tuple[str, store.Row]] = deque()
         self._state: dict[str, Any] = {}
         self._lock = threading.Lock()
         self._wake, self._idle, self._closing = threading.Event(), threading.Condition(), False
+        self._ended = False
         self._asked, self._written = 0, 0
-        self._thread = threading.Thread(target=self._write_forever, args=(database,), name="recorder", daemon=True)
+        self._lost, self._aside, self._aside_told = 0, 0, 0
+        self._outage, self._log_is_long = Outage(), False
+        self._thread = threading.Thread(target=self._work, args=(database,), name="recorder", daemon=True)
         self._thread.start()
 
     def add(self, table: str, **row: Any) -> None:
@@ -57,53 +74,141 @@ class Recorder:
             self._asked += 1
             asked = self._asked
             self._wake.set()
-            self._idle.wait_for(lambda: self._written >= asked or not self._thread.is_alive(), timeout)
+            self._idle.wait_for(lambda: self._written >= asked or self._ended, timeout)
             return self._written >= asked
 
-    def close(self) -> bool:
-        """Store what is left and end the writer; False when rows had to be left unwritten."""
-        stored = self.flush()
+    def close(self, timeout: float = 30.0) -> bool:
+        """Store what is left and end the writer; False when rows had to be put aside or lost instead."""
+        stored = self.flush(timeout)
         self._closing = True
         self._wake.set()
         self._thread.join(timeout=10)
+        if not stored and self._rows:
+            self._put_aside(list(self._rows), "runs.db could not be written until the trainer ended")
         return stored
 
     def _queue(self, table: str, row: store.Row) -> None:
-        if not self._thread.is_alive():
+        if self._ended:
             raise RuntimeError("the writer of metrics has ended; its reason is in the log above")
         with self._lock:
             if len(self._rows) < CAPACITY:
                 self._rows.append((table, row))
+                return
+            self._lost += 1
+            lost = self._lost
+        if lost == 1:
+            say(f"{CAPACITY:,} rows wait for runs.db; what is measured from now on is lost")
+
+    def _work(self, database: Path) -> None:
+        try:
+            self._write_forever(database)
+        finally:
+            with self._idle:
+                self._ended = True
+                self._idle.notify_all()
 
     def _write_forever(self, database: Path) -> None:
-        db = store.connect(database)
+        connection = Connection(database, self.run_id)
         while not self._closing:
             self._wake.wait(PERIOD)
             self._wake.clear()
             asked = self._asked
             try:
+                db = connection.open()
                 self._write(db)
                 self._obey(db)
-            except store.DatabaseError as error:
-                # Locked or full: the rows stay in the buffer and are tried again. The log says so.
-                print(f"runs.db did not take the rows ({error}); trying again", flush=True)
+            except UNWRITABLE as error:
+                # Locked, full or gone: the rows stay in the buffer and are tried again.
+                self._outage.goes_on(error, len(self._rows))
                 continue
+            self._tell(database)
             with self._idle:
                 self._written = asked
                 self._idle.notify_all()
-        db.close()
+        with contextlib.suppress(*UNWRITABLE):
+            if self._rows:  # what was said about the last write
+                self._write(connection.open())
+        connection.close()
 
     def _write(self, db: Any) -> None:
+        """Store what is queued now and the state, in transactions of BATCH rows."""
         with self._lock:
-            rows, state = list(self._rows), self._state | {"heartbeat_at": time.time()}
+            waiting, state = len(self._rows), self._state | {"heartbeat_at": time.time()}
+        while waiting > BATCH:
+            waiting -= self._store(db, BATCH, {})
+        self._store(db, waiting, state)
+        with self._lock:
+            self._state = {key: value for key, value in self._state.items() if state.get(key) is not value}
+
+    def _store(self, db: Any, count: int, state: dict[str, Any]) -> int:
+        with self._lock:
+            rows = list(islice(self._rows, count))
+        refused: dict[str, Rows] = {}
         with store.writing(db):
             for table, row in rows:
-                store.insert(db, table, row)
-            store.update_state(db, self.run_id, **state)
+                try:
+                    store.insert(db, table, row)
+                except store.ROW_ERRORS as error:
+                    if not store.refused_for_good(error):
+                        raise
+                    refused.setdefault(str(error), []).append((table, row))
+            self._store_state(db, state, refused)
         with self._lock:
             for _ in rows:
                 self._rows.popleft()
-            self._state = {key: value for key, value in self._state.items() if state.get(key) is not value}
+        for reason, those in refused.items():
+            self._put_aside(those, reason)
+        return len(rows)
+
+    def _store_state(self, db: Any, state: dict[str, Any], refused: dict[str, Rows]) -> None:
+        if not state:
+            return
+        try:
+            store.update_state(db, self.run_id, **state)
+        except store.ROW_ERRORS as error:
+            if not store.refused_for_good(error):
+                raise
+            refused.setdefault(str(error), []).append(("run_state", state))
+            store.update_state(db, self.run_id, heartbeat_at=state["heartbeat_at"])
+
+    def _put_aside(self, rows: Rows, reason: str) -> None:
+        """Keep rows that the database does not take in a file of the run, and say so at the 1st, 10th, 100th ..."""
+        try:
+            self.rejected.parent.mkdir(parents=True, exist_ok=True)
+            with self.rejected.open("a", encoding="ascii") as file:
+                for table, row in rows:
+                    file.write(json.dumps({"table": table, "reason": reason, "row": row}, default=repr) + "\n")
+        except OSError as error:
+            say(f"{len(rows):,} rows that runs.db refused ({reason}) are lost: {error.strerror}")
+            with self._lock:
+                self._lost += len(rows)
+            return
+        self._aside += len(rows)
+        if self._aside >= self._aside_told * 10:
+            self._aside_told = self._aside
+            sentence = (
+                f"runs.db does not take {self._aside:,} {'row' if self._aside == 1 else 'rows'} so far, the newest "
+                f"of {rows[-1][0]} ({reason}); {self.rejected.name} in the run's folder has what was refused."
+            )
+            say(sentence)
+            if not self._closing:
+                self.event("note", sentence)
+
+    def _tell(self, database: Path) -> None:
+        """After a write that worked: what went wrong before it, and what may go wrong soon."""
+        with self._lock:
+            lost, self._lost = self._lost, 0
+        if lost or self._outage.seconds() >= WORTH_AN_EVENT:
+            missing = f"{lost:,} rows could not be kept and are missing" if lost else "no row is missing"
+            self.event("note", f"{self._outage.told()}; {missing}.")
+        self._outage.ends()
+        was, self._log_is_long = self._log_is_long, store.log_bytes(database) > store.LOG_LIMIT
+        if self._log_is_long and not was:
+            self.event(
+                "note",
+                f"runs.db-wal has grown beyond {store.LOG_LIMIT / 1e6:,.0f} MB: another program has been reading "
+                "runs.db in one long transaction; close it, and the file shrinks by itself.",
+            )
 
     def _obey(self, db: Any) -> None:
         for command in store.take_commands(db, COMMANDS, self.run_id):
@@ -119,3 +224,75 @@ class Recorder:
             else:
                 self.pause.clear()
             store.finish_command(db, command["id"], "taken by the trainer")
+
+
+class Connection:
+    """The writer's connection to the file that is runs.db now: SQLite would go on writing into a deleted one."""
+
+    def __init__(self, database: Path, run_id: str) -> None:
+        self.database, self.run_id = database, run_id
+        self._db: Any = None
+        self._file: tuple[int, int] | None = None
+
+    def open(self) -> Any:
+        """The open database; raises StoreError or Refused where the file is gone or has no such run."""
+        file = store.file_of(self.database)
+        if self._db is None or file != self._file:
+            self.close()
+            db = store.connect(self.database)
+            try:
+                store.get_run(db, self.run_id)
+            except BaseException:
+                db.close()
+                raise
+            self._db, self._file = db, file
+        return self._db
+
+    def close(self) -> None:
+        """Let go of the file."""
+        if self._db is not None:
+            self._db.close()
+        self._db = None
+
+
+class Outage:
+    """A time in which the database could not be written: told once a reason, once a minute, and at its end."""
+
+    def __init__(self) -> None:
+        self._last_good = self._began = self._said = time.monotonic()
+        self._reason, self._most = "", 0
+        self._told: set[str] = set()
+
+    def goes_on(self, error: Exception, waiting: int) -> None:
+        """One more attempt failed, and `waiting` rows are still in memory."""
+        now = time.monotonic()
+        if not self._reason:
+            self._began = self._last_good
+        if str(error) not in self._told or now - self._said >= QUIET:
+            self._said = now
+            self._told.add(str(error))
+            say(f"runs.db cannot be written now ({error}); {waiting:,} rows wait, training goes on")
+        self._reason, self._most = str(error), max(self._most, waiting)
+
+    def seconds(self) -> float:
+        """How long it has lasted, 0 without one."""
+        return time.monotonic() - self._began if self._reason else 0.0
+
+    def told(self) -> str:
+        """What to say at its end."""
+        if not self._reason:
+            return "runs.db refused rows"
+        return f"runs.db could not be written for {self.seconds():.0f} s ({self._reason.rstrip('.')})"
+
+    def ends(self) -> None:
+        """A write worked."""
+        if self._reason:
+            say(f"{self.told()}; {self._most:,} rows arrived late")
+        self._last_good, self._reason, self._most = time.monotonic(), "", 0
+        self._told.clear()
+
+
+def say(sentence: str) -> None:
+    """Print a line of the log, which lies on the same disk and may be full too."""
+    with contextlib.suppress(OSError):
+        print(sentence, flush=True)

@@ -13,6 +13,8 @@ from dataclasses import MISSING, field, fields, is_dataclass
 from typing import Any, Literal, TypeVar
 
 T = TypeVar("T")
+LONGEST = 4096
+"""Characters of a text setting; the longest sensible one is a path."""
 
 
 class ConfigError(ValueError):
@@ -43,9 +45,8 @@ def build(kind: type[T], tree: Mapping[str, Any], prefix: str) -> T:
     names = {item.name: item for item in fields(kind)}  # type: ignore[arg-type]
     for key in tree:
         if key not in names:
-            raise ConfigError(
-                f"{prefix}{key} is not a setting{did_you_mean(prefix + key, [prefix + name for name in names])}."
-            )
+            close = did_you_mean(prefix + key, [prefix + name for name in names])
+            raise ConfigError(f"{named(prefix + key)} is not a setting{close}.")
     values: dict[str, Any] = {}
     for name, item in names.items():
         key = prefix + name
@@ -67,7 +68,7 @@ def _check(key: str, value: Any, hint: Any, limits: Mapping[str, Any]) -> Any:
     if typing.get_origin(hint) is Literal:
         choices = typing.get_args(hint)
         if value not in choices:
-            raise ConfigError(f"{key} = {value!r} must be one of {', '.join(map(str, choices))}.")
+            raise ConfigError(f"{key} = {brief(repr(value))} must be one of {', '.join(map(str, choices))}.")
         return value
     assert not isinstance(hint, types.UnionType), "settings have one plain type"
     if isinstance(value, int) and abs(value) > 10**300:  # no float can hold it, and nobody can read it
@@ -79,6 +80,8 @@ def _check(key: str, value: Any, hint: Any, limits: Mapping[str, Any]) -> Any:
     if type(value) is not hint:
         expected = {int: "a whole number", float: "a number", str: "text", bool: "true or false"}[hint]
         raise ConfigError(f"{key} = {_shown(value)} must be {expected}.")
+    if isinstance(value, str) and not (len(value) <= LONGEST and value.isprintable()):
+        raise ConfigError(f"{key} = {_shown(value)} must be text of at most {LONGEST:,} letters, digits and signs.")
     if isinstance(value, int | float) and not isinstance(value, bool):
         _check_limits(key, value, limits)
     return value
@@ -106,8 +109,18 @@ def _check_limits(key: str, value: float, limits: Mapping[str, Any]) -> None:
     raise ConfigError(f"{key} = {value} must be a finite number {' and '.join(wanted)}".rstrip() + ".")
 
 
+def brief(text: str, longest: int = 60) -> str:
+    """The beginning of what is too long for a sentence."""
+    return text if len(text) <= longest else f"{text[:longest]}…"
+
+
 def _shown(value: Any) -> str:
-    return json.dumps(value) if isinstance(value, bool | str | None) else repr(value)
+    return brief(json.dumps(value) if isinstance(value, bool | str | None) else repr(value))
+
+
+def named(key: str) -> str:
+    """A key as it was written, unless that would break the sentence."""
+    return key if key and key.isprintable() and len(key) <= 80 else brief(repr(key))
 
 
 def parse_overrides(pairs: Iterable[str]) -> dict[str, Any]:
@@ -116,9 +129,9 @@ def parse_overrides(pairs: Iterable[str]) -> dict[str, Any]:
     for pair in pairs:
         key, equals, text = pair.partition("=")
         if not equals or not key.strip():
-            raise ConfigError(f"--set takes key=value, for example train.tokens=1000000, not {pair!r}.")
+            raise ConfigError(f"--set takes key=value, for example train.tokens=1000000, not {brief(repr(pair))}.")
         if key.strip() in overrides:
-            raise ConfigError(f"{key.strip()} is given twice; give it once.")
+            raise ConfigError(f"{named(key.strip())} is given twice; give it once.")
         overrides[key.strip()] = parse_value(text.strip())
     return overrides
 

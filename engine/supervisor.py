@@ -18,31 +18,40 @@ from types import FrameType
 
 from sqlite_utils import Database
 
-from engine import process, store
-from engine.endings import BANNER, REQUESTS, STARTS, at_once, end_dead, is_lost, lock_of, stop_command
+from engine import causes, process, store
+from engine.endings import BANNER, REQUESTS, STARTS, end_dead, is_lost, lock_of, stop_command
 from engine.home import PROJECT, Home
+from engine.ladder import GRACE, GRACE_NOW, Ladder, signal_trainer
 
 TRAINER = (sys.executable, "-m", "engine.train")
 TICK = 0.1
 """Seconds between two looks at the database and the processes."""
-GRACE, GRACE_NOW = 60.0, 5.0
-"""Seconds from a stop to SIGKILL: ordinary, and at once."""
-SLOW = ("evaluating", "sampling", "saving")
-"""Phases that a trainer ends before it hears a stop: three times the grace."""
 LINGER = 30.0
 """Seconds that a trainer may take to exit after it has ended its run."""
-DEAF = 1.0
-"""Seconds after which a stop that the trainer has not taken is repeated as SIGTERM."""
 
 
 @dataclass
-class Stopping:
-    """How far a run is on the stop ladder; times are monotonic."""
+class Trainer:
+    """A process that trains a run: started by this supervisor, or adopted (then it has no `child`)."""
 
-    since: float = field(default_factory=time.monotonic)
-    now_since: float | None = None
-    told: bool = False
-    killed: str = ""
+    run: store.Row
+    child: subprocess.Popen[bytes] | None = None
+    before: causes.Kills = field(default_factory=causes.kills)
+    done_since: float | None = None
+
+    def alive(self) -> bool:
+        """Whether it still runs."""
+        return process.alive(self.run["pid"], self.run["process_started_at"], self.run["boot_id"])
+
+    def bury(self) -> int | None:
+        """Kill what is left of its group; its exit status, which only its parent learns."""
+        if self.child is None:
+            process.end_leftovers(self.run["pid"], self.run["id"])
+            return None
+        # Until it is waited for, its number stays taken: the group is still its own.
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.child.pid, signal.SIGKILL)
+        return self.child.wait()
 
 
 class Supervisor:
@@ -61,9 +70,8 @@ class Supervisor:
         self.home, self.trainer, self.idle = home, trainer, idle
         self.grace, self.grace_now, self.linger = grace, grace_now, linger
         self.end = False
-        self.done_since: dict[str, float] = {}
-        self.children: dict[str, tuple[subprocess.Popen[bytes], store.Row]] = {}
-        self.ladders: dict[str, Stopping] = {}
+        self.trainers: dict[str, Trainer] = {}
+        self.ladders: dict[str, Ladder] = {}
 
     def run(self) -> None:
         """Watch until there is nothing left to do; trainers that still run are left running."""
@@ -90,40 +98,40 @@ class Supervisor:
         self._reap(db)
         waiting = store.waiting_commands(db, STARTS)
         for command in waiting:
-            if self._ready_for(command["run_id"]):
+            if self._ready_for(store.get_run(db, command["run_id"])):
                 self._start(db, command["run_id"])
         runs = store.open_runs(db)
         for run in runs:
             self._watch(db, run)
         still_open = {run["id"] for run in runs}
         self.ladders = {run_id: ladder for run_id, ladder in self.ladders.items() if run_id in still_open}
-        self._shake_off(set(self.children) - still_open)
-        return bool(self.children or waiting or runs)
+        self._shake_off(still_open)
+        return bool(self.trainers or waiting or runs)
 
     def _reap(self, db: Database) -> None:
         """Bury trainers that have ended, with what is left of their group, and end their runs if they did not."""
-        for run_id, (child, run) in list(self.children.items()):
-            if process.alive(run["pid"], run["process_started_at"], run["boot_id"]):
+        for run_id, trainer in list(self.trainers.items()):
+            if trainer.alive():
                 continue
-            if child.returncode is None:
-                # Until it is waited for, its number stays taken: the group is still its own.
-                with contextlib.suppress(ProcessLookupError, PermissionError):
-                    os.killpg(child.pid, signal.SIGKILL)
-            returncode = child.wait()
+            returncode = trainer.bury()
             killed = self.ladders[run_id].killed if run_id in self.ladders else ""
-            if end_dead(self.home, db, run, returncode, killed):
-                say(f"run {run_id}: trainer {child.pid} {process.describe_exit(returncode)}")
-            del self.children[run_id]
+            if end_dead(self.home, db, trainer.run, returncode, killed, trainer.before):
+                how = "is gone" if returncode is None else process.describe_exit(returncode)
+                say(f"run {run_id}: trainer {trainer.run['pid']} {how}")
+            else:
+                _note_stop(db, trainer.run)
+            del self.trainers[run_id]
 
-    def _ready_for(self, run_id: str) -> bool:
-        """Whether the last trainer of a run is quite gone."""
-        return run_id not in self.children and not process.is_held(lock_of(self.home, run_id))
+    def _ready_for(self, run: store.Row) -> bool:
+        """Whether the last trainer of a run is quite gone, and whoever else held its device."""
+        there = any(run_id == run["id"] or one.run["device"] == run["device"] for run_id, one in self.trainers.items())
+        return not there and not process.is_held(lock_of(self.home, run["id"]))
 
     def _start(self, db: Database, run_id: str) -> None:
         """Take a waiting start and spawn the trainer, unless the run has been stopped meanwhile."""
         log = self.home.log(run_id)
         log.parent.mkdir(parents=True, exist_ok=True)
-        commands = store.take_commands(db, STARTS, run_id)
+        commands, before = store.take_commands(db, STARTS, run_id), causes.kills()
         try:
             with log.open("ab") as output, store.writing(db):
                 # In one transaction, so that whoever stops or ends the run finds it with its process or without one.
@@ -138,11 +146,11 @@ class Supervisor:
                         stdin=subprocess.DEVNULL,
                         stdout=output,
                         stderr=output,
-                        env=process.torch_environment(),
+                        env=process.torch_environment() | {process.MARK: run_id},
                         start_new_session=True,
                     )
                     who = process.identity(child.pid)
-                    self.children[run_id] = (child, run | who)
+                    self.trainers[run_id] = Trainer(run | who, child, before)
                     store.update_state(db, run_id, **who)
                     say(f"run {run_id}: trainer {child.pid} started")
                 elif run["status"] == "stopping":
@@ -150,45 +158,43 @@ class Supervisor:
         except OSError as error:
             store.end_run(db, run_id, "failed", f"The trainer could not be started: {error.strerror or error}.")
         for command in commands:
-            store.finish_command(db, command["id"], "started" if run_id in self.children else "not started")
+            store.finish_command(db, command["id"], "started" if run_id in self.trainers else "not started")
 
     def _watch(self, db: Database, run: store.Row) -> None:
-        """One run that has not ended: an adopted one may be dead, a stopping one may need another rung."""
-        ladder = self.ladders.get(run["id"])
-        if run["id"] not in self.children and is_lost(self.home, db, run, watched=False):
-            if end_dead(self.home, db, run, killed=ladder.killed if ladder else ""):
-                say(f"run {run['id']}: trainer {run['pid']} is gone")
-            return
+        """One run that has not ended: it may need adoption, be dead, or be due for another rung of the stop ladder."""
+        if run["id"] not in self.trainers:
+            stranger = Trainer(run)
+            if stranger.alive():
+                self.trainers[run["id"]] = stranger
+                say(f"run {run['id']}: trainer {run['pid']} adopted")
+            elif is_lost(self.home, db, run, watched=False):
+                end_dead(self.home, db, run)
+                say(f"run {run['id']}: it has no trainer any more")
+                return
         command = stop_command(db, run["id"])
         if command or run["status"] == "stopping":
-            self._urge(db, run, command, self.ladders.setdefault(run["id"], Stopping()))
+            ladder = self.ladders.setdefault(run["id"], Ladder(self.grace, self.grace_now))
+            ladder.climb(db, run, command)
 
-    def _urge(self, db: Database, run: store.Row, command: store.Row | None, ladder: Stopping) -> None:
-        """The stop ladder: the command row and a first SIGTERM are there already; then SIGTERM, then SIGKILL."""
-        clock = time.monotonic()
-        if at_once(command) and ladder.now_since is None:
-            ladder.now_since = clock
-        if command and command["taken_at"] is None and not ladder.told and clock - ladder.since > DEAF:
-            ladder.told = _signal(signal.SIGTERM, run)
-        grace = self.grace * (3 if run["phase"] in SLOW else 1)
-        late = ladder.now_since is not None and clock - ladder.now_since > self.grace_now
-        if ladder.killed or not (late or clock - ladder.since > grace):
-            return
-        sentence = (
-            f"Ended at once by SIGKILL: it did not end by itself within {self.grace_now:g} s."
-            if late
-            else f"It did not save and end within {grace:g} s and was killed (SIGKILL); the last checkpoint counts."
-        )
-        if _signal(signal.SIGKILL, run):
-            ladder.killed = sentence
-            store.add_event(db, run["id"], "kill", sentence, run["step"])
-
-    def _shake_off(self, done: set[str]) -> None:
+    def _shake_off(self, still_open: set[str]) -> None:
         """Kill trainers that have ended their run but do not exit: they would keep memory and the run's lock."""
-        self.done_since = {run_id: self.done_since.get(run_id, time.monotonic()) for run_id in done}
-        for run_id, since in self.done_since.items():
-            if time.monotonic() - since > self.linger and _signal(signal.SIGKILL, self.children[run_id][1]):
+        for run_id, trainer in self.trainers.items():
+            if run_id in still_open:
+                trainer.done_since = None
+            elif trainer.done_since is None:
+                trainer.done_since = time.monotonic()
+            elif time.monotonic() - trainer.done_since > self.linger and signal_trainer(signal.SIGKILL, trainer.run):
                 say(f"run {run_id}: its trainer had ended the run {self.linger:g} s ago and was killed")
+
+
+def _note_stop(db: Database, trained: store.Row) -> None:
+    """The last rung of most stops: the trainer has ended its run by itself."""
+    run, command = store.get_run(db, trained["id"]), stop_command(db, trained["id"])
+    if run["status"] == "stopped" and run["pid"] == trained["pid"] and command:
+        seconds = max(0.0, run["ended_at"] - command["created_at"])
+        store.add_event(
+            db, run["id"], "stopped", f"It has ended by itself, {seconds:.0f} s after it was asked to.", run["step"]
+        )
 
 
 def say(message: str) -> None:
@@ -237,11 +243,6 @@ def _work_waits(home: Home) -> bool:
         return bool(store.waiting_commands(db, STARTS))
     finally:
         db.close()
-
-
-def _signal(number: int, run: store.Row) -> bool:
-    """Signal the group of a run's trainer (SIGKILL) or the trainer itself, if it is still that very process."""
-    return process.send(number, run["pid"], run["process_started_at"], run["boot_id"], group=number == signal.SIGKILL)
 
 
 if __name__ == "__main__":

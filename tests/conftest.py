@@ -10,6 +10,15 @@ from engine import launch, store
 from engine.home import Home
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Drills are skipped unless they are asked for."""
+    if "drill" in (config.getoption("markexpr") or ""):
+        return
+    for item in items:
+        if item.get_closest_marker("drill"):
+            item.add_marker(pytest.mark.skip(reason="a drill: pytest -m drill"))
+
+
 @pytest.fixture
 def home(tmp_path: Path) -> Home:
     """An empty home with a database."""

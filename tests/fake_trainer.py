@@ -33,7 +33,7 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--speed", type=float, default=200.0, help="steps a second")
     parser.add_argument("--prepare", type=float, default=0.0, help="seconds of pretended data preparation")
     parser.add_argument("--deaf", type=float, default=0.0, help="seconds before it takes its lock and hears signals")
-    parser.add_argument("--crash-at", type=int, help="the step at which it dies")
+    parser.add_argument("--crash-at", type=int, help="the step at which it dies, or the first after it")
     parser.add_argument("--crash", choices=("raise", "kill", "exit", "diverge"), default="raise", help="how it dies")
     parser.add_argument("--hang", action="store_true", help="hears neither the stop command nor SIGTERM")
     parser.add_argument("--linger", action="store_true", help="does not exit after it has ended its run")
@@ -119,7 +119,7 @@ def pretend(given: argparse.Namespace, recorder: Recorder, config: RunConfig, ro
         )
         if step == steps or step % config.eval.every == 0:
             measure(recorder, config, step, seconds)
-        if step == given.crash_at:
+        if given.crash_at and step >= given.crash_at:
             recorder.flush()
             die(given.crash)
             return "diverged"

@@ -4,6 +4,7 @@ import contextlib
 import os
 import shlex
 import signal
+import stat
 import subprocess
 import sys
 import time
@@ -69,6 +70,30 @@ def end_trainers(home: Home) -> None:
     for run in store.list_runs(db):
         process.send(signal.SIGKILL, run["pid"], run["process_started_at"], run["boot_id"], group=True)
     db.close()
+
+
+@contextlib.contextmanager
+def without_rights(folder: Path) -> Iterator[None]:
+    """This process may read `folder` and what lies in it, and write nothing there, also where the tests are root's."""
+    root = os.geteuid() == 0
+    files = [folder, *folder.rglob("*")]
+    modes = [file.stat().st_mode for file in files]
+    above = [path for path in folder.parents if root and not path.stat().st_mode & 0o001]
+    closed = [path.stat().st_mode for path in above]
+    for path, mode in zip(above, closed, strict=True):
+        path.chmod(mode | 0o011)
+    for file, mode in zip(files, modes, strict=True):
+        file.chmod(0o555 if stat.S_ISDIR(mode) else 0o444)
+    if root:
+        os.seteuid(65534)  # nobody
+    try:
+        yield
+    finally:
+        if root:
+            os.seteuid(0)
+        for file, mode in [*zip(files, modes, strict=True), *zip(above, closed, strict=True)]:
+            if file.exists():
+                file.chmod(mode)
 
 
 def kill(child: subprocess.Popen[bytes]) -> None:

@@ -12,10 +12,10 @@ import pytest
 from helpers import end_trainers, kill, supervised, wait_for
 from sqlite_utils import Database
 
-from engine import launch, process, store
+from engine import gpu, launch, process, store
 from engine.config import ConfigError, load_preset
-from engine.endings import BANNER, last_words
-from engine.home import PROJECT, Home
+from engine.endings import BANNER, STARTS, last_words
+from engine.home import Home
 from engine.store import Refused, StoreError
 
 FOREVER = ("--points", "1000000")
@@ -154,20 +154,20 @@ def test_what_cannot_run_is_refused_before_a_row_is_made(
     error: type[Exception],
     words: str,
 ) -> None:
-    monkeypatch.setattr(launch, "_gpus", lambda: 0)
+    monkeypatch.setattr(gpu, "usable", lambda: 0)
     with pytest.raises(error, match=words):
         launch.start_run(home, preset, overrides=overrides)
     assert [run["kind"] for run in store.list_runs(db)] == ["published"]
 
 
 def test_devices(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(launch, "_gpus", lambda: 2)
+    monkeypatch.setattr(gpu, "usable", lambda: 2)
     assert launch.default_device() == "cuda:0"
     chosen = [launch.choose_device(name) for name in ("auto", "cuda", "cuda:1", "cpu")]
     assert chosen == ["cuda:0", "cuda:0", "cuda:1", "cpu"]
     with pytest.raises(ConfigError, match="the last one is cuda:1"):
         launch.choose_device("cuda:2")
-    monkeypatch.setattr(launch, "_gpus", lambda: 0)
+    monkeypatch.setattr(gpu, "usable", lambda: 0)
     assert launch.default_device() == "cpu"
 
 
@@ -183,55 +183,78 @@ def test_a_second_run_on_the_device_is_refused_in_a_sentence(home: Home, monkeyp
         launch.start_run(home, "sprout", "two")
 
 
-def test_of_eight_starts_at_once_exactly_one_is_accepted(home: Home, db: Database) -> None:
-    script = """
-import sys
-from pathlib import Path
-from engine import launch, store
-from engine.home import Home
-import engine.data
-print("ready", flush=True)
-sys.stdin.readline()
-try:
-    print(launch.start_run(Home.at(sys.argv[1]), "seedling", "run" + sys.argv[2]))
-except store.Refused as error:
-    print("refused:", error)
-"""
+def test_a_start_right_after_a_stop_waits_for_the_device(home: Home, db: Database) -> None:
     with supervised(home, *FOREVER):
-        starters = [
-            subprocess.Popen(
-                [sys.executable, "-c", script, str(home.path), str(number)],
-                cwd=PROJECT,
-                text=True,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-            )
-            for number in range(8)
-        ]
-        for starter in starters:
-            assert starter.stdout and starter.stdout.readline() == "ready\n"
-        for starter in starters:
-            assert starter.stdin
-            starter.stdin.write("go\n")
-            starter.stdin.flush()
-        answers = [starter.communicate(timeout=30)[0].strip() for starter in starters]
-        refused = [answer for answer in answers if answer.startswith("refused: run")]
-        accepted = [answer for answer in answers if not answer.startswith("refused")]
-        assert (len(accepted), len(refused)) == (1, 7), answers
-        assert all("stop it first" in answer for answer in refused)
-        running(home, accepted[0])
-        assert len([run for run in store.list_runs(db) if run["kind"] == "trained"]) == 1
+        first = launch.start_run(home, "seedling", "one")
+        running(home, first)
+        launch.stop_run(home, first)
+        second = launch.start_run(home, "seedling", "two")
+        assert running(home, second)["pid"]
+        assert launch.run_status(home, first)["status"] == "stopped"
 
 
 def orphan(db: Database, **state: Any) -> str:
-    """A run whose trainer is gone and whose supervisor is too."""
-    run_id = store.create_run(db, load_preset("seedling"), "seedling", "a", "cpu")
+    """A run whose trainer is gone and whose supervisor is too; it may go on by itself `auto_resume` times."""
+    config = load_preset("seedling", {"train.auto_resume": state.pop("auto_resume", 0)})
+    run_id = store.create_run(db, config, "seedling", "a", "cpu")
     store.take_commands(db, ("start",), run_id)
     child = subprocess.Popen([sys.executable, "-c", "pass"])
     who = process.identity(child.pid)
     child.wait()
-    store.update_state(db, run_id, status="running", **(who | state))
+    store.update_state(db, run_id, **({"status": "running"} | who | state))
     return run_id
+
+
+def test_after_a_reboot_opening_the_home_lets_a_run_go_on_by_itself(
+    home: Home, db: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wanted = quiet(monkeypatch)
+    run_id = orphan(db, **process.identity(), auto_resume=1)
+    store.update_state(db, run_id, boot_id="before")
+    launch.open_home(home)
+    run = store.get_run(db, run_id)
+    assert (run["status"], run["auto_resumes"], wanted) == ("preparing", 1, [home])
+    assert [command["kind"] for command in store.waiting_commands(db, STARTS)] == ["resume"]
+    told = [event["message"] for event in store.list_events(db, run_id)]
+    assert told[0].startswith("The computer was restarted")
+    assert told[1] == "It goes on by itself (1 of at most once without a person)."
+
+
+@pytest.mark.parametrize("status", ["paused", "stopping"])
+def test_a_run_that_a_person_held_does_not_go_on_by_itself(
+    home: Home, db: Database, monkeypatch: pytest.MonkeyPatch, status: str
+) -> None:
+    quiet(monkeypatch)
+    run_id = orphan(db, status=status, phase="training", auto_resume=5)
+    assert launch.run_status(home, run_id)["status"] == "crashed"
+
+
+def test_a_run_whose_device_was_taken_does_not_go_on_by_itself(
+    home: Home, db: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    quiet(monkeypatch)
+    db.conn.execute("DROP INDEX one_active_run_per_device")  # what it prevents is assumed to have happened
+    run_id = orphan(db, device="cuda:0", auto_resume=1)
+    store.create_run(db, load_preset("seedling"), "seedling", "other", "cpu")
+    store.update_state(db, run_id, device="cpu")
+    assert launch.run_status(home, run_id)["status"] == "crashed"
+    message = store.list_events(db, run_id)[-1]["message"]
+    assert message.startswith("It does not go on by itself: other is preparing on cpu")
+
+
+def test_a_dead_trainer_of_a_supervisor_that_hangs_is_crashed_within_five_seconds(home: Home, db: Database) -> None:
+    with supervised(home, *FOREVER) as child:
+        run_id = launch.start_run(home, "seedling")
+        run = running(home, run_id)
+        child.send_signal(signal.SIGSTOP)
+        try:
+            started_at, boot = process.identity(run["pid"])["process_started_at"], process.boot_id()
+            assert process.send(signal.SIGKILL, run["pid"], started_at, boot)
+            wait_for(lambda: launch.run_status(home, run_id)["status"] == "crashed", timeout=5)
+            assert Path(f"/proc/{run['pid']}").exists()  # a zombie: nobody has buried it
+        finally:
+            child.send_signal(signal.SIGCONT)
+        wait_for(lambda: not Path(f"/proc/{run['pid']}").exists())
 
 
 def test_a_dead_trainer_without_a_supervisor_is_crashed_when_read(
@@ -243,7 +266,7 @@ def test_a_dead_trainer_without_a_supervisor_is_crashed_when_read(
     home.log(run_id).write_text(f"{BANNER} 1\nMemoryError: no more\n", encoding="utf-8")
     status = launch.run_status(home, run_id)
     assert status["status"] == "crashed"
-    assert status["error"] == "The trainer ended without saying why; its last words: MemoryError: no more"
+    assert status["error"].startswith("The machine ran out of memory. To go on, choose a smaller")
     assert not wanted
     assert store.list_events(db, run_id)[-1]["kind"] == "crashed"
 
@@ -253,7 +276,9 @@ def test_a_run_of_another_boot_is_crashed_with_that_reason(
 ) -> None:
     quiet(monkeypatch)
     status = launch.run_status(home, orphan(db, **(process.identity() | {"boot_id": "before"})))
-    assert status["error"] == "The computer was restarted or switched off while this run was on."
+    assert status["error"] == (
+        "The computer was restarted or switched off while this run was on. Resume goes on from the last checkpoint."
+    )
 
 
 def test_a_recycled_pid_is_not_taken_for_the_trainer(home: Home, db: Database, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -68,6 +68,39 @@ def test_a_signal_reaches_the_whole_group() -> None:
     child.stdout.close()
 
 
+@pytest.mark.parametrize(("mark", "ended"), [("mine", 1), ("another's", 0)])
+def test_only_what_a_dead_trainer_has_left_behind_is_ended(mark: str, ended: int) -> None:
+    script = "import subprocess; print(subprocess.Popen(['sleep', '600'], stdout=subprocess.DEVNULL).pid)"
+    leader = subprocess.Popen(
+        [sys.executable, "-c", script],
+        stdout=subprocess.PIPE,
+        start_new_session=True,
+        env=os.environ | {process.MARK: "mine"},
+    )
+    left = int(leader.communicate(timeout=10)[0])
+    who = process.identity(left)
+    try:
+        assert process.end_leftovers(leader.pid, mark) == ended
+        wait_for(lambda: process.alive(left, who["process_started_at"], who["boot_id"]) is not bool(ended))
+    finally:
+        process.send(signal.SIGKILL, left, who["process_started_at"], who["boot_id"])
+
+
+def test_a_stranger_with_a_dead_trainers_number_is_spared_with_all_it_has_started() -> None:
+    script = "import subprocess, sys; subprocess.Popen(['sleep', '600']); print(flush=True); sys.stdin.read()"
+    stranger = subprocess.Popen(
+        [sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True
+    )
+    assert stranger.stdout and stranger.stdin
+    stranger.stdout.readline()
+    try:
+        assert process.end_leftovers(stranger.pid, "a run") == 0
+        assert stranger.poll() is None
+    finally:
+        os.killpg(stranger.pid, signal.SIGKILL)
+        stranger.communicate()
+
+
 def test_a_lock_has_one_holder_and_dies_with_it(tmp_path: Path) -> None:
     path = tmp_path / "folder" / "lock"
     script = "import sys; from engine.process import hold_lock; held = hold_lock(sys.argv[1]); print(held, flush=True)"

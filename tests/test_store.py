@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
+from helpers import without_rights
 from sqlite_utils import Database
 from support import at_once, new_run
 
@@ -86,6 +87,26 @@ def test_several_processes_make_one_database(tmp_path: Path) -> None:
     db.close()
 
 
+def test_whoever_opens_a_new_database_at_once_with_others_waits_for_them(tmp_path: Path) -> None:
+    """Making a database a WAL one asks for a lock that SQLite's own patience does not cover."""
+    for number in range(20):
+        path = tmp_path / f"{number}.db"
+        assert at_once(6, lambda _, path=path: store.migrate(path)) == [None] * 6
+
+
+def test_whoever_opens_an_older_database_brings_it_up_to_date(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "runs.db"
+    monkeypatch.setattr(OPENING, "MIGRATIONS", MIGRATIONS[:1])
+    store.migrate(path)
+    monkeypatch.undo()
+
+    db = store.connect(path)
+
+    assert version(path) == len(MIGRATIONS)
+    assert "save_seconds" in db["run_state"].columns_dict
+    db.close()
+
+
 def test_a_migration_that_fails_leaves_the_old_schema(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "runs.db"
     store.migrate(path)
@@ -97,6 +118,7 @@ def test_a_migration_that_fails_leaves_the_old_schema(tmp_path: Path, monkeypatc
     monkeypatch.setattr(OPENING, "MIGRATIONS", [*MIGRATIONS, broken])
     with pytest.raises(RuntimeError, match="power cut"):
         store.migrate(path)
+    monkeypatch.undo()
 
     db = store.connect(path)
     assert names(db, "table") == TABLES and version(path) == len(MIGRATIONS)
@@ -108,6 +130,52 @@ def test_a_newer_schema_is_refused_with_its_version(home: Home, db: Database) ->
 
     with pytest.raises(store.StoreError, match=r"^runs\.db has schema 99, this program knows up to \d+; update"):
         store.migrate(home.database)
+    with pytest.raises(store.StoreError, match=r"^runs\.db has schema 99"):
+        store.connect(home.database)
+
+
+def test_an_empty_file_is_not_taken_for_a_database(tmp_path: Path) -> None:
+    (tmp_path / "runs.db").touch()
+
+    with pytest.raises(store.StoreError, match=r"^runs\.db is empty"):
+        store.connect(tmp_path / "runs.db")
+    assert not (tmp_path / "runs.db").stat().st_size
+
+    sqlite3.connect(tmp_path / "other.db").execute("CREATE TABLE letters (text)").connection.close()
+    with pytest.raises(store.StoreError, match=r"^other\.db holds no runs"):
+        store.connect(tmp_path / "other.db")
+
+
+def test_a_file_that_is_no_database_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "runs.db").write_bytes(b"a letter to my sister" * 100)
+
+    for use in (store.connect, store.migrate):
+        with pytest.raises(store.DatabaseError, match="not a database"):
+            use(tmp_path / "runs.db")
+    assert (tmp_path / "runs.db").read_bytes() == b"a letter to my sister" * 100
+
+
+def test_a_home_that_may_only_be_read_is_an_error(home: Home, db: Database) -> None:
+    db.close()
+    before = home.database.read_bytes()
+
+    with without_rights(home.path):
+        for use in (store.connect, store.migrate):
+            with pytest.raises(store.DatabaseError, match="readonly"):
+                use(home.database)
+    assert home.database.read_bytes() == before
+
+
+def test_a_database_that_was_deleted_or_replaced_is_another_file(home: Home, db: Database) -> None:
+    before = store.file_of(home.database)
+    assert store.file_of(home.database) == before
+
+    home.database.rename(home.path / "old.db")
+    with pytest.raises(store.StoreError, match=r"^runs\.db is not there any more"):
+        store.file_of(home.database)
+    store.migrate(home.database)
+
+    assert store.file_of(home.database) != before
 
 
 def test_a_database_that_is_not_there_is_not_made_by_accident(tmp_path: Path) -> None:
@@ -139,6 +207,71 @@ def test_the_settings_are_in_force(home: Home, durable: bool) -> None:
 
 def test_the_sqlite_in_use_has_the_fix_for_lost_rows() -> None:
     assert driver.sqlite_version_info >= SOUND
+
+
+def test_an_unsound_sqlite_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert store.soundness() == ""
+
+    monkeypatch.setattr(OPENING, "SOUND", (99, 0, 0))
+
+    assert "can lose rows" in store.soundness() and driver.sqlite_version in store.soundness()
+    with pytest.warns(UserWarning, match="can lose rows"):
+        store.migrate(tmp_path / "runs.db")
+
+
+def test_the_log_is_cut_back_after_a_reader_that_stayed_long(home: Home, db: Database) -> None:
+    run_id = new_run(home, db)
+    db.execute("PRAGMA journal_size_limit = 200000")
+    reader = store.connect(home.database)
+    reader.execute("BEGIN")
+    reader.execute("SELECT count(*) FROM events").fetchall()
+    for _ in range(600):
+        store.add_event(db, run_id, "note", "x" * 4000)
+    grown = store.log_bytes(home.database)
+
+    reader.execute("COMMIT")
+    for _ in range(600):
+        store.add_event(db, run_id, "note", "x" * 4000)
+
+    assert grown > 2_000_000  # what was written since the reader began
+    db.execute("PRAGMA wal_checkpoint(RESTART)").fetchall()
+    store.add_event(db, run_id, "note", "the log begins anew")
+    assert store.log_bytes(home.database) <= 200_000
+    reader.close()
+
+
+@pytest.mark.parametrize(
+    ("row", "for_good"),
+    [
+        ({"step": "one"}, True),
+        ({"step": None}, True),
+        ({"step": 2**70}, True),
+        ({"step": [1]}, True),
+        ({"unknown": 1}, True),
+        ({"run_id": "nobody"}, True),
+        ({"run_id": "a\ud800"}, True),
+    ],
+)
+def test_wrong_values_are_refused_for_good(home: Home, db: Database, row: store.Row, for_good: bool) -> None:
+    right = {"run_id": new_run(home, db), "attempt": 1, "step": 1, "tokens": 1, "elapsed_seconds": 0.0}
+
+    with pytest.raises(store.ROW_ERRORS) as caught:
+        store.insert(db, "metrics", right | row)
+
+    assert store.refused_for_good(caught.value) is for_good
+
+
+def test_a_lock_and_a_full_disk_pass(home: Home, db: Database) -> None:
+    run_id, other = new_run(home, db), store.connect(home.database, patience=0.01)
+
+    with store.writing(db), pytest.raises(store.DatabaseError) as locked:
+        store.add_event(other, run_id, "note", "later")
+    other.execute("PRAGMA max_page_count = 1")
+    with pytest.raises(store.DatabaseError) as full:
+        store.add_event(other, run_id, "note", "x" * 100_000)
+
+    assert not store.refused_for_good(locked.value) and not store.refused_for_good(full.value)
+    other.close()
 
 
 def test_a_transaction_that_fails_leaves_nothing(home: Home, db: Database) -> None:

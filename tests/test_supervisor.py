@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -13,8 +14,9 @@ import pytest
 from helpers import end_trainers, fake_trainer, kill, supervised, wait_for
 from sqlite_utils import Database
 
-from engine import launch, process, store
+from engine import causes, launch, process, store
 from engine.config import load_preset
+from engine.endings import lock_of
 from engine.home import PROJECT, Home
 from engine.supervisor import Supervisor
 
@@ -31,14 +33,14 @@ def in_thread(home: Home, *options: str, **settings: Any) -> Iterator[Supervisor
         yield supervisor
     finally:
         end_trainers(home)
-        wait_for(lambda: not supervisor.children)
+        wait_for(lambda: not supervisor.trainers)
         supervisor.end = True
         thread.join(timeout=10)
         assert not thread.is_alive()
 
 
-def new_run(db: Database, name: str = "a", device: str = "cpu") -> str:
-    return store.create_run(db, load_preset("seedling"), "seedling", name, device)
+def new_run(db: Database, name: str = "a", device: str = "cpu", **changes: Any) -> str:
+    return store.create_run(db, load_preset("seedling", changes), "seedling", name, device)
 
 
 def ask_to_stop(db: Database, run_id: str, argument: str = "") -> None:
@@ -80,7 +82,7 @@ def test_a_start_command_becomes_a_trainer_that_finishes(home: Home, db: Databas
 def test_a_finished_trainer_is_reaped(home: Home, db: Database) -> None:
     with in_thread(home, "--points", "5") as supervisor:
         run = ends(db, new_run(db))
-        wait_for(lambda: not supervisor.children)
+        wait_for(lambda: not supervisor.trainers)
         with pytest.raises(ProcessLookupError):
             process.identity(run["pid"])
 
@@ -88,13 +90,30 @@ def test_a_finished_trainer_is_reaped(home: Home, db: Database) -> None:
 @pytest.mark.parametrize(
     ("how", "status", "words"),
     [
-        ("kill", "crashed", "The trainer was killed (SIGKILL), perhaps by the system for lack of memory."),
-        ("exit", "failed", "The trainer ended with exit status 3."),
-        ("raise", "failed", "The trainer ended with exit status 1; its last words: ValueError: the pretended mistake"),
+        (
+            "kill",
+            "crashed",
+            "The trainer was killed (SIGKILL) by a person or another program, not for lack of memory. "
+            "Resume goes on from the last checkpoint.",
+        ),
+        (
+            "exit",
+            "failed",
+            "The trainer ended with exit status 3. Its log may tell more; Resume goes on from the last checkpoint.",
+        ),
+        (
+            "raise",
+            "failed",
+            "The trainer ended with exit status 1; its last words: ValueError: the pretended mistake. "
+            "Its log may tell more; Resume goes on from the last checkpoint.",
+        ),
         ("diverge", "diverged", "The loss is not a number."),
     ],
 )
-def test_the_cause_of_death_is_told(home: Home, db: Database, how: str, status: str, words: str) -> None:
+def test_the_cause_of_death_is_told(
+    home: Home, db: Database, monkeypatch: pytest.MonkeyPatch, how: str, status: str, words: str
+) -> None:
+    monkeypatch.setattr(causes, "kills", lambda: causes.Kills(group=3, machine=7))
     with in_thread(home, "--crash-at", "3", "--crash", how):
         run = ends(db, new_run(db))
         assert (run["status"], run["error"]) == (status, words)
@@ -106,7 +125,7 @@ def test_a_trainer_that_cannot_be_started_fails_the_run(home: Home, db: Database
     supervisor.tick(db)
     run = store.get_run(db, run_id)
     assert (run["status"], run["error"]) == ("failed", "The trainer could not be started: No such file or directory.")
-    assert not supervisor.children
+    assert not supervisor.trainers
 
 
 def test_a_killed_trainer_takes_its_children_along(home: Home, db: Database) -> None:
@@ -115,6 +134,26 @@ def test_a_killed_trainer_takes_its_children_along(home: Home, db: Database) -> 
         signal_trainer(run, signal.SIGKILL)
         assert ends(db, run["id"])["status"] == "crashed"
         wait_for(lambda: not group_lives(run["pid"]))
+        assert not process.is_held(lock_of(home, run["id"]))
+
+
+def test_a_finished_trainer_takes_its_children_along(home: Home, db: Database) -> None:
+    with in_thread(home, "--points", "5", "--worker"):
+        run = ends(db, new_run(db))
+        assert run["status"] == "finished"
+        wait_for(lambda: not group_lives(run["pid"]))
+
+
+def test_an_adopted_trainer_takes_its_children_along(home: Home, db: Database) -> None:
+    with supervised(home, *FOREVER, "--worker") as first:
+        run_id = new_run(db)
+        run = reaches(db, run_id, "running")
+        kill(first)
+        with in_thread(home) as second:
+            wait_for(lambda: second.trainers)
+            ask_to_stop(db, run_id)
+            assert ends(db, run_id)["status"] == "stopped"
+            wait_for(lambda: not group_lives(run["pid"]))
 
 
 def group_lives(leader: int) -> bool:
@@ -132,17 +171,18 @@ def test_a_stop_before_the_trainer_was_started_ends_the_run(home: Home, db: Data
     supervisor.tick(db)
     assert store.get_run(db, run_id)["status"] == "stopped"
     assert store.last_command(db, run_id, ("start",))["result"] == "not started"
-    assert not supervisor.children
+    assert not supervisor.trainers
 
 
 def test_a_trainer_killed_by_the_stop_signal_before_it_could_hear_it_is_stopped(home: Home, db: Database) -> None:
     with in_thread(home, "--deaf", "600") as supervisor:
         run_id = new_run(db)
-        wait_for(lambda: supervisor.children)
+        wait_for(lambda: supervisor.trainers)
         ask_to_stop(db, run_id)
         run = ends(db, run_id)
         assert (run["status"], run["error"]) == ("stopped", None)
-        assert [event["message"] for event in store.list_events(db, run_id)] == ["Stopped before training began."]
+        told = [event["message"] for event in store.list_events(db, run_id)]
+        assert "told again (SIGTERM)" in told[0] and told[1:] == ["Stopped before training began."]
         assert not store.waiting_commands(db, ("stop",))
 
 
@@ -167,11 +207,11 @@ def test_a_trainer_that_ignores_the_stop_is_killed_after_the_grace(home: Home, d
         assert [event["kind"] for event in store.list_events(db, run_id)][-2:] == ["kill", "stopped"]
 
 
-def test_a_save_gets_three_times_the_grace(home: Home, db: Database) -> None:
+def test_a_slow_save_gets_three_times_its_time(home: Home, db: Database) -> None:
     with in_thread(home, *FOREVER, "--hang", grace=0.3):
         run_id = new_run(db)
         reaches(db, run_id, "running")
-        store.update_state(db, run_id, phase="saving")
+        store.update_state(db, run_id, save_seconds=0.3)
         ask_to_stop(db, run_id)
         assert "within 0.9 s" in ends(db, run_id)["error"]
 
@@ -191,7 +231,7 @@ def test_a_trainer_that_has_ended_its_run_but_stays_is_killed(home: Home, db: Da
     with in_thread(home, "--points", "3", "--linger", linger=0.2) as supervisor:
         run = ends(db, new_run(db))
         assert run["status"] == "finished"
-        wait_for(lambda: not supervisor.children)
+        wait_for(lambda: not supervisor.trainers)
         assert store.get_run(db, run["id"])["status"] == "finished"
 
 
@@ -220,7 +260,9 @@ def test_trainers_outlive_the_supervisor_and_the_next_one_adopts_them(home: Home
             with in_thread(home):
                 signal_trainer(run, signal.SIGKILL)
                 ended = ends(db, run_id)
-                assert (ended["status"], ended["error"]) == ("crashed", "The trainer ended without saying why.")
+                assert ended["status"] == "crashed" and ended["error"].startswith(
+                    "The trainer ended without saying why."
+                )
 
 
 def test_an_adopted_trainer_is_stopped_too(home: Home, db: Database) -> None:
@@ -231,6 +273,57 @@ def test_an_adopted_trainer_is_stopped_too(home: Home, db: Database) -> None:
         with in_thread(home, grace_now=0.2):
             ask_to_stop(db, run_id, "now")
             assert "SIGKILL" in ends(db, run_id)["error"]
+
+
+def test_a_trainer_is_stopped_while_it_prepares_and_says_so(home: Home, db: Database) -> None:
+    with in_thread(home, "--prepare", "600") as supervisor:
+        run_id = new_run(db)
+        wait_for(lambda: store.get_run(db, run_id)["phase"] == "data")
+        ask_to_stop(db, run_id)
+        assert ends(db, run_id)["status"] == "stopped"
+        wait_for(lambda: not supervisor.trainers)
+        assert "ended by itself" in store.list_events(db, run_id)[-1]["message"]
+
+
+@pytest.mark.parametrize("hours", [1, -1])
+def test_a_clock_that_jumps_changes_nothing(
+    home: Home, db: Database, monkeypatch: pytest.MonkeyPatch, hours: int
+) -> None:
+    with supervised(home, *FOREVER) as first:
+        run_id = new_run(db)
+        run = reaches(db, run_id, "running")
+        kill(first)
+        now = time.time
+        monkeypatch.setattr(time, "time", lambda: now() + hours * 3600)
+        with in_thread(home) as second:
+            wait_for(lambda: second.trainers)
+            step = store.get_run(db, run_id)["step"]
+            wait_for(lambda: store.get_run(db, run_id)["step"] > step)
+            assert launch.run_status(home, run_id)["pid"] == run["pid"]
+
+
+def test_a_crashed_run_goes_on_by_itself_as_often_as_it_may_and_then_asks(home: Home, db: Database) -> None:
+    with in_thread(home, "--crash-at", "2", "--crash", "kill"):
+        run_id = new_run(db, **{"train.auto_resume": 2})
+        wait_for(lambda: store.get_run(db, run_id)["status"] == "crashed")
+        run = store.get_run(db, run_id)
+        assert (run["attempt"], run["auto_resumes"]) == (3, 2)
+        assert run["error"].endswith("It has gone on by itself 2 times already: find the cause, then press Resume.")
+        told = [event["message"] for event in store.list_events(db, run_id) if event["kind"] == "resume"]
+        assert [words[:30] for words in told] == ["It goes on by itself (1 of at ", "It goes on by itself (2 of at "]
+
+        store.request_resume(db, run_id, "cpu")  # a person's: counted anew
+        assert store.get_run(db, run_id)["auto_resumes"] == 0
+        wait_for(lambda: store.get_run(db, run_id)["attempt"] == 6 and store.get_run(db, run_id)["error"])
+
+
+@pytest.mark.parametrize("how", ["raise", "exit", "diverge"])
+def test_what_would_fail_again_does_not_go_on_by_itself(home: Home, db: Database, how: str) -> None:
+    with in_thread(home, "--crash-at", "2", "--crash", how) as supervisor:
+        run = ends(db, new_run(db, **{"train.auto_resume": 2}))
+        wait_for(lambda: not supervisor.trainers)
+        assert run["attempt"] == 1 and run["status"] in ("failed", "diverged")
+        assert not store.waiting_commands(db, ("resume",))
 
 
 def test_one_supervisor_a_home(home: Home) -> None:

@@ -1,11 +1,9 @@
 """ui/server.py, ui/routes.py, ui/actions.py and ui/page.py through HTTP, as a browser and a script use them."""
 
-import gc
 import json
 import subprocess
 import sys
 import time
-import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,16 +11,14 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 from sqlite_utils import Database
-from ui_helpers import FakeLaunch, FakeTalker, add_answer, add_points, make_run
+from ui_helpers import FakeLaunch, FakeTalker, add_answer, add_points, make_run, served
 
-from engine import launch as real_launch
-from engine import store
+from engine import backups, store
 from engine.config import load_preset
 from engine.home import Home
 from engine.store import Refused
 from ui.actions import Actions, sentence
 from ui.reading import Reader
-from ui.server import create_app
 
 # Gradio 6.31 uses parts of starlette and pandas that these call deprecated, and leaves event loops open.
 pytestmark = pytest.mark.filterwarnings(
@@ -35,16 +31,8 @@ HOSTILE = "<script>window.hurt = 1</script><img src=x onerror='window.hurt = 1'>
 @pytest.fixture(scope="module")
 def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
     """One page for all tests of this file: building it takes a second."""
-    home = Home.at(tmp_path_factory.mktemp("page"))
-    real_launch.open_home(home)
-    app = create_app(home, launch=FakeLaunch(), talker=FakeTalker())
-    with TestClient(app, base_url=ADDRESS, raise_server_exceptions=False) as client:
-        client.home = home  # type: ignore[attr-defined]
+    with served(tmp_path_factory.mktemp("page")) as client:
         yield client
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ResourceWarning)
-        del app
-        gc.collect()  # here, where Gradio's open loops disturb no other test
 
 
 @pytest.fixture
@@ -330,6 +318,21 @@ def test_a_deleted_database_is_a_visible_error(home: Home, db: Database) -> None
 
     with pytest.raises(store.StoreError, match="not there any more"):
         reader.runs()
+
+
+def test_a_database_that_was_put_back_is_read_anew(home: Home, db: Database) -> None:
+    reader = Reader(home, lambda home, db: None)
+    before = len(reader.runs())
+    made = backups.back_up(home)
+    make_run(db)
+    db.close()
+    assert len(reader.runs()) == before + 1
+
+    made.path.replace(home.database)
+    for left in ("runs.db-wal", "runs.db-shm"):
+        (home.path / left).unlink(missing_ok=True)
+
+    assert len(reader.runs()) == before
 
 
 def test_statuses_are_made_true_at_most_once_a_second(home: Home, db: Database) -> None:

@@ -58,7 +58,7 @@ def losses(db: Database, run_id: str) -> list[float]:
     return [row[4] for row in store.metrics_after(db, run_id, 0)]  # type: ignore[misc]
 
 
-def assert_whole(home: Home, db: Database, run_id: str) -> None:
+def assert_measured(db: Database, run_id: str) -> None:
     """Each step of a finished LONG run is measured, evaluated and sampled exactly once, repeated ones left out."""
     run = store.get_run(db, run_id)
     assert (run["status"], run["step"], run["tokens"], run["error"]) == ("finished", 60, 60 * 256, None)
@@ -66,6 +66,11 @@ def assert_whole(home: Home, db: Database, run_id: str) -> None:
     assert steps(db, run_id, "current_evals") == list(range(0, 61, 4))
     said = [row["step"] for row in store.list_samples(db, run_id)]
     assert sorted(said) == sorted(PROMPTS * list(range(0, 61, 5)))
+
+
+def assert_whole(home: Home, db: Database, run_id: str) -> None:
+    """The same, and of its weights those are there that retention keeps."""
+    assert_measured(db, run_id)
     assert checkpoints(home, run_id) == [56, 60]
     on_disk = store.list_checkpoints(db, run_id)
     assert [row["step"] for row in on_disk if row["kind"] == "full"] == [56, 60]

@@ -1,15 +1,60 @@
 """What the tests of the page share: histories written at once, and fakes of the processes behind the page."""
 
+import contextlib
+import gc
+import json
 import threading
 import time
+import warnings
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import Any
 
+from fastapi.testclient import TestClient
 from sqlite_utils import Database
 
 from engine import config, store
+from engine import launch as real_launch
 from engine.home import Home
 from engine.store import Row
+
+ADDRESS = "http://127.0.0.1:7860"
+
+
+class Page(TestClient):
+    """The page of one home, as a browser and a script use it, without a network."""
+
+    home: Home
+
+    def post_json(self, path: str, body: Any) -> Any:
+        """POST a value as JSON, also one that httpx would not write: NaN, lone surrogates; bytes as they are."""
+        content = body if isinstance(body, bytes) else json.dumps(body)
+        return self.post(path, content=content, headers={"content-type": "application/json"})
+
+    def call(self, name: str, *values: Any) -> str:
+        """Call an API name as gradio_client does; the text of its event stream, or of the refusal."""
+        asked = self.post_json(f"/gradio_api/call/{name}", {"data": list(values)})
+        if "event_id" not in asked.text:
+            return asked.text
+        return self.get(f"/gradio_api/call/{name}/{asked.json()['event_id']}").text
+
+
+@contextlib.contextmanager
+def served(folder: Path, **options: Any) -> Iterator[Page]:
+    """A page in front of a new home in `folder`, with fakes behind it. Building it takes a second."""
+    from ui.server import create_app
+
+    home = Home.at(folder)
+    real_launch.open_home(home)
+    fakes = {"launch": FakeLaunch(), "talker": FakeTalker()}
+    app = create_app(home, **(fakes | options))
+    with Page(app, base_url=ADDRESS, raise_server_exceptions=False) as page:
+        page.home = home
+        yield page
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        del app, page
+        gc.collect()  # here, where Gradio's open loops disturb no other test
 
 
 def add_rows(db: Database, rows: Iterable[tuple[str, Row]]) -> None:

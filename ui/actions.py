@@ -7,7 +7,7 @@ import threading
 from collections.abc import Iterator
 from typing import Any, Protocol
 
-from engine import config, store
+from engine import backups, config, store
 from engine.config import ConfigError
 from engine.home import Home
 from engine.store import Refused, Row, StoreError
@@ -62,6 +62,7 @@ class Actions:
     def __init__(self, home: Home, launch: Launch, talker: Talker, reader: Reader) -> None:
         self.home, self.launch, self.talker, self.reader = home, launch, talker, reader
         self._cancels: dict[str, threading.Event] = {}
+        self._copying = threading.Lock()
 
     def start_run(self, preset: str, name: str = "", overrides_json: str = "{}") -> str:
         """Start a detached run and return its id."""
@@ -94,6 +95,16 @@ class Actions:
         run_id = self._run(run)["id"]
         self.launch.unpause_run(self.home, run_id)
         return str(run_id)
+
+    def back_up(self) -> dict[str, Any]:
+        """Copy runs.db to backups/ in the home, also while runs train; returns the file's name and size in bytes."""
+        if not self._copying.acquire(blocking=False):
+            raise Refused("A backup is being made already; it will be there in a moment.")
+        try:
+            made = backups.back_up(self.home)
+        finally:
+            self._copying.release()
+        return {"name": made.path.name, "bytes": made.bytes}
 
     def run_status(self, run: str) -> dict[str, Any]:
         """Everything `python -m engine status --json` tells about a run."""

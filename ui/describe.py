@@ -184,7 +184,9 @@ def parse_overrides(text: str) -> dict[str, Any]:
         raise ConfigError(f"The settings have {len(text):,} characters; 20,000 at most.")
     try:
         values = json.loads(text or "{}", object_pairs_hook=once, parse_constant=constant)
-    except (json.JSONDecodeError, RecursionError) as error:
+    except ConfigError:
+        raise
+    except (ValueError, RecursionError) as error:  # a number of 5,000 digits is no JSONDecodeError
         raise ConfigError('The settings must be a JSON object, for example {"train.tokens": 1000000}.') from error
     if not isinstance(values, dict) or not all(isinstance(value, str | int | float) for value in values.values()):
         raise ConfigError('The settings must be one JSON object of plain values: {"train.tokens": 1000000}.')

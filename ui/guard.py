@@ -86,12 +86,12 @@ class Guard:
         if hostname(host) not in self.hosts:
             return 421, "This address does not belong to Blueberry Studio; --allow-host adds a name."
         origin = headers.get("origin")
-        if origin is not None and urlsplit(origin).netloc.lower() != host.lower():
+        if origin is not None and place(origin) != host.lower():
             return 403, "Another site may not use this page."
         if self.credentials and not self._known(headers.get("authorization", "")):
             return 401, "Name and password, please."
         length = headers.get("content-length", "0")
-        if not length.isdecimal() or int(length) > self.body_limit:
+        if not length.isdecimal() or len(length) > 18 or int(length) > self.body_limit:
             return self._too_large()
         if scope["path"].startswith(CLOSED):
             return 404, "There is nothing here."
@@ -144,6 +144,14 @@ class Guard:
                 await answer(send, *self._too_large())
             elif not started:
                 await answer(send, 500, "Something went wrong here; the terminal that runs app.py shows what.")
+
+
+def place(origin: str) -> str:
+    """Host and port of an Origin header in lower case; "" if it is none."""
+    try:
+        return urlsplit(origin).netloc.lower()
+    except ValueError:
+        return ""
 
 
 def hostname(host: str) -> str:

@@ -72,7 +72,7 @@ def _arguments(question: str) -> dict[str, Any]:
     names = ("run", "step", "prompt", "max_tokens", "temperature", "top_k", "top_p", "seed", "token")
     try:
         given = json.loads(question) if isinstance(question, str) and len(question) < 100_000 else {}
-    except (json.JSONDecodeError, RecursionError):
+    except (ValueError, RecursionError):  # a number of 5,000 digits is no JSONDecodeError
         given = {}
     return {name: given.get(name) for name in names} if isinstance(given, dict) else dict.fromkeys(names)
 

@@ -9,7 +9,7 @@ from sqlite_utils import Database
 
 from engine import store
 from engine.home import Home
-from engine.store import Row, StoreError
+from engine.store import Row
 
 RECONCILE_SECONDS = 1.0
 
@@ -26,11 +26,10 @@ class Reader:
 
     def db(self) -> Database:
         """This thread's connection; raises StoreError when the database is gone."""
-        # SQLite goes on happily with a deleted file, and everything written would be lost.
-        if not self.home.database.exists():
-            raise StoreError("runs.db is not there any more; put it back, or restart the app to begin a new one.")
-        if not hasattr(self._local, "db"):
-            self._local.db = store.connect(self.home.database)
+        # SQLite goes on happily with a file that was deleted or replaced, and everything written would be lost.
+        file = store.file_of(self.home.database)
+        if getattr(self._local, "file", None) != file:
+            self._local.db, self._local.file = store.connect(self.home.database), file
         database: Database = self._local.db
         return database
 

@@ -1,10 +1,10 @@
-"""The routes below /api that read what runs leave behind, and the two that pause a run and let it go on."""
+"""The routes below /api that read what runs leave behind, and those that pause a run and back all of them up."""
 
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
-from ui import records
+from ui import health, records
 from ui.actions import Actions
 from ui.answers import reply
 from ui.reading import Reader
@@ -42,6 +42,10 @@ def make_records(reader: Reader, actions: Actions, cache: SeriesCache) -> APIRou
     def report(request: Request, run: str) -> Response:
         return reply(request, records.report(reader.db(), reader.run(run)))
 
+    @router.get("/health")
+    def look(request: Request) -> Response:
+        return reply(request, {"findings": health.findings(reader.home)})
+
     @router.post("/pause")
     def pause(request: Request, what: dict[str, Any]) -> Response:
         return reply(request, {"run": actions.pause_run(what.get("run", ""))})
@@ -49,5 +53,9 @@ def make_records(reader: Reader, actions: Actions, cache: SeriesCache) -> APIRou
     @router.post("/unpause")
     def unpause(request: Request, what: dict[str, Any]) -> Response:
         return reply(request, {"run": actions.unpause_run(what.get("run", ""))})
+
+    @router.post("/backup")
+    def backup(request: Request) -> Response:
+        return reply(request, actions.back_up())
 
     return router

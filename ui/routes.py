@@ -1,16 +1,16 @@
 """The JSON that the page's scripts read. Texts leave as JSON and are shown with textContent only."""
 
 import json
-from typing import Any
+from typing import Annotated, Any
 
 import psutil
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Query, Request, Response
 from sqlite_utils import Database
 
 from engine import config, store
 from engine.config import ConfigError
 from engine.store import Refused, Row
-from ui import describe, live
+from ui import describe, health, live
 from ui.actions import Launch, check_data
 from ui.answers import reply
 from ui.reading import Reader
@@ -38,6 +38,10 @@ SAMPLE_FIELDS = (
 )
 
 
+Id = Annotated[int, Query(ge=0, le=2**62)]
+"""A row's number as SQLite can compare it."""
+
+
 def make_router(reader: Reader, launch: Launch, cache: SeriesCache) -> APIRouter:
     """The routes below /api for one home."""
     router = APIRouter(prefix="/api")
@@ -48,7 +52,7 @@ def make_router(reader: Reader, launch: Launch, cache: SeriesCache) -> APIRouter
         return reply(request, {"v": live.version(rows), "runs": describe.summaries(rows)})
 
     @router.get("/live")
-    def refresh(request: Request, runs: str = "", x: str = "tokens", selected: str = "", events: int = 0) -> Response:
+    def refresh(request: Request, runs: str = "", x: str = "tokens", selected: str = "", events: Id = 0) -> Response:
         shown = live.parse_shown(runs)
         return reply(request, live.live(reader.db(), reader.runs(), shown, x, selected, events))
 
@@ -86,7 +90,7 @@ def make_router(reader: Reader, launch: Launch, cache: SeriesCache) -> APIRouter
         )
 
     @router.get("/ages")
-    def ages(request: Request, sample: int) -> Response:
+    def ages(request: Request, sample: Id) -> Response:
         db = reader.db()
         row = store.get_sample(db, sample)
         return reply(
@@ -145,6 +149,7 @@ def preset_cards(reader: Reader, launch: Launch) -> dict[str, Any]:
         "memory_here": psutil.virtual_memory().total if device == "cpu" else None,
         "measured": measured,
         "categories": store.CATEGORIES,
+        "warnings": health.warnings(reader.home),
     }
 
 

@@ -61,6 +61,7 @@ def _watch() -> str:
         for name, title, unit, size in CHARTS
     ]
     return f"""
+    <p class="banner" id="notice" data-tone="bad" role="status" hidden></p>
     <div class="banner" id="banner" hidden></div>
     <div class="toolbar">
       <div class="segmented" role="group" aria-label="Horizontal axis" id="axis">

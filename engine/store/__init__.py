@@ -1,5 +1,6 @@
 """Everything that is kept: runs.db behind plain functions. Only this package writes SQL or imports the driver."""
 
+from engine.store.backup import backup as backup
 from engine.store.capsule import CATEGORIES as CATEGORIES
 from engine.store.capsule import PAGE as PAGE
 from engine.store.capsule import categories as categories
@@ -7,14 +8,23 @@ from engine.store.capsule import get_exhibit as get_exhibit
 from engine.store.capsule import keep as keep
 from engine.store.capsule import remove_exhibit as remove_exhibit
 from engine.store.capsule import search_archive as search_archive
+from engine.store.connect import LOG_LIMIT as LOG_LIMIT
+from engine.store.connect import ROW_ERRORS as ROW_ERRORS
 from engine.store.connect import DatabaseError as DatabaseError
 from engine.store.connect import Refused as Refused
 from engine.store.connect import Row as Row
 from engine.store.connect import StoreError as StoreError
 from engine.store.connect import connect as connect
+from engine.store.connect import file_of as file_of
 from engine.store.connect import insert as insert
+from engine.store.connect import log_bytes as log_bytes
 from engine.store.connect import migrate as migrate
+from engine.store.connect import refused_for_good as refused_for_good
+from engine.store.connect import soundness as soundness
 from engine.store.connect import writing as writing
+from engine.store.health import complaints as complaints
+from engine.store.health import schema_version as schema_version
+from engine.store.health import sqlite_version as sqlite_version
 from engine.store.migrations import ACTIVE as ACTIVE
 from engine.store.reference import REFERENCE_ID as REFERENCE_ID
 from engine.store.reference import add_reference as add_reference
@@ -31,6 +41,7 @@ from engine.store.runs import give_command as give_command
 from engine.store.runs import last_command as last_command
 from engine.store.runs import list_runs as list_runs
 from engine.store.runs import open_runs as open_runs
+from engine.store.runs import reopen as reopen
 from engine.store.runs import request_resume as request_resume
 from engine.store.runs import take_commands as take_commands
 from engine.store.runs import update_state as update_state

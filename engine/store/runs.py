@@ -21,7 +21,7 @@ _RUN = """
     SELECT runs.id, name, preset, kind, parent_run_id, parent_step, parameters, target_tokens, total_steps, dataset,
            note, created_at, status, phase, message, progress, attempt, device, environment, pid, process_started_at,
            boot_id, step, tokens, train_loss, val_loss, tokens_per_second, elapsed_seconds, eta_seconds, heartbeat_at,
-           started_at, ended_at, error
+           started_at, ended_at, error, save_seconds, auto_resumes
     FROM runs JOIN run_state ON run_state.run_id = runs.id
 """
 
@@ -68,26 +68,32 @@ def create_run(db: Database, config: RunConfig, preset: str, name: str, device: 
 def request_resume(db: Database, run_id: str, device: str) -> None:
     """Ask for one more attempt of an ended run; refused in a sentence where that makes no sense."""
     with writing(db):
-        run = get_run(db, run_id)
-        if run["status"] not in RESUMABLE:
-            raise Refused(
-                f"{run['name']} is {run['status']}; only a run that has ended before its last step can be resumed."
-            )
-        refuse_second_run(db, device)
-        update_state(
-            db,
-            run_id,
-            status="preparing",
-            phase="starting",
-            message="Waking the trainer",
-            progress=None,
-            error=None,
-            ended_at=None,
-            pid=None,
-            heartbeat_at=None,
-            device=device,
+        reopen(db, run_id, device)
+
+
+def reopen(db: Database, run_id: str, device: str, auto_resumes: int = 0) -> None:
+    """What `request_resume` does, inside a transaction of the caller's; `auto_resumes`: how often without a person."""
+    run = get_run(db, run_id)
+    if run["status"] not in RESUMABLE:
+        raise Refused(
+            f"{run['name']} is {run['status']}; only a run that has ended before its last step can be resumed."
         )
-        insert(db, "commands", {"run_id": run_id, "kind": "resume", "created_at": time.time()})
+    refuse_second_run(db, device)
+    update_state(
+        db,
+        run_id,
+        status="preparing",
+        phase="starting",
+        message="Waking the trainer",
+        progress=None,
+        error=None,
+        ended_at=None,
+        pid=None,
+        heartbeat_at=None,
+        device=device,
+        auto_resumes=auto_resumes,
+    )
+    insert(db, "commands", {"run_id": run_id, "kind": "resume", "created_at": time.time()})
 
 
 def refuse_second_run(db: Database, device: str) -> None:
@@ -127,7 +133,7 @@ def find_run(db: Database, text: str) -> Row:
     if len(matches) == 1:
         return matches[0]
     if matches:
-        raise Refused(f"{text!r} is the start of {len(matches)} run ids; give more of it.")
+        raise Refused(f"{text[:80]!r} is the start of {len(matches)} run ids; give more of it.")
     raise Refused(f"There is no run {text[:80]!r}; `python -m engine runs` lists them.")
 
 

@@ -9,7 +9,6 @@ let fields = [];
 let chosen = "";
 let wantsForm = false;
 let measured = false;
-let starting = false;
 let checking = 0;
 const reading = [];
 const typed = new Map();
@@ -33,6 +32,8 @@ async function load() {
     const answer = await get("/api/presets");
     ({ presets, fields, measured } = answer);
     state.presets = answer;
+    $("#notice").hidden = !answer.warnings.length;
+    say($("#notice"), answer.warnings.join(" "));
     const checked = choose(answer.default);
     cards();
     view();
@@ -126,8 +127,8 @@ async function check() {
 const overrides = () => JSON.stringify(Object.fromEntries(typed));
 
 export function startArguments() {
-  starting = true;
   document.body.classList.add("starting");
+  say($("#plan"), "Starting: its own process is being made, which takes a few seconds.");
   return [chosen, $("#run-name input").value, overrides()];
 }
 
@@ -138,8 +139,8 @@ export function started() {
 }
 
 export function notStarted() {
-  starting = false;
-  document.body.classList.toggle("starting", starting);
+  check(); // the plan again, in place of "Starting"
+  document.body.classList.remove("starting");
 }
 
 /** The selected run as it runs: machine, size, data, settings. */
