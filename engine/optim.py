@@ -113,6 +113,14 @@ class Optimizers(torch.optim.Optimizer):
         `finite` is a flag on the device: where it is false, weights, averages and counts stay as they are, and the host
         need not wait to know. Without it every update is made.
         """
+        if finite is not None and finite.is_cpu:  # can be read without waiting, which costs less than masking
+            if not finite:
+                return
+            finite = None
+        self.masked_step(factor, finite)
+
+    def masked_step(self, factor: float, finite: Tensor | None) -> None:
+        """The same without ever looking at the flag."""
         self.muon.step(self.config.muon_lr * factor, finite)
         self.adamw.param_groups[0]["lr"] = self.config.adamw_lr * factor
         # What torch's gradient scaler sets too: fused AdamW does nothing where it is 1.

@@ -1,6 +1,7 @@
 """Muon against torch's own, orthogonality, and optimizers that go on after being stored as if nothing had happened."""
 
 import copy
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -182,15 +183,16 @@ def test_a_gradient_scaler_takes_both_as_one_and_skips_what_overflows() -> None:
     assert scaler.get_scale() == 4.0
 
 
+@pytest.mark.parametrize("way", [Optimizers.step, Optimizers.masked_step])
 @pytest.mark.parametrize("weight_decay", [0.0, 0.1])
-def test_a_step_with_a_good_flag_is_the_step_without_one(weight_decay: float) -> None:
+def test_a_step_with_a_good_flag_is_the_step_without_one(weight_decay: float, way: Callable[..., None]) -> None:
     ends = []
     for finite in (None, torch.tensor(True)):
         model = tiny_model()
         optimizers = Optimizers(model, OptimizerConfig(weight_decay=weight_decay), torch.bfloat16)
         for seed in range(4):
             learn(model, some_tokens(seed=seed))
-            optimizers.step(0.7, finite)
+            way(optimizers, 0.7, finite)
             optimizers.zero_grad()
         ends.append({**dict(model.named_parameters()), **optimizers.tensors()})
 
@@ -199,7 +201,8 @@ def test_a_step_with_a_good_flag_is_the_step_without_one(weight_decay: float) ->
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf"), float("-inf")])
 @pytest.mark.parametrize("steps", [0, 3])
-def test_a_bad_flag_leaves_every_bit_as_it_was(bad: float, steps: int) -> None:
+@pytest.mark.parametrize("way", [Optimizers.step, Optimizers.masked_step])
+def test_a_bad_flag_leaves_every_bit_as_it_was(way: Callable[..., None], bad: float, steps: int) -> None:
     """Weights, averages and counts, whether the optimizers have made a step before or not; then all goes on."""
     model = tiny_model()
     optimizers = Optimizers(model, OptimizerConfig(weight_decay=0.1), torch.float32)
@@ -217,7 +220,7 @@ def test_a_bad_flag_leaves_every_bit_as_it_was(bad: float, steps: int) -> None:
     for parameter in model.parameters():
         assert parameter.grad is not None
         parameter.grad.fill_(bad)
-    optimizers.step(1.0, torch.tensor(False))
+    way(optimizers, 1.0, torch.tensor(False))
     optimizers.zero_grad()
 
     assert bits(dict(model.named_parameters())) == bits(dict(undisturbed.named_parameters()))
