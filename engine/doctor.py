@@ -169,7 +169,7 @@ def check_weights(home: Home) -> Iterator[Finding]:
             verify(folder)
             good += 1
         except CorruptCheckpoint as error:
-            bad += 1
+            bad += folder.exists()
             if folder in offered:
                 yield Finding(name, "problem", f"{folder.parent.name}: {error} Resume uses an earlier one; delete it.")
             elif folder.exists():  # else a run has let go of it meanwhile

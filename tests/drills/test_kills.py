@@ -89,7 +89,8 @@ class Drill:
         steps_lost, seconds_lost = max(self.lost_steps, default=0), max(self.lost_seconds, default=0.0)
         return (
             f"{self.kills} kills, {self.before_a_step} of them before the first step, "
-            f"{self.mid_save} in the middle of a save; {self.finished} runs finished; a kill lost at most {steps_lost} steps, the oldest made {seconds_lost:.2f} s before it"
+            f"{self.mid_save} in the middle of a save; {self.finished} runs finished; "
+            f"a kill lost at most {steps_lost} steps, the oldest made {seconds_lost:.2f} s before it"
         )
 
 

@@ -1,6 +1,6 @@
 """Real trainers in a moment: torch is loaded once, then each of them is a fork of the process that runs this file.
 
-It reads lines `HOME <tab> RUN_ID <tab> NOTES` and answers each with a pid. Such a trainer is
+It reads lines `HOME <tab> RUN_ID <tab> NOTES <tab> PHASE` and answers each with a pid. Such a trainer is
 `python -m engine.train` in all but its start: a process with a session, a lock and a state of its own. It notes in the
 file NOTES when it made each step.
 """
@@ -10,6 +10,8 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from sqlite_utils import Database
@@ -36,11 +38,14 @@ class Server:
         )
         assert self._line() == "ready"
 
-    def start(self, home: Home, db: Database, run_id: str, notes: Path) -> store.Row:
-        """Begin an attempt as the supervisor does; the run's row with its trainer in it."""
+    def start(self, home: Home, db: Database, run_id: str, notes: Path, linger: str = "") -> store.Row:
+        """Begin an attempt as the supervisor does; the run's row with its trainer in it.
+
+        In the phase `linger` it stays for a second, so that it can be met there.
+        """
         store.take_commands(db, endings.STARTS, run_id)
         assert self.process.stdin
-        self.process.stdin.write(f"{home.path}\t{run_id}\t{notes}\n")
+        self.process.stdin.write(f"{home.path}\t{run_id}\t{notes}\t{linger}\n")
         self.process.stdin.flush()
         who = process.identity(int(self._line()))
         store.update_state(db, run_id, **who)
@@ -68,15 +73,15 @@ def main() -> int:
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the system buries them
     print("ready", flush=True)
     for line in sys.stdin:
-        home, run_id, notes = line.rstrip("\n").split("\t")
+        home, run_id, notes, phase = line.rstrip("\n").split("\t")
         pid = os.fork()
         if not pid:
-            become_trainer(home, run_id, notes)
+            become_trainer(home, run_id, notes, phase)
         print(pid, flush=True)
     return 0
 
 
-def become_trainer(home: str, run_id: str, notes: str) -> None:
+def become_trainer(home: str, run_id: str, notes: str, phase: str) -> None:
     """One attempt in this process, and its end."""
     code = 1
     try:
@@ -86,6 +91,7 @@ def become_trainer(home: str, run_id: str, notes: str) -> None:
             os.dup2(log.fileno(), 1)
             os.dup2(log.fileno(), 2)
         note_steps(notes)
+        linger_in(phase)
         code = train.main(["--home", home, run_id])
     finally:
         os._exit(code)
@@ -100,6 +106,19 @@ def note_steps(notes: str) -> None:
         add(self, step, *measured, **more)  # type: ignore[arg-type]
 
     Meter.add = noted  # type: ignore[method-assign]
+
+
+def linger_in(slow: str) -> None:
+    """Let the trainer stay in the phase `slow` for a second longer."""
+    phase = Meter.phase
+
+    @contextmanager
+    def lingering(self: Meter, name: str, message: str) -> Iterator[None]:
+        with phase(self, name, message):
+            time.sleep(name == slow)
+            yield
+
+    Meter.phase = lingering  # type: ignore[method-assign]
 
 
 if __name__ == "__main__":
