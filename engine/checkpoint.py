@@ -18,12 +18,10 @@ from safetensors import SafetensorError
 from safetensors.torch import load, load_file, save
 from torch import Tensor, nn
 
+from engine.manifest import CorruptCheckpoint as CorruptCheckpoint
+from engine.manifest import verify as verify
 from engine.model import Transformer
 from engine.optim import Optimizers
-
-
-class CorruptCheckpoint(RuntimeError):
-    """A checkpoint that cannot be trusted; the message says which file and why."""
 
 
 @dataclass(frozen=True)
@@ -96,26 +94,12 @@ def load_checkpoint(path: Path, model: Transformer, optimizers: Optimizers) -> d
         raise CorruptCheckpoint(f"{path.name} holds another model than this run's config describes: {fields}.")
     try:
         model.load_state_dict(load_file(path / "model.safetensors"))
-    except RuntimeError as error:
+        optimizers.load_tensors(load_file(path / "optimizer.safetensors"))
+    except SafetensorError as error:
+        raise CorruptCheckpoint(f"{path.name} holds a file that is not in the safetensors format.") from error
+    except (RuntimeError, KeyError) as error:
         raise CorruptCheckpoint(f"{path.name} holds another model than this run's config describes.") from error
-    optimizers.load_tensors(load_file(path / "optimizer.safetensors"))
     return state
-
-
-def verify(path: Path) -> None:
-    """Check every file of a checkpoint against its manifest; raises CorruptCheckpoint."""
-    try:
-        manifest = json.loads((path / "manifest.json").read_text(encoding="utf-8"))
-        listed = [(name, int(entry["bytes"]), str(entry["sha256"])) for name, entry in manifest.items()]
-    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
-        raise CorruptCheckpoint(f"{path.name} has no readable manifest.json.") from error
-    for name, size, digest in listed:
-        try:
-            data = (path / name).read_bytes()
-        except OSError as error:
-            raise CorruptCheckpoint(f"{path.name}/{name} cannot be read.") from error
-        if len(data) != size or hashlib.sha256(data).hexdigest() != digest:
-            raise CorruptCheckpoint(f"{path.name}/{name}: hash mismatch, the file has changed since it was saved.")
 
 
 def look_up(path: Path) -> Written:
@@ -185,7 +169,11 @@ def sampling_path(folder: Path, step: int) -> Path:
 
 def remove_checkpoint(folder: Path, step: int) -> None:
     """Take a checkpoint off the disk; one that is not there is no error."""
-    _remove(folder / _name(step))
+    path, temporary = folder / _name(step), folder / f".{_name(step)}"
+    if path.is_dir():
+        _remove(temporary)
+        path.rename(temporary)  # at once: killed while it goes, it must not look like a damaged one
+    _remove(temporary)
 
 
 def remove_sampling(folder: Path, step: int) -> None:

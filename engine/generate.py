@@ -21,6 +21,7 @@ from engine.checkpoint import CorruptCheckpoint, load_sampling
 from engine.config import ConfigError, ModelConfig, SampleConfig, from_json
 from engine.home import Home
 from engine.model import Cache, Transformer
+from engine.space import reason
 
 ROWS = 8
 """Batches are padded to a multiple of this: from 8 rows on, torch's CPU products round every row the same way
@@ -198,7 +199,11 @@ def load_speaker(home: Home, db: Database, run_id: str, step: int | None = None,
         )
     try:
         weights, sha256 = load_sampling(home.run(run_id), wanted)
-    except (OSError, CorruptCheckpoint) as error:
+    except OSError as error:
+        raise store.Refused(
+            f"The weights of {run['name']} at step {wanted} cannot be used: {reason(error)}."
+        ) from error
+    except CorruptCheckpoint as error:
         raise store.Refused(f"The weights of {run['name']} at step {wanted} cannot be used: {error}") from error
     for row in found:
         if row["kind"] == "sampling" and row["sha256"] != sha256:
