@@ -125,7 +125,7 @@ def test_config_imports_only_its_machinery_and_the_schedule_only_it() -> None:
         ("engine.optim", {"config"}),
         ("engine.model", {"config", "loss"}),
         ("engine.device", {"config"}),
-        ("engine.checkpoint", {"optim", "model"}),
+        ("engine.checkpoint", {"optim", "model", "manifest"}),
         ("engine.retention", {"config"}),
         ("engine.space", {"config", "home", "store"}),
         ("engine.guard", {"recorder"}),

@@ -9,6 +9,7 @@ from typing import Any
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, JSONResponse
+from starlette.exceptions import HTTPException
 
 from engine import store
 from engine.home import Home
@@ -85,10 +86,16 @@ def add_error_answers(app: FastAPI) -> None:
     def wrong(request: Request, error: Exception) -> Response:
         return JSONResponse({"error": "A value in this address is missing or of the wrong kind."}, 422)
 
+    def odd(request: Request, error: Exception) -> Response:
+        # What the framework itself refuses, for example a body nested too deep to be read.
+        assert isinstance(error, HTTPException)
+        return JSONResponse({"error": f"{str(error.detail).rstrip('.')}."}, error.status_code, error.headers)
+
     kinds: tuple[type[Exception], ...] = (*CLEAR, *store.DatabaseError)
     for kind in kinds:
         app.add_exception_handler(kind, clear)
     app.add_exception_handler(RequestValidationError, wrong)
+    app.add_exception_handler(HTTPException, odd)
 
 
 def add_static(app: FastAPI) -> str:
