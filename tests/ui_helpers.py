@@ -53,6 +53,7 @@ def served(folder: Path, **options: Any) -> Iterator[Page]:
         yield page
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ResourceWarning)
+        vars(page).clear()  # whoever still holds the client holds no app by it
         del app, page
         gc.collect()  # here, where Gradio's open loops disturb no other test
 

@@ -4,8 +4,11 @@ A stream of our own, one JSON object a line: what Gradio's shared event stream d
 the page, and an answer has to arrive whatever else the page waits for.
 """
 
+import asyncio
+import contextlib
 import json
-from collections.abc import AsyncIterator
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
@@ -15,6 +18,8 @@ from starlette.concurrency import iterate_in_threadpool
 from ui.actions import Actions, sentence
 from ui.answers import reply
 
+LOOK = 0.25
+"""Seconds between two looks whether the reader is still there."""
 FIELDS = ("run", "step", "prompt", "max_tokens", "temperature", "top_k", "top_p", "seed", "token")
 
 
@@ -23,8 +28,10 @@ def make_ask(actions: Actions) -> APIRouter:
     router = APIRouter(prefix="/api")
 
     @router.post("/ask")
-    async def ask(what: dict[str, Any]) -> Response:
-        return StreamingResponse(lines(actions, {name: what.get(name) for name in FIELDS}), media_type="text/plain")
+    async def ask(request: Request, what: dict[str, Any]) -> Response:
+        question = {name: what.get(name) for name in FIELDS}
+        question["token"] = question["token"] or uuid.uuid4().hex
+        return StreamingResponse(lines(actions, question, request.is_disconnected), media_type="text/plain")
 
     @router.post("/cancel")
     def cancel(request: Request, what: dict[str, Any]) -> Response:
@@ -34,13 +41,27 @@ def make_ask(actions: Actions) -> APIRouter:
     return router
 
 
-async def lines(actions: Actions, question: dict[str, Any]) -> AsyncIterator[str]:
-    """The pieces of an answer, or {"error": one sentence}; when the reader goes away the answer is cancelled."""
-    pieces = actions.ask(**question)
+async def lines(actions: Actions, question: dict[str, Any], gone: Callable[[], Awaitable[bool]]) -> AsyncIterator[str]:
+    """The pieces of an answer, or {"error": one sentence}; when the reader is `gone` the answer is cancelled."""
+    pieces, told = actions.ask(**question), False
+    watcher = asyncio.create_task(cancel_when_gone(actions, question["token"], gone))
     try:
         async for piece in iterate_in_threadpool(pieces):
             yield json.dumps(piece) + "\n"
+        told = True
     except Exception as error:  # noqa: BLE001 - nothing but a sentence may reach a browser
+        told = True
         yield json.dumps({"error": sentence(error)}) + "\n"
     finally:
-        pieces.close()
+        watcher.cancel()
+        if not told:
+            actions.cancel(question["token"])
+        with contextlib.suppress(ValueError):  # a thread is still in it, and ends it now that it is cancelled
+            pieces.close()
+
+
+async def cancel_when_gone(actions: Actions, token: str, gone: Callable[[], Awaitable[bool]]) -> None:
+    """An answer that waits, or whose model is still loading, has no piece by which to notice that nobody listens."""
+    while not await gone():
+        await asyncio.sleep(LOOK)
+    actions.cancel(token)

@@ -112,6 +112,10 @@ def live(db: Database, runs: list[Row], shown: list[Shown], axis: str, selected:
         answer["runs"] = news
     if selected in by_id:
         answer["now"] = pulse(by_id[selected])
+        if by_id[selected]["status"] in store.RESUMABLE:
+            answer["now"]["saved"] = max(
+                (row["step"] for row in store.list_checkpoints(db, selected, "full")), default=0
+            )
         if newest := store.last_eval(db, selected):
             answer["now"] |= {"val_step": newest["step"], "val_accuracy": number(newest["val_accuracy"], 3)}
         answer["said"] = store.newest_sample_id(db, selected)

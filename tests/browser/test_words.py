@@ -3,7 +3,8 @@
 import time
 from typing import Any
 
-from pages import App, visit
+from helpers import wait_for
+from pages import App, newest_run, visit
 
 from engine import store
 
@@ -46,6 +47,22 @@ def test_escape_cancels_and_what_was_said_can_be_kept(grown: App, page: Any) -> 
 
     assert time.monotonic() - pressed < 2
     assert page.locator("#archive").is_visible()
+
+
+def test_a_closed_tab_ends_its_answer(grown: App, page: Any) -> None:
+    visit(page, grown, "?tab=play")
+    page.wait_for_function("document.querySelectorAll('#play-age option').length > 1")
+    ask(page, "Closed while it speaks", 4096)
+    page.wait_for_function("document.querySelector('#output .continuation').textContent.length > 10", timeout=60_000)
+    page.goto("about:blank")
+
+    def ended() -> Any:
+        db = store.connect(grown.home.database)
+        found = [row for row in store.list_samples(db, newest_run(grown.home)["id"]) if row["source"] == "playground"]
+        db.close()
+        return [row for row in found if row["prompt"] == "Closed while it speaks"]
+
+    assert wait_for(ended, timeout=2)[0]["finish"] == "cancelled"
 
 
 def test_keep_and_find_again(grown: App, page: Any) -> None:

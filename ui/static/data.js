@@ -2,7 +2,7 @@
 
 import { $, fill, h, say } from "./dom.js";
 import { bytes, count } from "./format.js";
-import { get, on, send, state } from "./state.js";
+import { LONG_MS, get, on, send, state } from "./state.js";
 
 export function mount() {
   on("tab", (tab) => { if (tab === "data") { load(); examine(); } });
@@ -47,7 +47,7 @@ async function examine() {
   $("#look-again").disabled = true;
   if (!list.children.length) fill(list, h("li", { class: "note" }, "Looking…"));
   try {
-    fill(list, (await get("/api/health")).findings.map(finding));
+    fill(list, (await get("/api/health", {}, LONG_MS)).findings.map(finding));
   } catch (error) {
     fill(list, h("li", { class: "problem" }, error.message));
   }
@@ -66,7 +66,7 @@ async function backUp() {
   button.disabled = true;
   say($("#backed-up"), "Copying…");
   try {
-    const made = await send("/api/backup", {});
+    const made = await send("/api/backup", {}, LONG_MS);
     say($("#backed-up"), `Kept as backups/${made.name} in this home, ${bytes(made.bytes)}.`);
   } catch (error) {
     say($("#backed-up"), error.message);

@@ -167,7 +167,7 @@ export function addEvents(events) {
 function banner() {
   const one = run();
   const place = $("#banner");
-  const key = one ? `${one.id} ${one.status} ${one.error || ""} ${isOpen(one) ? one.message || "" : one.val_loss ?? ""}` : "";
+  const key = one ? `${one.id} ${one.status} ${one.error || ""} ${isOpen(one) ? one.message || "" : `${one.val_loss ?? ""} ${one.saved ?? ""}`}` : "";
   if (place.dataset.shown === key) return;
   place.dataset.shown = key;
   const words = one && sentence(one);
@@ -190,12 +190,21 @@ function sentence(one) {
       text: `${one.val_accuracy ? `Of text that it has never read it guesses ${percent(one.val_accuracy)} of the tokens right. ` : ""}Talk to it, or keep its best lines.`,
       actions: [talk, ["Read what it says", () => $("#feed").scrollIntoView({ behavior: "smooth" })]] };
   }
-  if (one.status === "stopped") return { tone: "calm", title: `Stopped and saved, ${age(one.tokens)}.`, text: "Resume goes on exactly where it stopped.", actions: [resume, [talk[0], talk[1]]] };
+  if (one.status === "stopped") return { tone: "calm", ...stopped(one), actions: [resume, [talk[0], talk[1]]] };
   if (["failed", "crashed", "diverged"].includes(one.status)) {
     return { tone: "bad", title: { failed: "It failed.", crashed: "It crashed.", diverged: "It diverged: the loss was no longer a number." }[one.status],
       text: one.error || "The log tells more.", actions: [resume, ["Read the log", () => emit("log")]] };
   }
   return { tone: "calm", ...goingOn(one) };
+}
+
+/** What Resume will do depends on what was saved. */
+function stopped(one) {
+  if (one.saved === undefined) return { title: "Stopped.", text: one.error || "" };
+  const from = one.saved ? `Resume goes on from step ${one.saved.toLocaleString("en")}, the last one saved.` : "Nothing of it was saved: Resume begins anew.";
+  if (one.error) return { title: "Stopped.", text: `${one.error} ${from}` };
+  return one.saved === one.step ? { title: `Stopped and saved, ${age(one.tokens)}.`, text: "Resume goes on exactly where it stopped." }
+    : { title: `Stopped at step ${(one.step || 0).toLocaleString("en")}, without a save.`, text: from };
 }
 
 /** While a run is on, the same place tells what it does, so that nothing jumps when it starts, pauses or ends. */

@@ -11,11 +11,12 @@ let ages = [];
 let asked = null;
 let asking = false;
 let sample = null;
+let kept = false;
 let goTo = () => {};
 
 export function mount({ show }) {
   goTo = show;
-  $("#play-run select").addEventListener("change", () => readAges());
+  who().addEventListener("change", () => { who().dataset.chosen = "yes"; readAges(); });
   on("runs", people);
   on("selected", people);
   on("tab", (tab) => tab === "play" && people());
@@ -47,7 +48,7 @@ function people() {
   const own = state.runs.filter((one) => one.kind !== "published");
   options(who(), own.length ? own.map((one) => [one.id, one.name]) : [["", "No model yet: start one on the Train tab"]]);
   if (run() && run().kind !== "published" && !who().dataset.chosen) who().value = state.selected;
-  busy(asking);
+  buttons();
   readAges();
 }
 
@@ -84,6 +85,7 @@ async function ask() {
     token: crypto.randomUUID?.() || String(Math.random()), temperature: dial("temperature"), top_k: dial("top_k"), top_p: dial("top_p"), seed: Number($("#seed input").value || 0),
   };
   sample = null;
+  kept = false;
   busy(true);
   fill($("#output"), h("p", { class: "words" }, h("span", { class: "prompt" }, asked.prompt), h("span", { class: "continuation" })));
   $("#no-letter").hidden = true;
@@ -134,16 +136,20 @@ function busy(value) {
   document.body.classList.toggle("asking", value);
   $("#output").setAttribute("aria-busy", value);
   $("#cancel").disabled = !value;
-  $("#generate").disabled = value || !who().value;
-  $("#another").disabled = value;
+  buttons();
+}
+
+function buttons() {
+  $("#generate").disabled = asking || !who().value;
+  $("#another").disabled = asking;
   $("#another").hidden = !asked;
-  $("#archive").hidden = value || !sample;
-  $("#archive").disabled = false;
-  say($("#archive"), "Keep this");
+  $("#archive").hidden = asking || !sample;
+  $("#archive").disabled = kept;
+  say($("#archive"), kept ? "Kept in the time capsule" : "Keep this");
 }
 
 function keep() {
-  emit("keep", { sample, done: () => { say($("#archive"), "Kept in the time capsule"); $("#archive").disabled = true; } });
+  emit("keep", { sample, done: () => { kept = true; buttons(); } });
 }
 
 /** Open Play with a run; an exhibit brings its age, its settings and its prompt, and is asked at once. */

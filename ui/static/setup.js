@@ -173,7 +173,7 @@ async function facts() {
     delete place.dataset.run;
     return;
   }
-  if (state.selected !== one.id) return;
+  if (state.selected !== one.id || place.dataset.run !== key) return; // a newer state has been asked for meanwhile
   const environment = about.environment || {};
   const lines = [
     ["Status", h("span", { "data-fact": "status" })], ["Step", h("span", { "data-fact": "step" })],

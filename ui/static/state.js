@@ -23,17 +23,21 @@ export function run() {
 
 export const runById = (id) => state.runs.find((one) => one.id === id);
 
+const PATIENCE_MS = 15000;
+/** For what reads or copies the whole database. */
+export const LONG_MS = 600000;
+
 /** JSON from our server. Throws Away when it cannot be reached, Error with its sentence when it refuses. */
 export class Away extends Error {}
 
-export async function get(path, parameters = {}) {
+export async function get(path, parameters = {}, patience = PATIENCE_MS) {
   const query = new URLSearchParams(Object.entries(parameters).filter(([, value]) => value !== null && value !== undefined));
-  return answerTo(`${path}?${query}`, {});
+  return answerTo(`${path}?${query}`, {}, patience);
 }
 
 /** The same for what changes something. */
-export const send = (path, what) => answerTo(path, {
-  method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify(what) });
+export const send = (path, what, patience = PATIENCE_MS) => answerTo(path, {
+  method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify(what) }, patience);
 
 /** Send something and hear each line of JSON as it comes. Throws as `get` does. */
 export async function stream(path, what, hear) {
@@ -60,8 +64,8 @@ async function reach(address, request) {
   }
 }
 
-async function answerTo(address, request) {
-  const response = await reach(address, { ...request, signal: AbortSignal.timeout(15000) });
+async function answerTo(address, request, patience) {
+  const response = await reach(address, { ...request, signal: AbortSignal.timeout(patience) });
   if (response.status === 502 || response.status === 503 || response.status === 504) {
     const body = await response.json().catch(() => ({}));
     throw new Away(body.error || AWAY);
