@@ -14,7 +14,7 @@ AXE = files("axe_playwright_python").joinpath("axe.min.js").read_text(encoding="
 FOUND = """async () => (await axe.run(document, {resultTypes: ['violations']})).violations
   .filter((one) => ['serious', 'critical'].includes(one.impact))
   .flatMap((one) => one.nodes.map((node) => `${one.id}: ${node.target.join(' ')}: ${node.failureSummary}`))"""
-LOOKS = [("light", 1280), ("dark", 1280), ("light", 390), ("dark", 390)]
+LOOKS = [("light", 1280), ("dark", 1280), ("dark", 390)]
 
 
 @pytest.fixture(scope="module")

@@ -25,10 +25,10 @@ WIDE = """() => {
 STATES = ["finished", "running", "failed", "long-name", "blueberry-nano-2025"]
 
 
-@pytest.fixture(params=[360, 390])
-def phone(browser: Any, request: pytest.FixtureRequest) -> Iterator[Any]:
-    """A page as narrow as a phone."""
-    size = {"width": request.param, "height": 780}
+@pytest.fixture
+def phone(browser: Any) -> Iterator[Any]:
+    """A page as narrow as the narrowest phones."""
+    size = {"width": 360, "height": 780}
     context = browser.new_context(viewport=size, has_touch=True, reduced_motion="reduce")
     yield context.new_page()
     context.close()
