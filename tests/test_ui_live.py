@@ -1,6 +1,7 @@
 """ui/live.py: what a refresh says, and how little it is."""
 
 import json
+import time
 
 import pytest
 from sqlite_utils import Database
@@ -154,3 +155,11 @@ def test_a_validation_says_how_old_it_is(db: Database) -> None:
     assert newest is not None
 
     assert ask(db, "", run_id)["now"]["val_step"] == newest["step"] <= 30
+
+
+def test_a_living_run_that_cannot_write_is_told(db: Database) -> None:
+    run_id = make_run(db)
+    store.update_state(db, run_id, heartbeat_at=time.time() - 30)
+    assert 29 <= ask(db, "", run_id)["now"]["silent"] <= 32
+    store.update_state(db, run_id, heartbeat_at=time.time())
+    assert "silent" not in ask(db, "", run_id)["now"]

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -28,6 +29,8 @@ EVAL_COLUMNS = {
     "bits": "val_bits_per_byte",
 }
 LOSS_ONLY = {"loss": "train_loss"}
+SILENT = 8.0
+"""Seconds without a word after which a page says so."""
 DIGITS = {"loss": 7, "rate": 4, "norm": 4, "speed": 4, "accuracy": 5, "perplexity": 6, "bits": 6}
 
 
@@ -76,8 +79,17 @@ def pulse(run: Row) -> dict[str, Any]:
         "speed": number(speed(run) or None, 3),
         "eta": number(run["eta_seconds"], 3),
         "seconds": number(run["elapsed_seconds"], 4),
+        "silent": silence(run),
     }
     return {name: value for name, value in values.items() if value not in (None, "")}
+
+
+def silence(run: Row) -> int | None:
+    """Seconds since a living trainer last wrote, where that is too long; it writes every half second when it can."""
+    if run["status"] not in ("running", "paused", "stopping") or run["heartbeat_at"] is None:
+        return None
+    seconds = time.time() - run["heartbeat_at"]
+    return round(seconds) if seconds > SILENT else None
 
 
 def increments(db: Database, shown: Shown, attempt: int, axis: str, selected: bool) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 // What the model says now, prompt by prompt, and what happened to the run. Model texts are text nodes, never HTML.
 
 import { $, $$, fill, h, say } from "./dom.js";
-import { age, clock, count, date, isOpen, percent } from "./format.js";
+import { age, clock, count, date, duration, isOpen, percent } from "./format.js";
 import { emit, get, on, run, state } from "./state.js";
 
 let heard = 0;
@@ -167,7 +167,7 @@ export function addEvents(events) {
 function banner() {
   const one = run();
   const place = $("#banner");
-  const key = one ? `${one.id} ${one.status} ${one.error || ""} ${isOpen(one) ? one.message || "" : `${one.val_loss ?? ""} ${one.saved ?? ""}`}` : "";
+  const key = one ? `${one.id} ${one.status} ${one.error || ""} ${isOpen(one) ? `${one.message || ""} ${one.silent || ""}` : `${one.val_loss ?? ""} ${one.saved ?? ""}`}` : "";
   if (place.dataset.shown === key) return;
   place.dataset.shown = key;
   const words = one && sentence(one);
@@ -194,6 +194,10 @@ function sentence(one) {
   if (["failed", "crashed", "diverged"].includes(one.status)) {
     return { tone: "bad", title: { failed: "It failed.", crashed: "It crashed.", diverged: "It diverged: the loss was no longer a number." }[one.status],
       text: one.error || "The log tells more.", actions: [resume, ["Read the log", () => emit("log")]] };
+  }
+  if (one.silent) {
+    return { tone: "bad", title: `No news for ${duration(one.silent)}.`,
+      text: "Its process lives, but nothing can be written to runs.db: is the disk full, or another program keeping it locked? It goes on, and what it measures arrives as soon as it can." };
   }
   return { tone: "calm", ...goingOn(one) };
 }
