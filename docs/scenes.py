@@ -69,7 +69,7 @@ LIVE: dict[str, dict[str, Any]] = {
     },
     "paused": {"status": "paused", "phase": "training", "progress": 0.55, "message": "Holding still"},
     "stopping": {"status": "stopping", "phase": "saving", "progress": 0.55, "message": "Saving the last step"},
-    "silent": {"status": "running", "phase": "training", "progress": 0.55, "heartbeat_at": 1.0},
+    "silent": {"status": "running", "phase": "training", "progress": 0.55},
 }
 
 
@@ -136,8 +136,9 @@ def alive(db: Database, name: str, values: dict[str, Any], device: str) -> str:
         add_history(db, run_id, 400, 5)
         add_words(db, run_id, 400)
     now = time.time()
-    # Of tomorrow: a prepared run must not look as if it had fallen silent.
-    state = {"message": "", "heartbeat_at": now + 86_400, "started_at": now} | values
+    # Of tomorrow: a prepared run must not look as if it had fallen silent, but for the one that has.
+    heard = now - 40 if name == "silent" else now + 86_400
+    state = {"message": "", "heartbeat_at": heard, "started_at": now} | values
     store.update_state(db, run_id, **state, **process.identity(stand_in().pid))
     store.add_event(db, run_id, "started", "Training on this machine in bf16.", 0)
     return run_id

@@ -11,7 +11,11 @@ from ui.records import clean
 def findings(home: Home) -> list[dict[str, Any]]:
     """Every check but the reading through of all checkpoints, which takes minutes on a large home."""
     return [
-        {"name": one.name, "state": one.state, "sentence": clean(one.sentence, home)}
+        {
+            "name": one.name,
+            "state": one.state,
+            "sentence": clean(one.sentence.replace(str(home.path), "This folder"), home),
+        }
         for one in doctor.examine(home, hashes=False)
     ]
 
