@@ -10,7 +10,7 @@ import torch
 from sqlite_utils import Database
 
 from engine import store
-from engine.checkpoint import CorruptCheckpoint, checkpoints, look_up, newest_valid, step_of, sweep
+from engine.checkpoint import CorruptCheckpoint, checkpoints, look_up, newest_valid, set_aside, step_of, sweep
 from engine.config import RunConfig, from_json
 from engine.guard import RollBack
 from engine.home import Home
@@ -77,9 +77,7 @@ def begin(home: Home, db: Database, run_id: str, recorder: Recorder | None = Non
             db, run_id, attempt=attempt, heartbeat_at=now, started_at=row["started_at"] or now, **identity()
         )
         store.supersede_after(db, run_id, step)
-        for damaged in checkpoints(folder):
-            if step_of(damaged) > step:
-                store.forget_checkpoint(db, run_id, step_of(damaged), "full")
+        leave_path(db, run_id, folder, step, exhibits_only=config.checkpoint.keep_ages > 0)
     try:
         tidy_index(db, run_id, folder, config, row["attempt"])
     except UNSTORABLE as error:
@@ -99,6 +97,30 @@ def roll_back(run: Run, why: RollBack) -> Run | None:
     run.recorder.state(status="preparing", phase="starting", message="Going back to the last checkpoint")
     # What was measured has to be in the database before it can be marked as repeated.
     return begin(run.home, run.db, run.id, run.recorder) if run.recorder.flush() else None
+
+
+def leave_path(db: Database, run_id: str, folder: Path, step: int, exhibits_only: bool) -> None:
+    """Let go of the weights of steps after `step`, which are done again; in a transaction of the caller's.
+
+    What they said can be asked again as long as it stays, so those that said it are set aside where nobody else has
+    them: an exhibit's, and a person's answers' unless `exhibits_only`. What was set aside before goes by the same rule.
+    Killed in between, a row may name what is gone; the next attempt, which begins no later, puts that right.
+    """
+    ages = store.list_checkpoints(db, run_id, "sampling")
+    needed = store.weights_with_words(db, run_id, exhibits_only)
+    needed -= {row["sha256"] for row in ages if row["step"] <= step}
+    left = [row for row in store.list_checkpoints(db, run_id) if row["step"] > step]
+    for row in left + store.list_checkpoints(db, run_id, "kept"):
+        path = None
+        if row["kind"] != "full" and row["sha256"] in needed:
+            path = set_aside(folder / row["path"], row["step"], row["attempt"])
+        if path:
+            store.set_aside(db, row["id"], str(path.relative_to(folder)))
+            needed.remove(row["sha256"])
+        else:
+            store.forget_checkpoint(db, run_id, row["step"], row["kind"], row["attempt"])
+            if row["kind"] != "full":  # a damaged checkpoint stays until the run is past it
+                (folder / row["path"]).unlink(missing_ok=True)
 
 
 def tidy_index(db: Database, run_id: str, folder: Path, config: RunConfig, attempt: int) -> None:

@@ -2,7 +2,8 @@
 
 A checkpoint is a folder `step_NNNNNN` that appears whole or not at all: everything is written to a folder whose name
 starts with a dot, synced, listed in a manifest with sizes and sha256, and renamed. Sampling weights are one bf16 file
-`sampling/step_NNNNNN.safetensors`, written the same way.
+`sampling/step_NNNNNN.safetensors`, written the same way; where a later attempt does the step again and the weights stay
+for what they said, they become `sampling/step_NNNNNN.attemptN.safetensors`.
 """
 
 import hashlib
@@ -151,20 +152,37 @@ def load_sampling(folder: Path, step: int) -> tuple[dict[str, Tensor], str]:
     """
     path = sampling_path(folder, step)
     if path.exists():
-        data = path.read_bytes()
-        try:
-            return load(data), hashlib.sha256(data).hexdigest()
-        except SafetensorError as error:
-            raise CorruptCheckpoint(f"sampling/{path.name} is damaged: {error}.") from error
+        return read_sampling(path)
     checkpoint = folder / _name(step)
     verify(checkpoint)
     weights = {name: tensor.to(torch.bfloat16) for name, tensor in load_file(checkpoint / "model.safetensors").items()}
     return weights, hashlib.sha256(save(weights)).hexdigest()
 
 
+def read_sampling(path: Path) -> tuple[dict[str, Tensor], str]:
+    """The weights in one sampling file and their sha256; raises CorruptCheckpoint, or OSError where it is not there."""
+    data = path.read_bytes()
+    try:
+        return load(data), hashlib.sha256(data).hexdigest()
+    except SafetensorError as error:
+        raise CorruptCheckpoint(f"sampling/{path.name} is damaged: {error}.") from error
+
+
 def sampling_path(folder: Path, step: int) -> Path:
     """Where the sampling weights of `step` lie in a run's folder."""
     return folder / "sampling" / f"{_name(step)}.safetensors"
+
+
+def set_aside(path: Path, step: int, attempt: int) -> Path | None:
+    """Give sampling weights a name that no later attempt writes to; returns it, or None where they are not there.
+
+    Done again it changes nothing, whether or not it had come to its end.
+    """
+    target = path.with_name(f"{_name(step)}.attempt{attempt}.safetensors")
+    if path.exists():
+        path.replace(target)
+        _sync_folder(target.parent)
+    return target if target.exists() else None
 
 
 def remove_checkpoint(folder: Path, step: int) -> None:

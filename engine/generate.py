@@ -17,8 +17,9 @@ from tokenizers import Tokenizer
 from torch import Tensor
 
 from engine import store, tokenizer
-from engine.checkpoint import CorruptCheckpoint, load_sampling
-from engine.config import ConfigError, ModelConfig, SampleConfig, from_json
+from engine.ask import Ask as Ask
+from engine.checkpoint import CorruptCheckpoint, load_sampling, read_sampling
+from engine.config import ConfigError, ModelConfig, from_json
 from engine.home import Home
 from engine.model import Cache, Transformer
 from engine.space import reason
@@ -26,48 +27,6 @@ from engine.space import reason
 ROWS = 8
 """Batches are padded to a multiple of this: from 8 rows on, torch's CPU products round every row the same way
 whatever the number of rows (below, they use other kernels); see tests/test_generate.py."""
-PROMPT_CHARACTERS = 8192
-
-
-@dataclass(frozen=True, kw_only=True)
-class Ask:
-    """A prompt and how to answer it; raises ConfigError for values that make no sense."""
-
-    prompt: str
-    max_tokens: int = 80
-    temperature: float = 0.8
-    top_k: int = 0
-    top_p: float = 0.95
-    seed: int = 7
-
-    def __post_init__(self) -> None:
-        if not 1 <= len(self.prompt) <= PROMPT_CHARACTERS:
-            raise ConfigError(f"A prompt has 1 to {PROMPT_CHARACTERS:,} characters; this one has {len(self.prompt):,}.")
-        if not 1 <= self.max_tokens <= 8192:
-            raise ConfigError(f"max_tokens = {self.max_tokens} must be between 1 and 8192.")
-        if not 0 <= self.temperature <= 10:
-            raise ConfigError(f"temperature = {self.temperature} must be between 0 (always the likeliest) and 10.")
-        if self.top_k < 0:
-            raise ConfigError(f"top_k = {self.top_k} must be 0 (all tokens) or more.")
-        if not 0 < self.top_p <= 1:
-            raise ConfigError(f"top_p = {self.top_p} must be above 0 and at most 1.")
-        if not 0 <= self.seed < 2**63:
-            raise ConfigError(f"seed = {self.seed} must be a whole number from 0 to 2^63 - 1.")
-        # A lone surrogate cannot be encoded, and NUL ends a text in many programs.
-        clean = self.prompt.encode("utf-8", "replace").decode("utf-8").replace("\0", "")
-        object.__setattr__(self, "prompt", clean or " ")
-
-    @classmethod
-    def from_config(cls, prompt: str, config: SampleConfig) -> "Ask":
-        """A periodic sample's question."""
-        return cls(
-            prompt=prompt,
-            max_tokens=config.max_tokens,
-            temperature=config.temperature,
-            top_k=config.top_k,
-            top_p=config.top_p,
-            seed=config.seed,
-        )
 
 
 @dataclass(frozen=True)
@@ -180,25 +139,34 @@ def one_thread(device: torch.device) -> Iterator[None]:
         torch.set_num_threads(threads)
 
 
-def load_speaker(home: Home, db: Database, run_id: str, step: int | None = None, device: str = "cpu") -> Speaker:
-    """The model of a run at `step` (None: the newest weights on disk). Raises store.Refused with a sentence."""
+def load_speaker(
+    home: Home, db: Database, run_id: str, step: int | None = None, device: str = "cpu", sha256: str = ""
+) -> Speaker:
+    """The model of a run at `step` (None: the newest weights on disk). Raises store.Refused with a sentence.
+
+    Where the run has done that step again, `sha256` (a sample's `weights_sha256`) tells which of its weights are asked:
+    these or none. Without it, those of the path that the run is on, or else what was set aside of another.
+    """
     run = store.get_run(db, run_id)
-    on_disk = store.list_checkpoints(db, run_id)
-    if not on_disk:
+    on_disk, aside = store.list_checkpoints(db, run_id), store.list_checkpoints(db, run_id, "kept")
+    if not on_disk and (step is None or not aside):
         raise store.Refused(
             f"{run['name']} has no weights on disk yet; wait for its first sample, or choose another run."
             if run["kind"] == "trained"
             else f"The weights of {run['name']} were not published here."
         )
     wanted = on_disk[-1]["step"] if step is None else step
-    found = [row for row in on_disk if row["step"] == wanted]
+    found = _asked([row for row in on_disk + aside if row["step"] == wanted], sha256)
     if not found:
-        steps = sorted({row["step"] for row in on_disk})
+        steps = sorted({row["step"] for row in on_disk + aside})
         raise store.Refused(
             f"{run['name']} has no weights of step {wanted}; there are {', '.join(map(str, steps[-12:]))}."
         )
     try:
-        weights, sha256 = load_sampling(home.run(run_id), wanted)
+        if found[0]["kind"] == "kept":
+            weights, digest = read_sampling(home.run(run_id) / found[0]["path"])
+        else:
+            weights, digest = load_sampling(home.run(run_id), wanted)
     except OSError as error:
         raise store.Refused(
             f"The weights of {run['name']} at step {wanted} cannot be used: {reason(error)}."
@@ -206,10 +174,14 @@ def load_speaker(home: Home, db: Database, run_id: str, step: int | None = None,
     except CorruptCheckpoint as error:
         raise store.Refused(f"The weights of {run['name']} at step {wanted} cannot be used: {error}") from error
     for row in found:
-        if row["kind"] == "sampling" and row["sha256"] != sha256:
+        if row["kind"] != "full" and row["sha256"] != digest:
             raise store.Refused(
                 f"The weights of {run['name']} at step {wanted} have changed on disk since they were saved."
             )
+    if sha256 not in ("", digest):
+        raise store.Refused(
+            f"The weights of {run['name']} at step {wanted} that said this are gone: it has done that step again since."
+        )
     config = from_json(store.get_config(db, run_id))
     words = tokenizer.load(home.tokenizer(run_id))
     return make_speaker(
@@ -221,8 +193,16 @@ def load_speaker(home: Home, db: Database, run_id: str, step: int | None = None,
         attempt=found[0]["attempt"],
         step=wanted,
         tokens=found[0]["tokens"],
-        weights_sha256=sha256,
+        weights_sha256=digest,
     )
+
+
+def _asked(rows: list[store.Row], sha256: str) -> list[store.Row]:
+    """Of the weights of one step those that are asked: the path's own, or one row that was set aside."""
+    own = [row for row in rows if row["kind"] != "kept"]
+    kept = [row for row in rows if row["kind"] == "kept" and sha256 in ("", row["sha256"])]
+    have_it = not sha256 or any(row["sha256"] == sha256 for row in own)
+    return own if own and (have_it or not kept) else kept[-1:]
 
 
 def make_speaker(

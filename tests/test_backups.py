@@ -61,10 +61,10 @@ def test_no_row_is_lost_while_a_trainer_writes(home: Home, db: Database, tmp_pat
 
     assert [row[1] for row in store.metrics_after(db, run_id, 0)] == list(range(1, 5001))
     for copy in copies:
-        old = opened(copy)
-        steps = [row[1] for row in store.metrics_after(old, run_id, 0)]
+        copied = opened(copy)
+        steps = [row[1] for row in store.metrics_after(copied, run_id, 0)]
         assert steps == list(range(1, len(steps) + 1))  # a prefix: the state of one moment
-        old.close()
+        copied.close()
 
 
 def test_a_file_that_exists_is_never_replaced(home: Home, tmp_path: Path) -> None:
@@ -102,15 +102,36 @@ def test_a_full_disk_leaves_no_half_copy(home: Home, tmp_path: Path, monkeypatch
     assert list((tmp_path / "copies").iterdir()) == []
 
 
+def old(path: Path, age: float = 7200.0) -> None:
+    """A file that was written `age` seconds ago."""
+    path.parent.mkdir(exist_ok=True)
+    path.write_text("half")
+    os.utime(path, (path.stat().st_mtime - age,) * 2)
+
+
 def test_what_a_killed_backup_left_is_swept(home: Home) -> None:
     home.backups.mkdir()
-    for name, age in ((".runs-1.db.77-1", 7200), (".runs-2.db.78-1", 5)):
-        (home.backups / name).write_text("half")
-        os.utime(home.backups / name, ((home.backups / name).stat().st_mtime - age,) * 2)
+    for name, age in (
+        (".a.db.blueberry-77-1", 7200),
+        (".a.db.blueberry-77-1-journal", 7200),
+        (".b.db.blueberry-78-1", 5),
+    ):
+        old(home.backups / name, age)
 
     backups.back_up(home)
 
-    assert {path.name for path in home.backups.glob(".*")} == {".runs-2.db.78-1"}
+    assert {path.name for path in home.backups.glob(".*")} == {".b.db.blueberry-78-1"}
+
+
+def test_files_of_others_are_left_alone(home: Home, tmp_path: Path) -> None:
+    """Whatever they are called: --to may name any folder."""
+    names = {".zotero.db.bak", ".zotero.db.77-1", ".copy.db.tmp", "copy.db.blueberry-77-1", ".a.db.blueberry-77-1.txt"}
+    for name in names:
+        old(tmp_path / "mine" / name)
+
+    made = backups.back_up(home, tmp_path / "mine" / "[a]*.db").path
+
+    assert {path.name for path in made.parent.iterdir()} == names | {"[a]*.db"}
 
 
 @pytest.mark.parametrize("words", [["backup", "--to"], ["backup"]])

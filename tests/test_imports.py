@@ -133,7 +133,8 @@ def test_config_imports_only_its_machinery_and_the_schedule_only_it() -> None:
         ("engine.meter", {"config", "guard", "recorder"}),
         ("engine.tokenizer", {"config", "store"}),
         ("engine.prompts", {"config"}),
-        ("engine.generate", {"store", "tokenizer", "checkpoint", "config", "data", "home", "model", "space"}),
+        ("engine.ask", {"config"}),
+        ("engine.generate", {"ask", "store", "tokenizer", "checkpoint", "config", "data", "home", "model", "space"}),
     ],
 )
 def test_a_part_of_the_trainer_knows_only_what_it_stands_on(module: str, allowed: set[str]) -> None:

@@ -66,3 +66,5 @@ from engine.store.words import list_samples as list_samples
 from engine.store.words import newest_sample_id as newest_sample_id
 from engine.store.words import newest_samples as newest_samples
 from engine.store.words import saved_steps as saved_steps
+from engine.store.words import set_aside as set_aside
+from engine.store.words import weights_with_words as weights_with_words

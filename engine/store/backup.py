@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,6 +15,10 @@ PAGES = 1000
 """Pages of 4 KB copied between two reports."""
 STALE = 3600.0
 """Seconds after which a half-made copy that nobody has written to belongs to a process that was killed (assumption)."""
+BESIDE = ("", "-journal", "-wal", "-shm")
+"""What SQLite adds to a database's name for the files that it may have beside it."""
+_TEMPORARY = re.compile(rf"\..+\.blueberry-[0-9]+-[0-9]+({'|'.join(BESIDE)})")
+"""What `_temporary` names a half-made copy: a folder that people choose has hidden files of others too."""
 
 
 def backup(db: Database, target: Path, report: Callable[[float], None] = lambda share: None) -> int:
@@ -52,23 +57,32 @@ def _check(copy: Database) -> None:
 @contextlib.contextmanager
 def _temporary(target: Path) -> Iterator[Path]:
     """A name beside `target` for the half-made copy; it and those that killed processes left are removed."""
-    temporary = target.with_name(f".{target.name}.{os.getpid()}-{time.monotonic_ns()}")
+    temporary = target.with_name(f".{target.name}.blueberry-{os.getpid()}-{time.monotonic_ns()}")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         if target.exists():
             raise Refused(f"{target.name} exists already; choose another name.")
-        for old in target.parent.glob(".*.db.*"):
-            if time.time() - old.stat().st_mtime > STALE:
-                old.unlink(missing_ok=True)
-        yield temporary
+        _sweep(target.parent)
+        try:
+            yield temporary
+        finally:
+            for suffix in BESIDE:
+                temporary.with_name(temporary.name + suffix).unlink(missing_ok=True)
     except OSError as error:
         raise Refused(f"The backup cannot be written to {target.parent.name}/: {error.strerror}.") from error
     except DatabaseError as error:
         hint = f"; free some space in {target.parent.name}/." if "full" in str(error) else "."
         raise Refused(f"The backup was not made: {error}{hint}") from error
-    finally:
-        for left in temporary.parent.glob(f"{temporary.name}*"):
-            left.unlink(missing_ok=True)
+
+
+def _sweep(folder: Path) -> None:
+    """Remove the half-made copies that killed processes left in `folder`, and nothing else."""
+    for old in folder.iterdir():
+        if _TEMPORARY.fullmatch(old.name):
+            # Another process may be sweeping too, and what cannot be removed is in nobody's way.
+            with contextlib.suppress(OSError):
+                if time.time() - old.stat().st_mtime > STALE:
+                    old.unlink()
 
 
 def _sync(path: Path) -> None:

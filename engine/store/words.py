@@ -72,12 +72,32 @@ def add_checkpoint(db: Database, run_id: str, **values: Any) -> None:
 
 
 def list_checkpoints(db: Database, run_id: str, kind: str = "") -> list[Row]:
-    """Weights of a run that are still on disk, oldest step first."""
+    """Weights of a run that are still on disk, oldest step first.
+
+    Without a `kind`, those of the path that the run is on: what was set aside (kind `kept`) is not among them.
+    """
     return rows(
         db,
-        "SELECT * FROM checkpoints WHERE run_id = ? AND deleted_at IS NULL AND (? = '' OR kind = ?) ORDER BY step, id",
+        """SELECT * FROM checkpoints WHERE run_id = ? AND deleted_at IS NULL
+                       AND (kind = ? OR ? = '' AND kind != 'kept') ORDER BY step, id""",
         [run_id, kind, kind],
     )
+
+
+def weights_with_words(db: Database, run_id: str, exhibits_only: bool = False) -> set[str]:
+    """The sha256 of the weights that said what can be asked again: exhibits, and samples that are not superseded."""
+    found = rows(
+        db,
+        """SELECT DISTINCT weights_sha256 FROM samples WHERE run_id = ? AND weights_sha256 IS NOT NULL
+                       AND (id IN (SELECT sample_id FROM archive) OR superseded = 0 AND NOT ?)""",
+        [run_id, exhibits_only],
+    )
+    return {row["weights_sha256"] for row in found}
+
+
+def set_aside(db: Database, checkpoint_id: int, path: str) -> None:
+    """Note that sampling weights of a step that is done again stay, at `path`: they are no age of the run any more."""
+    db.conn.execute("UPDATE checkpoints SET kind = 'kept', path = ? WHERE id = ?", [path, checkpoint_id])
 
 
 def saved_steps(db: Database, run_id: str) -> list[int]:
@@ -90,19 +110,20 @@ def saved_steps(db: Database, run_id: str) -> list[int]:
     return [row["step"] for row in found]
 
 
-def forget_checkpoint(db: Database, run_id: str, step: int, kind: str) -> None:
-    """Note that weights are gone from disk."""
+def forget_checkpoint(db: Database, run_id: str, step: int, kind: str, attempt: int | None = None) -> None:
+    """Note that weights are gone from disk; several attempts may have `kept` ones of one step."""
     db.conn.execute(
-        "UPDATE checkpoints SET deleted_at = ? WHERE run_id = ? AND step = ? AND kind = ? AND deleted_at IS NULL",
-        [time.time(), run_id, step, kind],
+        """UPDATE checkpoints SET deleted_at = ? WHERE run_id = ? AND step = ? AND kind = ? AND deleted_at IS NULL
+                       AND attempt = coalesce(?, attempt)""",
+        [time.time(), run_id, step, kind, attempt],
     )
 
 
 def ages(db: Database, run_id: str) -> list[Row]:
-    """The ages at which a run can be talked to, oldest first: step, tokens."""
+    """The ages at which a run can be talked to, oldest first: step, tokens. Not those of a path that it has left."""
     return rows(
         db,
         """SELECT step, max(tokens) AS tokens FROM checkpoints WHERE run_id = ? AND deleted_at IS NULL
-                       GROUP BY step ORDER BY step""",
+                       AND kind != 'kept' GROUP BY step ORDER BY step""",
         [run_id],
     )
