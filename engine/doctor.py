@@ -193,7 +193,14 @@ def _kept(home: Home) -> list[tuple[str, store.Row]]:
     """What the database says lies on the disk, by run."""
     with _opened(home) as db:
         runs = store.list_runs(db) if db else []
-        return [(run["id"], row) for run in runs if db for row in store.list_checkpoints(db, run["id"])]
+        kinds = ("full", "sampling", "kept")
+        return [
+            (run["id"], row)
+            for run in runs
+            if db
+            for kind in kinds
+            for row in store.list_checkpoints(db, run["id"], kind)
+        ]
 
 
 @contextmanager

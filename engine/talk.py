@@ -51,9 +51,12 @@ class Talker:
         top_k: int = 0,
         top_p: float = 0.95,
         seed: int = 7,
+        weights: str = "",
         cancel: threading.Event | None = None,
     ) -> Iterator[Message]:
         """Ask a run at `step` (None: its newest weights) and hear the whole continuation so far, again and again.
+
+        `weights`: a sample's `weights_sha256`, to ask the very weights that said it and no others of that step.
 
         Every message has text, new_tokens, tokens_per_second and finish ("" while it goes on); the last one also step,
         tokens and sample_id (None when it was cancelled before the first word). Setting `cancel` ends the answer with
@@ -66,6 +69,7 @@ class Talker:
             "run_id": str(run_id),
             "prompt": clean_prompt(prompt),
             "step": None if step is None else _number("step", step),
+            "weights": str(weights)[:64],
         }
         request |= {name: _number(name, value) for name, value in asked.items()}
         worker, answer = self._send(request)

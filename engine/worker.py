@@ -2,7 +2,7 @@
 
 Requests come as JSON lines on stdin, answers go as JSON lines to stdout (engine/talk.py is the other end):
 
-    {"id": 1, "run_id": "...", "step": null, "prompt": "...", "max_tokens": 80, ...}    {"cancel": 1}
+    {"id": 1, "run_id": "...", "step": null, "weights": "", "prompt": "...", "max_tokens": 80, ...}    {"cancel": 1}
     {"hello": 4711}    {"id": 1, "text": "...", "new_tokens": 3, "tokens_per_second": 41.0, "finish": ""}
     ... "finish": "length", "step": 400, "tokens": 1638400, "sample_id": 7}    {"id": 1, "error": "a sentence"}
 
@@ -41,8 +41,8 @@ class Voice(Protocol):
     def ask(self, **fields: Any) -> Any:
         """A checked question (engine.generate.Ask)."""
 
-    def load(self, db: Database, run_id: str, step: int | None) -> Any:
-        """A model at one age (engine.generate.Speaker)."""
+    def load(self, db: Database, run_id: str, step: int | None, weights: str) -> Any:
+        """A model at one age (engine.generate.Speaker), with the `weights` of that sha256 alone where it is not ""."""
 
     def use_threads(self, number: int) -> None:
         """How many cores an answer may use."""
@@ -62,9 +62,9 @@ class TorchVoice:
         """A checked question."""
         return self._generate.Ask(**fields)
 
-    def load(self, db: Database, run_id: str, step: int | None) -> Any:
+    def load(self, db: Database, run_id: str, step: int | None, weights: str) -> Any:
         """A model at one age; raises Refused."""
-        return self._generate.load_speaker(self._home, db, run_id, step, device="cpu")
+        return self._generate.load_speaker(self._home, db, run_id, step, device="cpu", sha256=weights)
 
     def use_threads(self, number: int) -> None:
         """How many cores an answer may use."""
@@ -145,7 +145,7 @@ class Worker:
             trains = any(run["status"] in store.ACTIVE for run in store.open_runs(db))
             voice.use_threads(1 if trains else min(THREADS, os.cpu_count() or 1))
             ask = voice.ask(**{key: request[key] for key in ASK})
-            speaker = self._speaker(voice, db, request["run_id"], request["step"])
+            speaker = self._speaker(voice, db, request["run_id"], request["step"], request.get("weights", ""))
             began = time.monotonic()
             said = -BETWEEN
             for piece in speaker.stream(ask, lambda: self._is_cancelled(request["id"])):
@@ -170,14 +170,15 @@ class Worker:
         finally:
             db.close()
 
-    def _speaker(self, voice: Voice, db: Database, run_id: str, step: int | None) -> Any:
+    def _speaker(self, voice: Voice, db: Database, run_id: str, step: int | None, weights: str) -> Any:
         """The model that is asked, kept from the last answer if its weights are still the same."""
         on_disk = store.list_checkpoints(db, run_id)
         wanted = on_disk[-1]["step"] if step is None and on_disk else step
+        on_disk += store.list_checkpoints(db, run_id, "kept")
         hashes = tuple((row["kind"], row["sha256"]) for row in on_disk if row["step"] == wanted)
-        if self.loaded[0] != (run_id, wanted, hashes) or not hashes:
+        if self.loaded[0] != (run_id, wanted, weights, hashes) or not hashes:
             self.loaded = (None, None)  # the old model's memory first
-            self.loaded = ((run_id, wanted, hashes), voice.load(db, run_id, wanted))
+            self.loaded = ((run_id, wanted, weights, hashes), voice.load(db, run_id, wanted, weights))
         return self.loaded[1]
 
     def _is_cancelled(self, number: int) -> bool:

@@ -105,15 +105,17 @@ class FakeVoice:
 
     def __init__(self, home: Home | None = None) -> None:
         self.loads: list[tuple[str, int | None]] = []
+        self.named: list[str] = []
         self.threads = 0
 
     def ask(self, **fields: Any) -> Ask:
         """A question."""
         return Ask(**fields)
 
-    def load(self, db: Database, run_id: str, step: int | None) -> FakeSpeaker:
+    def load(self, db: Database, run_id: str, step: int | None, weights: str = "") -> FakeSpeaker:
         """A model."""
         self.loads.append((run_id, step))
+        self.named.append(weights)
         run = store.get_run(db, run_id)
         if run["kind"] != "trained":
             raise store.Refused(f"The weights of {run['name']} were not published here.")

@@ -138,6 +138,17 @@ def test_the_model_is_loaded_again_only_when_its_weights_change(line: Line, run_
     assert line.voice.loads == [(run_id, 10), (run_id, 10), (run_id, 20)]
 
 
+def test_weights_that_are_named_are_not_taken_for_others_of_their_step(line: Line, run_id: str, db: Database) -> None:
+    for attempt, kind, sha256 in ((1, "kept", "aa"), (2, "sampling", "bb")):
+        store.add_checkpoint(
+            db, run_id, attempt=attempt, step=10, tokens=0, kind=kind, path="x", bytes=1, sha256=sha256
+        )
+    for number, named in ((1, {}), (2, {"weights": "aa"}), (3, {"weights": "aa"}), (4, {})):
+        line.ask(number, run_id, step=10, **named)
+        line.hear_last(number)
+    assert line.voice.loads == [(run_id, 10), (run_id, 10), (run_id, 10)] and line.voice.named == ["", "aa", ""]
+
+
 def test_a_cancel_is_heard_during_an_answer_and_keeps_what_was_said(line: Line, run_id: str, db: Database) -> None:
     line.ask(1, run_id, max_tokens=8000)
     line.hear()

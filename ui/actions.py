@@ -51,6 +51,7 @@ class Talker(Protocol):
         top_k: int = ...,
         top_p: float = ...,
         seed: int = ...,
+        weights: str = ...,
         cancel: threading.Event | None = ...,
     ) -> Iterator[dict[str, Any]]: ...
     def close(self) -> None: ...
@@ -129,8 +130,12 @@ class Actions:
         top_p: float,
         seed: int,
         token: str = "",
+        weights: str | None = None,
     ) -> Generator[dict[str, Any], None, None]:
-        """Stream an answer of a run at the age `step` (None or -1 for the newest); `cancel(token)` ends it."""
+        """Stream an answer of a run at the age `step` (None or -1 for the newest); `cancel(token)` ends it.
+
+        `weights` is the sha256 of an exhibit's weights, where no others of that age will do.
+        """
         prompt = _text(prompt, "The prompt", LONGEST_PROMPT).encode("utf-8", "replace").decode("utf-8")
         if not prompt.strip():
             raise Refused("Write a prompt first: 1 to 8,192 characters.")
@@ -152,6 +157,7 @@ class Actions:
                 top_k=k,
                 top_p=p,
                 seed=dice,
+                weights=_text(weights or "", "The weights' sha256", 64),
                 cancel=self._cancels.setdefault(token, threading.Event()),
             )
         finally:

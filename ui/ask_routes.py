@@ -20,7 +20,7 @@ from ui.answers import reply
 
 LOOK = 0.25
 """Seconds between two looks whether the reader is still there."""
-FIELDS = ("run", "step", "prompt", "max_tokens", "temperature", "top_k", "top_p", "seed", "token")
+FIELDS = ("run", "step", "prompt", "max_tokens", "temperature", "top_k", "top_p", "seed", "token", "weights")
 
 
 def make_ask(actions: Actions) -> APIRouter:

@@ -133,7 +133,7 @@ async function copy(event) {
 
 export function askAgain(one) {
   emit("talk", { run: one.run_id, step: one.step, prompt: one.prompt, temperature: one.temperature, top_k: one.top_k,
-    top_p: one.top_p, max_tokens: one.max_tokens, seed: one.seed });
+    top_p: one.top_p, max_tokens: one.max_tokens, seed: one.seed, weights: one.weights_sha256 });
 }
 
 /** The run's loss in miniature, with a dot where it was that old. */

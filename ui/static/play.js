@@ -34,7 +34,7 @@ export function mount({ show }) {
   document.addEventListener("keydown", (event) => {
     if (event.key === "Escape" && asking && state.tab === "play") cancel();
   });
-  $("#generate").addEventListener("click", ask);
+  $("#generate").addEventListener("click", () => ask());
   $("#another").addEventListener("click", another);
   $("#cancel").addEventListener("click", cancel);
   $("#archive").addEventListener("click", keep);
@@ -77,12 +77,13 @@ function note(newest) {
   say($("#who-note"), words);
 }
 
-async function ask() {
+/** Ask what the form says; an exhibit's `exact` step and weights, which the run's ages may not have any more, win. */
+async function ask(exact = {}) {
   if (asking || !who().value) return;
   const dial = (name) => Number($(`[data-dial=${name}] input`).value);
   const question = asked = {
     run: who().value, step: Number($("#play-age select").value || -1), prompt: $("#prompt textarea").value, max_tokens: dial("max_tokens"),
-    token: crypto.randomUUID?.() || String(Math.random()), temperature: dial("temperature"), top_k: dial("top_k"), top_p: dial("top_p"), seed: Number($("#seed input").value || 0),
+    weights: "", ...exact, token: crypto.randomUUID?.() || String(Math.random()), temperature: dial("temperature"), top_k: dial("top_k"), top_p: dial("top_p"), seed: Number($("#seed input").value || 0),
   };
   sample = null;
   kept = false;
@@ -176,5 +177,5 @@ async function talk(wish) {
     return;
   }
   $("#prompt textarea").value = wish.prompt;
-  ask();
+  ask({ step: wish.step, weights: wish.weights || "" });
 }
