@@ -28,9 +28,10 @@ import json, sys, threading, time
 number, heard = json.loads(input())["id"], threading.Event()
 threading.Thread(target=lambda: (input(), heard.set()), daemon=True).start()
 for count in range(10_000):
+    told = heard.is_set()
     piece = {"id": number, "text": "a" * count, "new_tokens": count, "tokens_per_second": 1.0}
-    print(json.dumps(piece | {"finish": "cancelled" if heard.is_set() else ""}), flush=True)
-    if heard.is_set():
+    print(json.dumps(piece | {"finish": "cancelled" if told else ""}), flush=True)
+    if told:
         break
     time.sleep(0.001)
 """
