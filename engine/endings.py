@@ -9,7 +9,7 @@ from pathlib import Path
 from sqlite_utils import Database
 
 from engine import causes, process, store
-from engine.config import from_json
+from engine.config import ConfigError, from_json
 from engine.home import PROJECT, Home
 
 STARTS = ("start", "resume")
@@ -110,8 +110,15 @@ def end_dead(
 
 def _go_on(db: Database, run: store.Row, error: str) -> None:
     """Resume a crashed run as often as its config allows without a person, unless a person had it hold or end."""
-    allowed, done = from_json(store.get_config(db, run["id"])).train.auto_resume, run["auto_resumes"]
-    if not allowed or run["status"] in ("stopping", "paused"):
+    if run["status"] in ("stopping", "paused"):
+        return
+    try:
+        allowed, done = from_json(store.get_config(db, run["id"])).train.auto_resume, run["auto_resumes"]
+    except ConfigError as reason:  # of a newer version, or damaged
+        error += f" It does not go on by itself, because its settings cannot be read: {reason}"
+        store.update_state(db, run["id"], error=error)
+        return
+    if not allowed:
         return
     if done >= allowed:
         error += f" It has gone on by itself {_times(done)} already: find the cause, then press Resume."

@@ -28,7 +28,7 @@ def patience(run: store.Row, least: float = GRACE) -> float:
 
 @dataclass
 class Ladder:
-    """How far a run is; times are monotonic seconds."""
+    """How far the stop of one trainer has come; times are monotonic seconds."""
 
     grace: float = GRACE
     grace_now: float = GRACE_NOW

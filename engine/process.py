@@ -141,7 +141,7 @@ class Lock:
 def hold_lock(path: Path, wait: float = 0.5) -> Lock | None:
     """Take the lock file, made where missing, or None when another process keeps it for `wait` seconds.
 
-    The wait rides out `is_held`, which has to take the lock for an instant.
+    The wait rides out `is_held`, which shares the lock for an instant.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     file = path.open("ab")
@@ -161,13 +161,17 @@ def hold_lock(path: Path, wait: float = 0.5) -> Lock | None:
 
 
 def is_held(path: Path) -> bool:
-    """Whether another process holds the lock file."""
-    if not path.exists():
+    """Whether another process holds the lock file.
+
+    It is asked for with a shared lock, which only a holder is in the way of: another process that asks is not.
+    """
+    try:
+        with path.open("rb") as file:
+            fcntl.lockf(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except (FileNotFoundError, NotADirectoryError):
         return False
-    lock = hold_lock(path, wait=0)
-    if lock is None:
+    except BlockingIOError:
         return True
-    lock.release()
     return False
 
 

@@ -11,7 +11,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+import traceback
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from types import FrameType
@@ -22,6 +23,7 @@ from engine import causes, process, store
 from engine.endings import BANNER, REQUESTS, STARTS, end_dead, is_lost, lock_of, stop_command
 from engine.home import PROJECT, Home
 from engine.ladder import GRACE, GRACE_NOW, Ladder, signal_trainer
+from engine.say import say
 
 TRAINER = (sys.executable, "-m", "engine.train")
 TICK = 0.1
@@ -37,6 +39,8 @@ class Trainer:
     run: store.Row
     child: subprocess.Popen[bytes] | None = None
     before: causes.Kills = field(default_factory=causes.kills)
+    ladder: Ladder | None = None
+    """Since it was asked to stop. The run's next trainer begins without one."""
     done_since: float | None = None
 
     def alive(self) -> bool:
@@ -44,13 +48,14 @@ class Trainer:
         return process.alive(self.run["pid"], self.run["process_started_at"], self.run["boot_id"])
 
     def bury(self) -> int | None:
-        """Kill what is left of its group; its exit status, which only its parent learns."""
+        """Kill what is left of its group; its exit status, which only its parent learns. May be repeated."""
         if self.child is None:
             process.end_leftovers(self.run["pid"], self.run["id"])
             return None
-        # Until it is waited for, its number stays taken: the group is still its own.
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(self.child.pid, signal.SIGKILL)
+        # Until it is waited for, its number stays taken and the group is its own; then both may be a stranger's.
+        if self.child.returncode is None:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(self.child.pid, signal.SIGKILL)
         return self.child.wait()
 
 
@@ -71,7 +76,7 @@ class Supervisor:
         self.grace, self.grace_now, self.linger = grace, grace_now, linger
         self.end = False
         self.trainers: dict[str, Trainer] = {}
-        self.ladders: dict[str, Ladder] = {}
+        self.told: set[tuple[str, str]] = set()
 
     def run(self) -> None:
         """Watch until there is nothing left to do; trainers that still run are left running."""
@@ -80,13 +85,13 @@ class Supervisor:
         try:
             while not self.end and time.monotonic() - busy < self.idle:
                 if not self.home.database.exists():
-                    say("runs.db is gone; trainers are left alone")
+                    tell("runs.db is gone; trainers are left alone")
                     return
                 try:
                     if self.tick(db):
                         busy = time.monotonic()
                 except store.DatabaseError as error:
-                    say(f"runs.db cannot be used now: {error}")  # locked, or the disk is full: trainers go on
+                    tell(f"runs.db cannot be used now: {error}")  # locked, or the disk is full: trainers go on
                     busy = time.monotonic()
                     time.sleep(1)
                 time.sleep(TICK)
@@ -98,29 +103,47 @@ class Supervisor:
         self._reap(db)
         waiting = store.waiting_commands(db, STARTS)
         for command in waiting:
-            if self._ready_for(store.get_run(db, command["run_id"])):
-                self._start(db, command["run_id"])
+            with self._apart(db, command["run_id"]):
+                if self._ready_for(store.get_run(db, command["run_id"])):
+                    self._start(db, command["run_id"])
         runs = store.open_runs(db)
         for run in runs:
-            self._watch(db, run)
-        still_open = {run["id"] for run in runs}
-        self.ladders = {run_id: ladder for run_id, ladder in self.ladders.items() if run_id in still_open}
-        self._shake_off(still_open)
+            with self._apart(db, run["id"]):
+                self._watch(db, run)
+        self._shake_off({run["id"] for run in runs})
         return bool(self.trainers or waiting or runs)
 
     def _reap(self, db: Database) -> None:
         """Bury trainers that have ended, with what is left of their group, and end their runs if they did not."""
         for run_id, trainer in list(self.trainers.items()):
-            if trainer.alive():
-                continue
-            returncode = trainer.bury()
-            killed = self.ladders[run_id].killed if run_id in self.ladders else ""
-            if end_dead(self.home, db, trainer.run, returncode, killed, trainer.before):
-                how = "is gone" if returncode is None else process.describe_exit(returncode)
-                say(f"run {run_id}: trainer {trainer.run['pid']} {how}")
-            else:
-                _note_stop(db, trainer.run)
-            del self.trainers[run_id]
+            if not trainer.alive():
+                with self._apart(db, run_id):
+                    self._end(db, trainer)
+                del self.trainers[run_id]
+
+    def _end(self, db: Database, trainer: Trainer) -> None:
+        returncode, run = trainer.bury(), trainer.run
+        killed = trainer.ladder.killed if trainer.ladder else ""
+        if end_dead(self.home, db, run, returncode, killed, trainer.before):
+            how = "is gone" if returncode is None else process.describe_exit(returncode)
+            tell(f"run {run['id']}: trainer {run['pid']} {how}")
+        else:
+            _note_stop(db, run)
+
+    @contextlib.contextmanager
+    def _apart(self, db: Database, run_id: str) -> Iterator[None]:
+        """What goes wrong with one run is told once and leaves the others alone; a database that fails concerns all."""
+        try:
+            yield
+        except store.DatabaseError:
+            raise
+        except Exception as error:  # noqa: BLE001 - the boundary between runs: each of the others needs its supervisor
+            kind = type(error).__name__
+            if (run_id, kind) not in self.told:
+                self.told.add((run_id, kind))
+                tell(f"run {run_id}: {traceback.format_exc().strip()}")
+                message = f"The supervisor stumbled over this run ({kind}); {self.home.supervisor_log.name} tells more."
+                store.add_event(db, run_id, "note", message)
 
     def _ready_for(self, run: store.Row) -> bool:
         """Whether the last trainer of a run is quite gone, and whoever else held its device."""
@@ -129,10 +152,10 @@ class Supervisor:
 
     def _start(self, db: Database, run_id: str) -> None:
         """Take a waiting start and spawn the trainer, unless the run has been stopped meanwhile."""
-        log = self.home.log(run_id)
-        log.parent.mkdir(parents=True, exist_ok=True)
-        commands, before = store.take_commands(db, STARTS, run_id), causes.kills()
+        log, before = self.home.log(run_id), causes.kills()
+        commands = store.take_commands(db, STARTS, run_id)
         try:
+            log.parent.mkdir(parents=True, exist_ok=True)
             with log.open("ab") as output, store.writing(db):
                 # In one transaction, so that whoever stops or ends the run finds it with its process or without one.
                 run = store.get_run(db, run_id)
@@ -152,7 +175,7 @@ class Supervisor:
                     who = process.identity(child.pid)
                     self.trainers[run_id] = Trainer(run | who, child, before)
                     store.update_state(db, run_id, **who)
-                    say(f"run {run_id}: trainer {child.pid} started")
+                    tell(f"run {run_id}: trainer {child.pid} started")
                 elif run["status"] == "stopping":
                     store.end_run(db, run_id, "stopped")
         except OSError as error:
@@ -162,19 +185,19 @@ class Supervisor:
 
     def _watch(self, db: Database, run: store.Row) -> None:
         """One run that has not ended: it may need adoption, be dead, or be due for another rung of the stop ladder."""
-        if run["id"] not in self.trainers:
-            stranger = Trainer(run)
-            if stranger.alive():
-                self.trainers[run["id"]] = stranger
-                say(f"run {run['id']}: trainer {run['pid']} adopted")
-            elif is_lost(self.home, db, run, watched=False):
+        trainer = self.trainers.get(run["id"])
+        if trainer is None and Trainer(run).alive():
+            trainer = self.trainers[run["id"]] = Trainer(run)
+            tell(f"run {run['id']}: trainer {run['pid']} adopted")
+        if trainer is None:
+            if is_lost(self.home, db, run, watched=False):
                 end_dead(self.home, db, run)
-                say(f"run {run['id']}: it has no trainer any more")
-                return
+                tell(f"run {run['id']}: it has no trainer any more")
+            return
         command = stop_command(db, run["id"])
         if command or run["status"] == "stopping":
-            ladder = self.ladders.setdefault(run["id"], Ladder(self.grace, self.grace_now))
-            ladder.climb(db, run, command)
+            trainer.ladder = trainer.ladder or Ladder(self.grace, self.grace_now)
+            trainer.ladder.climb(db, run, command)
 
     def _shake_off(self, still_open: set[str]) -> None:
         """Kill trainers that have ended their run but do not exit: they would keep memory and the run's lock."""
@@ -184,7 +207,7 @@ class Supervisor:
             elif trainer.done_since is None:
                 trainer.done_since = time.monotonic()
             elif time.monotonic() - trainer.done_since > self.linger and signal_trainer(signal.SIGKILL, trainer.run):
-                say(f"run {run_id}: its trainer had ended the run {self.linger:g} s ago and was killed")
+                tell(f"run {run_id}: its trainer had ended the run {self.linger:g} s ago and was killed")
 
 
 def _note_stop(db: Database, trained: store.Row) -> None:
@@ -197,9 +220,9 @@ def _note_stop(db: Database, trained: store.Row) -> None:
         )
 
 
-def say(message: str) -> None:
+def tell(message: str) -> None:
     """A line in the supervisor's log."""
-    print(f"{datetime.now():%Y-%m-%d %H:%M:%S} {message}", flush=True)
+    say(f"{datetime.now():%Y-%m-%d %H:%M:%S} {message}")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -219,7 +242,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return supervise(supervisor)
     except store.StoreError as error:
-        say(str(error))
+        tell(str(error))
         return 1
 
 
@@ -228,10 +251,10 @@ def supervise(supervisor: Supervisor) -> int:
     home = supervisor.home
     while lock := process.hold_lock(home.supervisor_lock):
         with lock:
-            say(f"supervisor {os.getpid()} watches {home.path}")
+            tell(f"supervisor {os.getpid()} watches {home.path}")
             supervisor.run()
         if supervisor.end or not home.database.exists() or not _work_waits(home):
-            say(f"supervisor {os.getpid()} ends")
+            tell(f"supervisor {os.getpid()} ends")
             return 0
     return 0
 

@@ -1,5 +1,6 @@
 """What people ask of runs: each request is carried out, or refused in a sentence."""
 
+import contextlib
 import json
 import signal
 import subprocess
@@ -60,7 +61,8 @@ def test_stop_saves_and_resume_goes_on_at_once(home: Home) -> None:
         run_id = launch.start_run(home, "seedling")
         first = running(home, run_id)
         launch.stop_run(home, run_id)
-        launch.stop_run(home, run_id)  # twice does no harm
+        with contextlib.suppress(Refused):  # it may have ended by now
+            launch.stop_run(home, run_id)  # twice does no harm
         launch.resume_run(home, run_id)  # waits for the end by itself
         second = running(home, run_id)
         assert second["attempt"] == 2
@@ -240,6 +242,21 @@ def test_a_run_whose_device_was_taken_does_not_go_on_by_itself(
     assert launch.run_status(home, run_id)["status"] == "crashed"
     message = store.list_events(db, run_id)[-1]["message"]
     assert message.startswith("It does not go on by itself: other is preparing on cpu")
+
+
+@pytest.mark.parametrize("status", ["running", "paused"])
+def test_a_dead_run_with_settings_of_a_newer_version_is_crashed_and_says_so(
+    home: Home, db: Database, monkeypatch: pytest.MonkeyPatch, status: str
+) -> None:
+    quiet(monkeypatch)
+    run_id = orphan(db, status=status, auto_resume=1)
+    config = json.loads(store.get_config(db, run_id))
+    config["train"]["newer_setting"] = 1
+    db.conn.execute("UPDATE runs SET config = ? WHERE id = ?", [json.dumps(config), run_id])
+    run = launch.run_status(home, run_id)
+    assert run["status"] == "crashed"
+    words = " It does not go on by itself, because its settings cannot be read: train.newer_setting is not a setting."
+    assert run["error"].endswith(words) is (status == "running")
 
 
 def test_a_dead_trainer_of_a_supervisor_that_hangs_is_crashed_within_five_seconds(home: Home, db: Database) -> None:

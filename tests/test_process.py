@@ -121,6 +121,23 @@ def test_a_lock_has_one_holder_and_dies_with_it(tmp_path: Path) -> None:
         assert isinstance(lock, process.Lock)
 
 
+def test_who_only_looks_is_never_taken_for_the_holder(tmp_path: Path) -> None:
+    path = tmp_path / "lock"
+    path.touch()
+    script = (
+        "import pathlib, sys; from engine.process import is_held; print(flush=True)\n"
+        "while True: is_held(pathlib.Path(sys.argv[1]))"
+    )
+    other = subprocess.Popen([sys.executable, "-c", script, str(path)], cwd=PROJECT, stdout=subprocess.PIPE)
+    assert other.stdout
+    try:
+        other.stdout.readline()
+        assert not any(process.is_held(path) for _ in range(10_000))
+    finally:
+        kill(other)
+        other.stdout.close()
+
+
 def test_a_child_does_not_inherit_the_lock(tmp_path: Path) -> None:
     path = tmp_path / "lock"
     lock = process.hold_lock(path)

@@ -128,6 +128,14 @@ def test_a_trainer_that_cannot_be_started_fails_the_run(home: Home, db: Database
     assert not supervisor.trainers
 
 
+def test_a_trainer_without_a_place_for_its_log_fails_the_run(home: Home, db: Database) -> None:
+    run_id = new_run(db)
+    home.log(run_id).parent.parent.write_text("a file where the folder should be", encoding="utf-8")
+    Supervisor(home, fake_trainer()).tick(db)
+    run = store.get_run(db, run_id)
+    assert (run["status"], run["error"]) == ("failed", "The trainer could not be started: Not a directory.")
+
+
 def test_a_killed_trainer_takes_its_children_along(home: Home, db: Database) -> None:
     with in_thread(home, *FOREVER, "--worker"):
         run = reaches(db, new_run(db), "running")
@@ -246,6 +254,63 @@ def test_a_resume_waits_for_the_last_trainer(home: Home, db: Database) -> None:
         assert second["attempt"] == 2
         assert second["pid"] != first["pid"]
         assert second["step"] >= first["step"]
+
+
+def test_a_stop_after_a_resume_gets_its_whole_time_again(home: Home, db: Database) -> None:
+    supervisor = Supervisor(home, fake_trainer(*FOREVER), grace=1.0)
+    run_id = new_run(db)
+    try:
+        supervisor.tick(db)
+        reaches(db, run_id, "running")
+        ask_to_stop(db, run_id)
+        began = time.monotonic()
+        supervisor.tick(db)
+        reaches(db, run_id, "stopped")
+        wait_for(lambda: not supervisor.trainers[run_id].alive())
+        store.request_resume(db, run_id, "cpu")  # between two looks
+        supervisor.tick(db)
+        reaches(db, run_id, "running")
+        wait_for(lambda: time.monotonic() - began > supervisor.grace)
+        ask_to_stop(db, run_id)
+        supervisor.tick(db)
+        assert not [event["message"] for event in store.list_events(db, run_id) if event["kind"] == "kill"]
+        assert ends(db, run_id)["status"] == "stopped"
+    finally:
+        end_trainers(home)
+        wait_for(lambda: not supervisor.tick(db))
+
+
+def test_a_number_that_was_given_back_is_not_signalled(
+    home: Home, db: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    supervisor = Supervisor(home, fake_trainer("--crash-at", "2", "--crash", "kill"))
+    run_id, signalled = new_run(db), []
+    supervisor.tick(db)
+    trainer = supervisor.trainers[run_id]
+    wait_for(lambda: not trainer.alive())
+    monkeypatch.setattr(os, "killpg", lambda leader, number: signalled.append(leader))
+    db.conn.execute("PRAGMA query_only = 1")  # the disk is full, say
+    with pytest.raises(store.DatabaseError):
+        supervisor.tick(db)
+    db.conn.execute("PRAGMA query_only = 0")
+    supervisor.tick(db)
+    assert signalled == [trainer.run["pid"]]
+    assert "SIGKILL" in store.get_run(db, run_id)["error"]
+
+
+def test_a_run_that_cannot_be_looked_after_leaves_the_others_alone(home: Home, db: Database) -> None:
+    with in_thread(home, "--points", "5"):
+        bad = new_run(db, "bad", "cuda:0", **{"train.device": "cuda:0"})
+        lock_of(home, bad).mkdir(parents=True)
+        assert ends(db, new_run(db))["status"] == "finished"
+        told = [event["message"] for event in store.list_events(db, bad)]
+        assert told == ["The supervisor stumbled over this run (IsADirectoryError); .supervisor.log tells more."]
+
+
+def test_a_supervisor_whose_log_takes_nothing_goes_on(home: Home, db: Database) -> None:
+    home.supervisor_log.symlink_to("/dev/full")
+    with supervised(home, "--points", "5"):
+        assert ends(db, new_run(db))["status"] == "finished"
 
 
 def test_trainers_outlive_the_supervisor_and_the_next_one_adopts_them(home: Home, db: Database) -> None:
