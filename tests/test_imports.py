@@ -116,6 +116,7 @@ def test_config_imports_only_its_machinery_and_the_schedule_only_it() -> None:
     assert ours(modules()["engine.schedule"]) <= {"engine.config"}
     assert ours(modules()["engine.home"]) == set()
     assert ours(modules()["engine.process"]) == set()
+    assert ours(modules()["engine.say"]) == set()
 
 
 @pytest.mark.parametrize(
@@ -129,7 +130,7 @@ def test_config_imports_only_its_machinery_and_the_schedule_only_it() -> None:
         ("engine.retention", {"config"}),
         ("engine.space", {"config", "home", "store"}),
         ("engine.guard", {"recorder"}),
-        ("engine.recorder", {"store", "home"}),
+        ("engine.recorder", {"store", "home", "say"}),
         ("engine.meter", {"config", "guard", "recorder"}),
         ("engine.tokenizer", {"config", "store"}),
         ("engine.prompts", {"config"}),
