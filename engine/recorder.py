@@ -24,14 +24,13 @@ CAPACITY = 200_000
 """Rows kept while the database cannot be written: hours of training."""
 BATCH = 5_000
 """Rows in one transaction: others wait for the write lock a fifth of a second at most, also after a long outage."""
-ENDING = 30.0
-"""Seconds for the writer to come back from a statement, which waits for 5 s at most, and from a slow disk."""
 QUIET = 60.0
 """Seconds between two lines of the log about one outage."""
 WORTH_AN_EVENT = 2.0
 """Seconds of outage from which on the run's history mentions it."""
-CLOSING = 65.0
-"""Seconds that the last rows wait for the database: longer than how the run ended does, which is worth less alone."""
+CLOSING, ENDING = 65.0, 30.0
+"""Seconds that the last rows wait for the database, longer than how the run ended does (it is worth less alone); and
+seconds for the writer to come back from a statement, which waits 5 s at most, and from a slow disk."""
 COMMANDS = ("stop", "pause", "unpause", "sample")
 UNWRITABLE: tuple[type[Exception], ...] = (store.StoreError, store.Refused, *store.DatabaseError)
 Rows = list[tuple[str, store.Row]]
@@ -91,9 +90,11 @@ class Recorder:
         if self._thread.is_alive():  # it may still store them, so they must not be put aside as well
             say(f"The writer of metrics hangs in the system; {len(self._rows):,} rows are lost if it never comes back")
             return False
-        if self._rows:
-            self._put_aside(list(self._rows), "runs.db could not be written until the trainer ended")
-        return not self._rows
+        left = list(self._rows)
+        self._rows.clear()
+        if left:
+            self._put_aside(left, "runs.db could not be written until the trainer ended")
+        return not left
 
     def _queue(self, table: str, row: store.Row) -> None:
         if self._ended:

@@ -133,8 +133,8 @@ def test_the_model_that_went_wrong_is_gone_before_the_next_one_is_made(
     home: Home, db: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Two at once may not fit into a GPU."""
-    run_id = new_run(home, db, **LONG | {"train__on_nonfinite": "roll-back", "train__tokens": 12 * 256})
-    break_steps(monkeypatch, 3)
+    run_id = new_run(home, db, **LONG | {"train__on_nonfinite": "roll-back", "train__tokens": 16 * 256})
+    break_steps(monkeypatch, 11)
     models: list[weakref.ref[Transformer]] = []
     real = Transformer.init_weights
 
