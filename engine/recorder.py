@@ -90,8 +90,7 @@ class Recorder:
         if self._thread.is_alive():  # it may still store them, so they must not be put aside as well
             say(f"The writer of metrics hangs in the system; {len(self._rows):,} rows are lost if it never comes back")
             return False
-        left = list(self._rows)
-        self._rows.clear()
+        left, self._rows = list(self._rows), deque()
         if left:
             self._put_aside(left, "runs.db could not be written until the trainer ended")
         return not left
