@@ -1,6 +1,7 @@
 """One attempt at a run: what its parts share, how it begins after a start, a crash or a roll-back, and its index."""
 
 import contextlib
+import gc
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,10 +19,13 @@ from engine.model import Transformer
 from engine.optim import Optimizers
 from engine.process import identity
 from engine.recorder import Recorder
+from engine.say import say
 from engine.space import UNSTORABLE, reason
 
 ROLL_BACK = "roll-back"
 """The kind of the event that each roll-back leaves; their number is the run's."""
+PATIENCE = 60.0
+"""Seconds for which storing how a run ended is tried."""
 RETRY = 1.0
 """Seconds between two tries to store how a run ended."""
 
@@ -81,7 +85,7 @@ def begin(home: Home, db: Database, run_id: str, recorder: Recorder | None = Non
     try:
         tidy_index(db, run_id, folder, config, row["attempt"])
     except UNSTORABLE as error:
-        print(f"runs.db does not list every checkpoint yet ({reason(error)}); the next save tries again", flush=True)
+        say(f"runs.db does not list every checkpoint yet ({reason(error)}); the next save tries again")
     roll_backs = sum(event["kind"] == ROLL_BACK for event in store.list_events(db, run_id, limit=-1))
     if recorder is None:
         recorder = Recorder(home.database, run_id, attempt)
@@ -95,6 +99,7 @@ def roll_back(run: Run, why: RollBack) -> Run | None:
     """Begin another attempt in this process after `why`; None when the database does not take that in."""
     run.recorder.event(ROLL_BACK, str(why), why.step)
     run.recorder.state(status="preparing", phase="starting", message="Going back to the last checkpoint")
+    gc.collect()  # the model that went wrong lies in circles of references; two at once may not fit into a GPU
     # What was measured has to be in the database before it can be marked as repeated.
     return begin(run.home, run.db, run.id, run.recorder) if run.recorder.flush() else None
 
@@ -155,7 +160,7 @@ def losses_before(db: Database, run_id: str) -> list[float]:
     return [loss for row in store.metrics_after(db, run_id, 0) if (loss := row[at]) is not None]
 
 
-def patiently(write: Callable[[], object], patience: float = 60.0) -> None:
+def patiently(write: Callable[[], object], patience: float = PATIENCE) -> None:
     """Store something that may not be lost: a full or locked database is tried again for `patience` seconds."""
     until = time.monotonic() + patience
     while True:
@@ -165,5 +170,5 @@ def patiently(write: Callable[[], object], patience: float = 60.0) -> None:
         except store.DatabaseError as error:
             if time.monotonic() > until:
                 raise
-            print(f"runs.db did not take how the run ended ({error}); trying again", flush=True)
+            say(f"runs.db did not take how the run ended ({error}); trying again")
             time.sleep(RETRY)

@@ -1,10 +1,9 @@
 """The prompts a run is asked while it grows, and the weights that are kept with its answers."""
 
+import time
 from pathlib import Path
 
-from sqlite_utils import Database
-
-from engine import store, tokenizer
+from engine import tokenizer
 from engine.checkpoint import sampling_weights, save_sampling
 from engine.config import RunConfig
 from engine.device import Place
@@ -12,7 +11,7 @@ from engine.generate import Ask, make_speaker
 from engine.model import Transformer
 from engine.prompts import load_suite
 from engine.recorder import Recorder
-from engine.space import UNSTORABLE, reason
+from engine.space import reason
 
 
 class Questions:
@@ -34,9 +33,7 @@ class Questions:
                         f"this model sees {config.model.context:,} at once.",
                     )
 
-    def ask(
-        self, db: Database, folder: Path, model: Transformer, place: Place, run_id: str, attempt: int, step: int
-    ) -> bool:
+    def ask(self, folder: Path, model: Transformer, place: Place, step: int) -> bool:
         """Keep the weights of this age in bf16 and let them answer every prompt; training's state is not touched.
 
         A stop cuts the answers short; all are then left out, and False says that this age is still to be asked. Where
@@ -45,18 +42,7 @@ class Questions:
         weights, tokens = sampling_weights(model), step * self.config.train.batch_tokens
         try:
             written = save_sampling(folder, step, weights)
-            store.add_checkpoint(
-                db,
-                run_id,
-                attempt=attempt,
-                step=step,
-                tokens=tokens,
-                kind="sampling",
-                path=f"sampling/{written.path.name}",
-                bytes=written.bytes,
-                sha256=written.sha256,
-            )
-        except UNSTORABLE as error:
+        except OSError as error:
             # What cannot be asked again is not asked; training is worth more than an answer.
             self.recorder.event(
                 "skipped",
@@ -64,13 +50,23 @@ class Questions:
                 step,
             )
             return True
+        self.recorder.add(
+            "checkpoints",
+            step=step,
+            tokens=tokens,
+            kind="sampling",
+            path=f"sampling/{written.path.name}",
+            bytes=written.bytes,
+            sha256=written.sha256,
+            created_at=time.time(),
+        )
         speaker = make_speaker(
             self.config.model,
             weights,
             self.words,
             place.device,
-            run_id=run_id,
-            attempt=attempt,
+            run_id=self.recorder.run_id,
+            attempt=self.recorder.attempt,
             step=step,
             tokens=tokens,
             weights_sha256=written.sha256,

@@ -16,6 +16,7 @@ from typing import Any
 
 from engine import store
 from engine.home import Home
+from engine.say import say
 
 PERIOD = 0.5
 """Seconds between two writes; a kill -9 loses at most this much."""
@@ -27,6 +28,9 @@ QUIET = 60.0
 """Seconds between two lines of the log about one outage."""
 WORTH_AN_EVENT = 2.0
 """Seconds of outage from which on the run's history mentions it."""
+CLOSING, ENDING = 65.0, 30.0
+"""Seconds that the last rows wait for the database, longer than how the run ended does (it is worth less alone); and
+seconds for the writer to come back from a statement, which waits 5 s at most, and from a slow disk."""
 COMMANDS = ("stop", "pause", "unpause", "sample")
 UNWRITABLE: tuple[type[Exception], ...] = (store.StoreError, store.Refused, *store.DatabaseError)
 Rows = list[tuple[str, store.Row]]
@@ -52,7 +56,7 @@ class Recorder:
         self._thread.start()
 
     def add(self, table: str, **row: Any) -> None:
-        """Queue one row of metrics, evals or samples."""
+        """Queue one row of metrics, evals, samples or checkpoints."""
         self._queue(table, {"run_id": self.run_id, "attempt": self.attempt, **row})
 
     def event(self, kind: str, message: str, step: int | None = None) -> None:
@@ -63,8 +67,8 @@ class Recorder:
 
     def state(self, **values: Any) -> None:
         """Overwrite parts of the run's state at the next write; once asked to stop, the status stays `stopping`."""
-        if self.stop.is_set():
-            values.pop("status", None)
+        if self.stop.is_set() and "status" in values:
+            values["status"] = "stopping"
         with self._lock:
             self._state |= values
 
@@ -77,15 +81,19 @@ class Recorder:
             self._idle.wait_for(lambda: self._written >= asked or self._ended, timeout)
             return self._written >= asked
 
-    def close(self, timeout: float = 30.0) -> bool:
+    def close(self, timeout: float = CLOSING) -> bool:
         """Store what is left and end the writer; False when rows had to be put aside or lost instead."""
-        stored = self.flush(timeout)
+        self.flush(timeout)
         self._closing = True
         self._wake.set()
-        self._thread.join(timeout=10)
-        if not stored and self._rows:
-            self._put_aside(list(self._rows), "runs.db could not be written until the trainer ended")
-        return stored
+        self._thread.join(ENDING)
+        if self._thread.is_alive():  # it may still store them, so they must not be put aside as well
+            say(f"The writer of metrics hangs in the system; {len(self._rows):,} rows are lost if it never comes back")
+            return False
+        left, self._rows = list(self._rows), deque()
+        if left:
+            self._put_aside(left, "runs.db could not be written until the trainer ended")
+        return not left
 
     def _queue(self, table: str, row: store.Row) -> None:
         if self._ended:
@@ -126,7 +134,7 @@ class Recorder:
                 self._written = asked
                 self._idle.notify_all()
         with contextlib.suppress(*UNWRITABLE):
-            if self._rows:  # what was said about the last write
+            if self._rows or self._state:  # what was said about the last write, or what it could not take
                 self._write(connection.open())
         connection.close()
 
@@ -147,7 +155,7 @@ class Recorder:
         with store.writing(db):
             for table, row in rows:
                 try:
-                    store.insert(db, table, row)
+                    store.put_checkpoint(db, row) if table == "checkpoints" else store.insert(db, table, row)
                 except store.ROW_ERRORS as error:
                     if not store.refused_for_good(error):
                         raise
@@ -164,12 +172,12 @@ class Recorder:
         if not state:
             return
         try:
-            store.update_state(db, self.run_id, **state)
+            store.report_state(db, self.run_id, **state)
         except store.ROW_ERRORS as error:
             if not store.refused_for_good(error):
                 raise
             refused.setdefault(str(error), []).append(("run_state", state))
-            store.update_state(db, self.run_id, heartbeat_at=state["heartbeat_at"])
+            store.report_state(db, self.run_id, heartbeat_at=state["heartbeat_at"])
 
     def _put_aside(self, rows: Rows, reason: str) -> None:
         """Keep rows that the database does not take in a file of the run, and say so at the 1st, 10th, 100th ..."""
@@ -290,9 +298,3 @@ class Outage:
             say(f"{self.told()}; {self._most:,} rows arrived late")
         self._last_good, self._reason, self._most = time.monotonic(), "", 0
         self._told.clear()
-
-
-def say(sentence: str) -> None:
-    """Print a line of the log, which lies on the same disk and may be full too."""
-    with contextlib.suppress(OSError):
-        print(sentence, flush=True)

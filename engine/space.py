@@ -9,12 +9,12 @@ import psutil
 
 from engine.config import RunConfig
 from engine.home import Home
-from engine.store import DatabaseError, Refused
+from engine.store import DatabaseError, Refused, StoreError
 
 RESERVE = 64 * 2**20
 """Bytes of disk that weights leave to runs.db, its log and the logs (assumption: days of a run's rows)."""
 
-UNSTORABLE: tuple[type[Exception], ...] = (OSError, *DatabaseError)
+UNSTORABLE: tuple[type[Exception], ...] = (OSError, StoreError, Refused, *DatabaseError)
 """What a disk that is full or gone raises, through files or through the database."""
 
 
@@ -75,6 +75,8 @@ def free_memory(group: Path = Path("/sys/fs/cgroup")) -> int:
 
 def reason(error: Exception) -> str:
     """What one of UNSTORABLE says, without paths, as part of a sentence."""
+    if isinstance(error, (StoreError, Refused)):
+        return str(error).removesuffix(".")
     if not isinstance(error, OSError):
         return f"runs.db: {error}"
     full = error.errno in (errno.ENOSPC, errno.EDQUOT)

@@ -32,6 +32,7 @@ from engine.optim import Optimizers
 from engine.process import hold_lock
 from engine.questions import Questions
 from engine.saver import CannotSave, Saver
+from engine.say import say
 from engine.schedule import learning_rate_factor
 
 
@@ -67,7 +68,7 @@ def train(run: Run) -> str:
 
     def ask() -> None:
         with meter.phase("sampling", "Answering the prompts"):
-            run.unasked = not questions.ask(run.db, run.folder, model, place, run.id, run.attempt, step)
+            run.unasked = not questions.ask(run.folder, model, place, step)
 
     def look_up(finished: bool) -> None:
         """What is due after a step: evaluate, ask the prompts, save."""
@@ -78,7 +79,7 @@ def train(run: Run) -> str:
                     "evals", step=step, tokens=step * batch_tokens, elapsed_seconds=meter.elapsed_seconds, **result
                 )
                 recorder.state(val_loss=result["val_loss"])
-                print(f"step {step:,} of {total_steps:,}: validation loss {result['val_loss']:.3f}", flush=True)
+                say(f"step {step:,} of {total_steps:,}: validation loss {result['val_loss']:.3f}")
         if finished or step % config.sample.every == 0 or recorder.sample.is_set():
             recorder.sample.clear()
             ask()
@@ -118,13 +119,13 @@ def train(run: Run) -> str:
             meter.add(step, config.optimizer.muon_lr * factor, loss_sum / batch_tokens, grad_norm)
             look_up(finished=step == total_steps)
 
+        if step < total_steps:
+            # Before the save in the background is waited for: whoever asked to stop has to know what takes so long.
+            recorder.state(status="stopping", phase="saving", message="Saving before the end")
         meter.close()
         saver.wait()
-        if step < total_steps:
-            with contextlib.suppress(*store.DatabaseError):  # it is only shown; what counts is told at the end
-                store.update_state(run.db, run.id, status="stopping", phase="saving", message="Saving before the end")
-            if step > saver.saved_step and not recorder.stop_now.is_set():
-                saver.save_last(step, meter.elapsed_seconds)
+        if step < total_steps and step > saver.saved_step and not recorder.stop_now.is_set():
+            saver.save_last(step, meter.elapsed_seconds)
     return "finished" if step == total_steps else "stopped"
 
 
@@ -196,7 +197,8 @@ def one_attempt(run: Run, work: Callable[[Run], str]) -> tuple[str, str | None, 
         again = reason.with_traceback(None) if isinstance(reason, RollBack) else None
         return "diverged", str(reason), again
     except Exception as reason:  # noqa: BLE001 - the boundary of the process: whatever it was is told and kept
-        traceback.print_exc()
+        with contextlib.suppress(OSError):  # the log may lie on a disk that is full
+            traceback.print_exc()
         return "failed", explain(reason, run.config), None
 
 
@@ -233,5 +235,6 @@ def main(argv: list[str] | None = None, work: Callable[[Run], str] = train) -> i
 
 if __name__ == "__main__":
     code = main()
-    sys.stdout.flush()
+    with contextlib.suppress(OSError):
+        sys.stdout.flush()
     os._exit(code)

@@ -1,6 +1,8 @@
 """What the tests of the engine share: a config, a model and a dataset that are small enough to train in a second."""
 
 import atexit
+import errno
+import io
 import shutil
 import threading
 from collections.abc import Callable
@@ -43,6 +45,14 @@ TINY: dict[str, Any] = {
     "checkpoint.keep": 2,
 }
 """A whole run of 24 steps takes about a second; its 96 rows are more than the 82 of one epoch."""
+
+
+class FullDisk(io.StringIO):
+    """A file that takes nothing."""
+
+    def write(self, text: str) -> int:
+        """Raise what a full disk raises."""
+        raise OSError(errno.ENOSPC, "No space left on device")
 
 
 def tiny_config(**changes: Any) -> RunConfig:

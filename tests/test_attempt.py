@@ -1,6 +1,8 @@
 """Attempts at a run: skipping and going back when the loss is no number, and what a later attempt still knows."""
 
+import gc
 import json
+import weakref
 from collections.abc import Iterator
 from typing import Any
 
@@ -125,6 +127,30 @@ def test_going_back_takes_the_last_checkpoint_and_half_the_rates(
     said = db["samples"].rows_where("run_id = ? AND step = 20 ORDER BY id", [run_id])
     assert [row["superseded"] for row in said] == [1] * PROMPTS + [0] * PROMPTS
     assert json.loads((home.run(run_id) / "step_000060" / "state.json").read_text())["rate"] == 0.5
+
+
+def test_the_model_that_went_wrong_is_gone_before_the_next_one_is_made(
+    home: Home, db: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two at once may not fit into a GPU."""
+    run_id = new_run(home, db, **LONG | {"train__on_nonfinite": "roll-back", "train__tokens": 16 * 256})
+    break_steps(monkeypatch, 11)
+    models: list[weakref.ref[Transformer]] = []
+    real = Transformer.init_weights
+
+    def made(self: Transformer, seed: int) -> None:
+        assert all(model() is None for model in models)
+        models.append(weakref.ref(self))
+        real(self, seed)
+
+    monkeypatch.setattr(Transformer, "init_weights", made)
+    gc.disable()
+    try:
+        assert attempt(home, run_id) == 0
+    finally:
+        gc.enable()
+
+    assert len(models) == 2
 
 
 def test_before_the_first_checkpoint_it_goes_back_to_the_beginning(

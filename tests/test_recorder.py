@@ -1,9 +1,7 @@
 """What a trainer tells arrives, whatever holds the database up, and what people ask of it is heard."""
 
 import contextlib
-import errno
 import functools
-import io
 import json
 import math
 import threading
@@ -14,10 +12,11 @@ from typing import Any
 import pytest
 from helpers import wait_for
 from sqlite_utils import Database
-from support import new_run
+from support import FullDisk, new_run
 
 from engine import recorder as module
 from engine import store
+from engine.attempt import PATIENCE
 from engine.home import Home
 from engine.recorder import Recorder
 
@@ -163,13 +162,6 @@ def on_a_disk(room: threading.Event, writing: Any, db: Database) -> Iterator[Dat
     db.conn.execute(f"PRAGMA max_page_count = {10**6 if room.is_set() else 1}").fetchall()
     with writing(db):
         yield db
-
-
-class FullDisk(io.StringIO):
-    """A file that takes nothing."""
-
-    def write(self, text: str) -> int:
-        raise OSError(errno.ENOSPC, "No space left on device")
 
 
 def test_a_log_on_the_full_disk_does_not_end_the_writer(
@@ -378,6 +370,56 @@ def test_commands_of_other_runs_and_for_the_supervisor_are_left_alone(
     assert not recorder.stop.is_set()
     waiting = store.waiting_commands(db, ("start", "stop", "resume"))
     assert [row["kind"] for row in waiting] == ["start", "stop", "resume"]
+
+
+def test_a_status_that_waits_to_be_written_does_not_undo_a_stop(
+    recorder: Recorder, db: Database, run_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.update_state(db, run_id, status="paused")
+    recorder.flush()
+    with store.writing(db):  # as `stop_run` does it, while the loop leaves its pause
+        recorder.state(status="running", message="")
+        store.update_state(db, run_id, status="stopping")
+    recorder.flush()
+
+    assert store.get_run(db, run_id)["status"] == "stopping"
+
+
+def test_rows_that_the_writer_may_still_store_are_not_put_aside(
+    home: Home, db: Database, run_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The database is free again after the time to wait for it, while the writer still waits in a statement."""
+    recorder = Recorder(home.database, run_id, attempt=1)
+    recorder.flush()
+    joined = threading.Thread.join
+
+    with contextlib.ExitStack() as locked:
+        locked.enter_context(store.writing(db))
+        measure(recorder, 1)
+        assert not recorder.flush(timeout=0.1)
+
+        def join(self: threading.Thread, timeout: float | None = None) -> None:
+            if self.name == "recorder":
+                locked.close()
+            joined(self, timeout)
+
+        monkeypatch.setattr(threading.Thread, "join", join)
+        assert recorder.close(timeout=0.1)
+
+    assert steps_in(db, run_id) == [1] and not recorder.rejected.exists()
+
+
+def test_rows_are_waited_for_longer_than_the_end_of_the_run() -> None:
+    assert module.CLOSING > PATIENCE
+
+
+def test_a_row_of_weights_replaces_the_one_of_their_step(recorder: Recorder, db: Database, run_id: str) -> None:
+    row = {"step": 2, "tokens": 512, "kind": "sampling", "path": "p", "bytes": 1, "created_at": 1.0}
+    for digest in ("old", "new"):
+        recorder.add("checkpoints", **row, sha256=digest)
+        recorder.flush()
+
+    assert [found["sha256"] for found in store.list_checkpoints(db, run_id)] == ["new"]
 
 
 def test_once_asked_to_stop_a_run_does_not_say_it_is_running(recorder: Recorder, db: Database, run_id: str) -> None:

@@ -85,6 +85,7 @@ def test_a_container_has_no_more_memory_than_its_limit_leaves(tmp_path: Path) ->
         (OSError(errno.ENOSPC, "No space left on device", "/home/me/secret"), "the disk is full"),
         (OSError(errno.EIO, "Input/output error", "/home/me/secret"), "Input/output error"),
         (store.DatabaseError[0]("database or disk is full"), "runs.db: database or disk is full"),
+        (store.StoreError("runs.db is not there; check --home."), "runs.db is not there; check --home"),
         (TimeoutError(), "TimeoutError"),
     ],
 )

@@ -4,6 +4,7 @@ tests/golden_loss.json holds the losses of a small fixed run; a refactor must no
 mathematics is meant, write them anew with `PYTHONPATH=. python tests/test_train.py` and say why in docs/LOG.md.
 """
 
+import contextlib
 import errno
 import json
 import subprocess
@@ -11,13 +12,14 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 from unittest.mock import patch
 
 import pytest
 import torch
 from helpers import wait_for
 from sqlite_utils import Database
-from support import new_run, tiny_config
+from support import FullDisk, new_run, tiny_config
 from torch import Tensor
 from training import (
     LONG,
@@ -36,7 +38,7 @@ from engine import device, launch, store
 from engine import train as module
 from engine.config import ConfigError
 from engine.generate import Ask, load_speaker
-from engine.home import Home
+from engine.home import PROJECT, Home
 from engine.model import Transformer
 from engine.optim import Optimizers
 from engine.train import explain
@@ -215,6 +217,46 @@ def test_a_dataset_that_is_not_there_is_told_with_what_to_do(home: Home, db: Dat
     run = store.get_run(db, run_id)
     assert run["status"] == "failed"
     assert run["error"].startswith("The dataset smollm-1b (70% FineWeb-Edu") and "choose the preset" in run["error"]
+
+
+def test_a_log_on_a_full_disk_costs_its_lines_alone(home: Home, db: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    run_id, end, tried = new_run(home, db, train__tokens=4 * 256), store.end_run, []
+
+    def full(*given: Any, **named: Any) -> bool:
+        tried.append(1)
+        if len(tried) == 1:
+            raise store.DatabaseError[0]("database or disk is full")
+        return end(*given, **named)
+
+    monkeypatch.setattr(store, "end_run", full)
+    monkeypatch.setattr("engine.attempt.RETRY", 0.01)
+    monkeypatch.setattr("engine.saver.free_memory", lambda: 0)
+    with contextlib.redirect_stdout(FullDisk()):
+        assert attempt(home, run_id) == 0
+
+    run = store.get_run(db, run_id)
+    assert (run["status"], run["error"], len(tried)) == ("finished", None, 2)
+
+
+def test_a_failure_is_told_though_its_traceback_finds_a_full_disk(home: Home, db: Database) -> None:
+    run_id = new_run(home, db)
+
+    def fail(run: module.Run) -> str:
+        raise ZeroDivisionError("a mistake of ours")
+
+    with contextlib.redirect_stderr(FullDisk()):
+        assert attempt(home, run_id, work=fail) == 1
+
+    assert store.get_run(db, run_id)["error"] == "ZeroDivisionError: a mistake of ours"
+
+
+def test_a_process_whose_log_is_full_ends_as_it_should(home: Home, db: Database) -> None:
+    run_id = new_run(home, db, train__tokens=2 * 256)
+    with Path("/dev/full").open("wb") as full:
+        command = [sys.executable, "-m", "engine.train", "--home", str(home.path), run_id]
+        assert subprocess.run(command, cwd=PROJECT, stdout=full, stderr=full, timeout=60, check=False).returncode == 0
+
+    assert store.get_run(db, run_id)["status"] == "finished"
 
 
 def test_a_run_that_another_process_trains_is_left_alone(

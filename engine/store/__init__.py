@@ -43,6 +43,7 @@ from engine.store.runs import last_command as last_command
 from engine.store.runs import list_runs as list_runs
 from engine.store.runs import open_runs as open_runs
 from engine.store.runs import reopen as reopen
+from engine.store.runs import report_state as report_state
 from engine.store.runs import request_resume as request_resume
 from engine.store.runs import take_commands as take_commands
 from engine.store.runs import update_state as update_state
@@ -65,6 +66,7 @@ from engine.store.words import list_checkpoints as list_checkpoints
 from engine.store.words import list_samples as list_samples
 from engine.store.words import newest_sample_id as newest_sample_id
 from engine.store.words import newest_samples as newest_samples
+from engine.store.words import put_checkpoint as put_checkpoint
 from engine.store.words import saved_steps as saved_steps
 from engine.store.words import set_aside as set_aside
 from engine.store.words import weights_with_words as weights_with_words

@@ -158,6 +158,13 @@ def update_state(db: Database, run_id: str, **values: Any) -> None:
     db.conn.execute(f"UPDATE run_state SET {names} WHERE run_id = :run_id", values | {"run_id": run_id})
 
 
+def report_state(db: Database, run_id: str, **values: Any) -> None:
+    """The same for what a trainer says of itself: a run that was asked to stop goes on being `stopping`."""
+    if rows(db, "SELECT 1 FROM run_state WHERE run_id = ? AND status = 'stopping'", [run_id]):
+        values |= {"status": "stopping"}
+    update_state(db, run_id, **values)
+
+
 def end_run(
     db: Database,
     run_id: str,

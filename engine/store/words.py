@@ -65,10 +65,13 @@ def newest_sample_id(db: Database, run_id: str) -> int:
 def add_checkpoint(db: Database, run_id: str, **values: Any) -> None:
     """Index weights that lie on disk: kind `full` can resume a run, kind `sampling` can only be asked."""
     with writing(db):
-        for old in list_checkpoints(db, run_id, values["kind"]):
-            if old["step"] == values["step"]:
-                db.conn.execute("UPDATE checkpoints SET deleted_at = ? WHERE id = ?", [time.time(), old["id"]])
-        insert(db, "checkpoints", {"run_id": run_id, "created_at": time.time(), **values})
+        put_checkpoint(db, {"run_id": run_id, "created_at": time.time(), **values})
+
+
+def put_checkpoint(db: Database, row: Row) -> None:
+    """The same for a whole row, within the caller's transaction; weights of that step and kind are replaced by it."""
+    forget_checkpoint(db, row["run_id"], row["step"], row["kind"])
+    insert(db, "checkpoints", row)
 
 
 def list_checkpoints(db: Database, run_id: str, kind: str = "") -> list[Row]:
