@@ -52,7 +52,8 @@ def _top() -> str:
     <label id="run-select"><span class="sr">Run</span><span class="dot"></span><select></select></label>
     <div id="status" role="status"><span class="dot"></span><span class="label">Opening</span></div>
     <p class="message" aria-live="polite"></p>
-    <button class="quiet icon" id="theme-toggle" type="button" aria-label="Switch between light and dark">
+    <button class="quiet icon" id="theme-toggle" type="button"
+      aria-label="Switch between light and dark" title="Light or dark">
       <svg viewBox="0 0 24 24" aria-hidden="true"><circle cx="12" cy="12" r="8"/><path d="M12 4a8 8 0 0 1 0 16z"/></svg>
     </button>"""
 

@@ -132,7 +132,10 @@ def _sources(sources: Any) -> list[dict[str, str]]:
     for source in sources if isinstance(sources, list) else []:
         if isinstance(source, dict):
             name = source.get("title") or source.get("name") or source.get("file") or source.get("path") or ""
-            described.append({"name": Path(str(name)).name, "licence": str(source.get("licence") or "")})
+            name = Path(str(name)).name
+            if name.endswith(".txt.xz"):  # the starter's files are named after the novels
+                name = name.removesuffix(".txt.xz").replace("_", " ").capitalize()
+            described.append({"name": name, "licence": str(source.get("licence") or "")})
     return described[:200]
 
 

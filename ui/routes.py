@@ -10,7 +10,7 @@ from sqlite_utils import Database
 from engine import config, store
 from engine.config import ConfigError
 from engine.store import Refused, Row
-from ui import describe, health, live
+from ui import describe, health, live, records
 from ui.actions import Launch, check_data
 from ui.answers import reply
 from ui.reading import Reader
@@ -173,8 +173,16 @@ def check_settings(reader: Reader, launch: Launch, preset: str, overrides: str, 
         "measured": measured,
         "parameters": chosen.model.parameters,
         "tokens": chosen.train.tokens,
+        "epochs": epochs(reader, chosen),
         **describe.plan(chosen, flops),
     }
+
+
+def epochs(reader: Reader, chosen: config.RunConfig) -> float | None:
+    """How often the run will read its dataset; None where that has not been prepared yet."""
+    cards = {card["name"]: card.get("train_tokens") for card in records.datasets(reader.home)}
+    size = cards.get(chosen.data.dataset)
+    return round(chosen.train.tokens / size, 2) if isinstance(size, int) and size > 0 else None
 
 
 def speed_here(reader: Reader, device: str) -> tuple[float, bool]:

@@ -135,6 +135,6 @@ def _missing(name: str) -> str:
         )
     about = f" ({_KNOWN[name]})" if name in _KNOWN else ""
     return (
-        f"The dataset {name}{about} is not in this home. Making it, with `python -m engine prepare` or on the "
-        "Data page, comes with a later version; choose the preset seedling or sprout, which bring their own text."
+        f"Not possible yet: its text, {name}{about}, is not in this home, and making it with `python -m engine prepare` "
+        "comes with a later version. Choose the preset seedling or sprout, which bring their own."
     )

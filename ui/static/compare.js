@@ -102,6 +102,7 @@ function draw() {
   fill($("#compare-figure .legend"), shown.map(([one]) => h("span", { class: "key", style: `--c:${curveColour(one)}` }, one.name)));
   if (!shown.length) return;
   const ink = token("--muted");
+  const last = Math.max(...shown.map(([, curve]) => curve.x[curve.x.length - 1])) || 100; // a little room, so that a dot on the edge is whole
   const axis = { gridcolor: token("--line"), zeroline: false, linecolor: token("--line"), tickfont: { size: 11, color: ink } };
   window.Plotly.react(box, shown.map(([one, curve]) => ({
     type: "scatter", mode: curve.x.length < 60 ? "lines+markers" : "lines", x: curve.x, y: curve.y, name: one.name, showlegend: false,
@@ -109,7 +110,7 @@ function draw() {
     autosize: true, margin: { l: 56, r: 12, t: 8, b: 40 }, paper_bgcolor: "transparent", plot_bgcolor: "transparent", hovermode: "x unified",
     uirevision: what, datarevision: Math.random(), font: { family: token("--sans"), size: 12, color: token("--ink") },
     hoverlabel: { bgcolor: token("--surface"), bordercolor: token("--line"), font: { size: 12, color: token("--ink") } },
-    xaxis: { ...axis, showgrid: false, tickformat: "~s", title: { text: "tokens", font: { size: 11, color: ink } }, rangemode: "tozero" },
+    xaxis: { ...axis, showgrid: false, tickformat: "~s", title: { text: "tokens", font: { size: 11, color: ink } }, range: [-0.012 * last, 1.012 * last], hoverformat: ".3s" },
     yaxis: { ...axis, title: { text: TITLES[what], font: { size: 11, color: ink }, standoff: 4 } },
   }, { displayModeBar: false, responsive: false });
 }

@@ -27,11 +27,11 @@ async function load() {
 function card(one) {
   if (one.problem) return h("article", { class: "dataset" }, h("h2", {}, one.name), h("p", { class: "problem" }, one.problem));
   const known = (value, words) => (value === null || value === undefined ? "not in its card" : words(value));
-  const lines = [["Documents", known(one.documents, (value) => value.toLocaleString("en"))], ["Text", known(one.bytes, bytes)],
+  const lines = [["Pieces of text", known(one.documents, (value) => value.toLocaleString("en"))], ["Text", known(one.bytes, bytes)],
     ["Tokens to train on", known(one.train_tokens, count)], ["Tokens to validate on", known(one.val_tokens, count)],
     ["Bytes per token", known(one.bytes_per_token, (value) => String(Number(value).toFixed(2)))],
     ["Vocabulary", known(one.vocab_size, (value) => value.toLocaleString("en"))],
-    ["Tokenizer", known(one.tokenizer, String)], ["Licence", one.licence || "not in its card"]];
+    ["Tokenizer", known(one.tokenizer, (value) => (/^bpe:/.test(value) ? "learned from this text" : String(value)))], ["Licence", one.licence || "not in its card"]];
   return h("article", { class: "dataset" }, h("h2", {}, one.name),
     h("dl", { class: "plain" }, lines.map(([label, value]) => [h("dt", {}, label), h("dd", {}, value)])),
     one.sources.length ? h("details", { class: "more" }, h("summary", {}, one.sources.length === 1 ? "1 source" : `${one.sources.length} sources`),

@@ -125,7 +125,7 @@ class Card {
     say(this.text, repeats ? sample.text.slice(sample.prompt.length) : sample.text ? tidy(sample.text, published) : " (the report gives no excerpt of this answer)");
     this.text.className = sample.text ? "" : "none";
     const latest = this.at === this.ages - 1;
-    const words = published ? "published, December 2025" : sample.tokens ? age(sample.tokens) : "before its first step";
+    const words = published ? "published, December 2025" : sample.tokens ? age(sample.tokens) : "before its first step, by chance alone";
     say(this.age, published || this.ages < 2 ? words : `${words} · ${this.at + 1} of ${this.ages}`);
     this.words.setAttribute("aria-label", `Answer to ${sample.prompt}`);
     this.slider.max = this.ages - 1;
@@ -175,7 +175,7 @@ function banner() {
   if (!words) return;
   place.dataset.tone = words.tone;
   fill(place, h("div", {}, h("b", {}, words.title), words.text ? h("p", {}, words.text) : null), h("div", { class: "row" },
-    (words.actions || []).map(([label, action, strong]) => h("button", { type: "button", class: strong ? "strong" : "plain", onclick: action }, label))));
+    (words.actions || []).map(([label, action, strong, where]) => h("button", { type: "button", class: `${strong ? "strong" : "plain"} ${where || ""}`, onclick: action }, label))));
 }
 
 function sentence(one) {
@@ -219,6 +219,7 @@ function goingOn(one) {
     compiling: { title: "Its program is being compiled for this device.", text: "That takes a minute or two, once; then the curve starts." },
     paused: { title: "It holds still.", text: "Go on when you like.", actions: [["Go on", () => $("#unpause")?.click(), true]] },
     stopping: { title: "It finishes its step and saves.", text: "Then it can be resumed exactly from there." },
-  }[one.status] || { title: "It is learning.", text: "The curve shows how well it guesses the next word; below are its newest words." };
+  }[one.status] || { title: "It is learning.", text: "The curve shows how well it guesses the next word; below are its newest words.",
+    actions: [["Pause", () => $("#pause")?.click(), false, "narrow"]] };
 }
 

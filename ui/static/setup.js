@@ -1,7 +1,7 @@
 // The left column: choose a preset and its settings, or read the facts of the run that is selected.
 
 import { $, $$, fill, h, say } from "./dom.js";
-import { age, bytes, count, date, duration, isOpen, perplexity, setting, statusName } from "./format.js";
+import { age, bytes, count, date, duration, isOpen, perplexity, setting, status as statusWords, statusName } from "./format.js";
 import { emit, get, on, run, send, state } from "./state.js";
 
 let presets = [];
@@ -66,7 +66,7 @@ function cards() {
       onchange: () => choose(one.name) }),
     h("b", {}, one.name), h("span", { class: "size" }, `${count(one.parameters)} parameters`),
     h("span", { class: "for" }, one.title),
-    h("span", { class: "cost" }, `${count(one.tokens)} tokens, about ${duration(one.seconds)} and ${bytes(one.memory)} here${measured ? "" : " (estimate)"}`),
+    one.ready && h("span", { class: "cost" }, `${count(one.tokens)} tokens, about ${duration(one.seconds)} and ${bytes(one.memory)} here${measured ? "" : ", estimated"}`),
     state.presets?.memory_here && one.memory > 0.9 * state.presets.memory_here
       ? h("span", { class: "lacks" }, `More memory than there is: this machine has ${bytes(state.presets.memory_here)}. Set a smaller micro-batch under More settings, or use a GPU.`) : null,
     one.ready ? null : h("span", { class: "lacks" }, one.missing))));
@@ -92,7 +92,7 @@ function row(field, preset) {
     soon();
   };
   const help = `help-${field.key.replace(".", "-")}`;
-  const shared = { "aria-describedby": help, "data-key": field.key, oninput: change };
+  const shared = { title: field.type === "int" ? `${field.help}; 800k and 3M are numbers here` : field.help, "aria-describedby": help, "data-key": field.key, oninput: change };
   const input = field.choices.length
     ? h("select", { ...shared }, field.choices.map((choice) => h("option", { value: choice, selected: choice === value }, choice)))
     : field.type === "bool" ? h("input", { ...shared, type: "checkbox", checked: value })
@@ -134,9 +134,10 @@ async function check() {
   const busy = state.runs.find((one) => one.active && one.device === preset.device && one.status !== "queued");
   $("#start").disabled = Boolean(answer.missing || busy);
   const estimate = answer.measured ? "" : " (estimate)";
+  const epochs = answer.epochs ? `, reading its text ${answer.epochs < 0.95 ? "once in part" : `${answer.epochs.toFixed(1).replace(".0", "")} times`},` : "";
   say($("#plan"), answer.error ? "The marked field needs another value." : answer.missing ? "It cannot start yet: its text is not here (see the card above)."
     : busy ? `${busy.name} is still on; one model at a time trains on this device. Stop it first, or let it finish.`
-    : `${count(answer.parameters)} parameters, ${count(answer.tokens)} tokens in ${answer.steps.toLocaleString("en")} steps, about ${duration(answer.seconds)} on ${preset.device === "cpu" ? "this processor" : "this GPU"}${estimate}.`);
+    : `${count(answer.parameters)} parameters, ${count(answer.tokens)} tokens in ${answer.steps.toLocaleString("en")} steps${epochs || ","} about ${duration(answer.seconds)} on ${preset.device === "cpu" ? "this processor" : "this GPU"}${estimate} if nothing else runs.`);
 }
 
 const overrides = () => JSON.stringify(Object.fromEntries(typed));
@@ -187,8 +188,8 @@ async function facts() {
     h("dl", {}, lines.filter(([, value]) => value).map(([label, value]) => [h("dt", {}, label), h("dd", {}, value)])),
     h("div", { class: "row" }, one.status === "running" ? holdStill("pause", "Pause") : one.status === "paused" ? holdStill("unpause", "Go on") : null,
       h("button", { type: "button", class: isOpen(one) ? "quiet" : "plain", onclick: () => { wantsForm = true; view(); scrollTo({ top: 0 }); } }, "Start another")),
-    isOpen(one) ? h("ul", { class: "note about" }, (WORDS[one.status] || [CLOSE]).map(([what, does]) => h("li", {}, h("b", {}, what), does))) : null,
     h("p", { class: "note heard", "aria-live": "polite" }),
+    isOpen(one) ? h("ul", { class: "note about" }, (WORDS[one.status] || [CLOSE]).map(([what, does]) => h("li", {}, h("b", {}, what), does))) : null,
     h("details", { class: "more log", "data-part": "log", open: open.includes("log"), ontoggle: (event) => event.target.open && logTail() }, h("summary", {}, "Log"),
       h("pre", { tabindex: "0", "aria-label": "The end of the log" })),
     h("details", { class: "more", "data-part": "settings", open: open.includes("settings") }, h("summary", {}, isOpen(one) ? "Settings it runs with" : "Settings it ran with"),
@@ -235,7 +236,7 @@ async function logTail() {
 
 function progress(one) {
   if ($("#facts .log")?.open && isOpen(one) && Date.now() - logRead > 3000) logTail();
-  const values = { status: statusName(one), step: `${(one.step || 0).toLocaleString("en")} of ${one.total_steps.toLocaleString("en")}`,
+  const values = { status: isOpen(one) ? statusWords(one).toLowerCase() : statusName(one), step: `${(one.step || 0).toLocaleString("en")} of ${one.total_steps.toLocaleString("en")}`,
     age: age(one.tokens), perplexity: perplexity(one.val_loss) };
   for (const [name, value] of Object.entries(values)) say($(`#facts [data-fact=${name}]`), value);
 }
