@@ -135,6 +135,6 @@ def _missing(name: str) -> str:
         )
     about = f" ({_KNOWN[name]})" if name in _KNOWN else ""
     return (
-        f"Not possible yet: its text, {name}{about}, is not in this home, and making it with `python -m engine prepare` "
-        "comes with a later version. Choose the preset seedling or sprout, which bring their own."
+        f"Not possible yet: its text, {name}{about}, is not in this home, and making it with `python -m engine "
+        "prepare` comes with a later version. Choose the preset seedling or sprout, which bring their own."
     )
