@@ -4,6 +4,7 @@ import asyncio
 import json
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -58,5 +59,6 @@ def test_an_answer_whose_reader_has_gone_is_cancelled_before_its_first_piece() -
         async for _ in ask_routes.lines(actions, {"token": "t"}, gone):  # type: ignore[arg-type]
             pass
 
-    asyncio.run(asyncio.wait_for(read(), 2))
+    with ThreadPoolExecutor(1) as thread:  # this one may have the event loop of a browser test
+        thread.submit(lambda: asyncio.run(asyncio.wait_for(read(), 2))).result()
     assert actions.cancelled == ["t"]

@@ -8,6 +8,8 @@ from pages import App, newest_run, visit
 
 from engine import store
 
+PROMPTS = ("The captain", "The Prince", "My dear", "Alice", "The whale")
+"""A young model may end an answer by itself before anybody else can; not all of these."""
 HOSTILE = "<script>window.hurt = 1</script><img src=x onerror='window.hurt = 1'>"
 
 
@@ -35,34 +37,44 @@ def test_the_same_seed_gives_the_same_text(grown: App, page: Any) -> None:
     assert answered(page) == first
 
 
+def begin_a_long_answer(page: Any, prompt: str) -> None:
+    ask(page, prompt, 4096)
+    page.wait_for_function("document.querySelector('#output .continuation').textContent.length > 10", timeout=60_000)
+
+
 def test_escape_cancels_and_what_was_said_can_be_kept(grown: App, page: Any) -> None:
     visit(page, grown, "?tab=play")
     page.wait_for_function("document.querySelectorAll('#play-age option').length > 1")
 
-    ask(page, "The captain", 4096)
-    page.wait_for_function("document.querySelector('#output .continuation').textContent.length > 10", timeout=60_000)
-    pressed = time.monotonic()
-    page.keyboard.press("Escape")
-    page.wait_for_function("document.querySelector('#answer-facts').textContent.includes('cancelled')")
+    for prompt in PROMPTS:
+        begin_a_long_answer(page, prompt)
+        pressed = time.monotonic()
+        page.keyboard.press("Escape")
+        page.wait_for_selector("body:not(.asking)")
+        assert time.monotonic() - pressed < 2
+        if "cancelled" in page.inner_text("#answer-facts"):
+            break
 
-    assert time.monotonic() - pressed < 2
+    assert "cancelled" in page.inner_text("#answer-facts")
     assert page.locator("#archive").is_visible()
 
 
 def test_a_closed_tab_ends_its_answer(grown: App, page: Any) -> None:
-    visit(page, grown, "?tab=play")
-    page.wait_for_function("document.querySelectorAll('#play-age option').length > 1")
-    ask(page, "Closed while it speaks", 4096)
-    page.wait_for_function("document.querySelector('#output .continuation').textContent.length > 10", timeout=60_000)
-    page.goto("about:blank")
-
-    def ended() -> Any:
+    def how_it_ended() -> str:
         db = store.connect(grown.home.database)
-        found = [row for row in store.list_samples(db, newest_run(grown.home)["id"]) if row["source"] == "playground"]
+        found = [row for row in store.list_samples(db, newest_run(grown.home)["id"]) if row["prompt"] == prompt]
         db.close()
-        return [row for row in found if row["prompt"] == "Closed while it speaks"]
+        return str(found[-1]["finish"]) if found else ""
 
-    assert wait_for(ended, timeout=2)[0]["finish"] == "cancelled"
+    for prompt in (f"{prompt} said" for prompt in PROMPTS):
+        visit(page, grown, "?tab=play")
+        page.wait_for_function("document.querySelectorAll('#play-age option').length > 1")
+        begin_a_long_answer(page, prompt)
+        page.goto("about:blank")
+        if wait_for(how_it_ended, timeout=2) == "cancelled":
+            break
+
+    assert how_it_ended() == "cancelled"
 
 
 def test_keep_and_find_again(grown: App, page: Any) -> None:
