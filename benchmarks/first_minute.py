@@ -8,7 +8,6 @@ prepared. `--whole` lets the second run finish with the page open and prints how
 import argparse
 import contextlib
 import json
-import shutil
 import signal
 import socket
 import subprocess
@@ -18,18 +17,10 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from docs import chromium
 from engine import launch
 from engine.home import PROJECT, Home
 
-FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 POINTS = """(run) => (document.querySelector('#loss-chart .plot')?.data || [])
   .some((trace) => trace.name.startsWith(run) && trace.name.endsWith('each step') && trace.x.length > 0)"""
 
@@ -78,7 +69,7 @@ def measure(home: Home, whole: bool) -> dict[str, Any]:
     try:
         report["port_open"] = seconds_until(lambda: is_open(port))
         with sync_playwright() as driver:
-            browser = driver.chromium.launch(executable_path=shutil.which("chromium"), args=FLAGS)
+            browser = chromium.launch(driver)
             page = browser.new_page(viewport={"width": 1280, "height": 860})
             for visit in ("first", "second"):
                 begun = time.perf_counter()

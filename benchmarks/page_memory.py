@@ -7,7 +7,6 @@ second. The JavaScript heap is read after a garbage collection, from the second 
 import argparse
 import json
 import math
-import shutil
 import signal
 import socket
 import subprocess
@@ -17,7 +16,8 @@ import threading
 import time
 from typing import Any
 
-from benchmarks.first_minute import FLAGS, is_open, seconds_until
+from benchmarks.first_minute import is_open, seconds_until
+from docs import chromium
 from engine import launch, process, store
 from engine.config import load_preset
 from engine.home import PROJECT, Home
@@ -121,7 +121,7 @@ def measure(home: Home, minutes: float) -> dict[str, Any]:
     try:
         seconds_until(lambda: is_open(port))
         with sync_playwright() as driver:
-            browser = driver.chromium.launch(executable_path=shutil.which("chromium"), args=FLAGS)
+            browser = chromium.launch(driver)
             page = browser.new_page(viewport={"width": 1280, "height": 860})
             page.goto(f"http://127.0.0.1:{port}/?run={run_id}")
             page.wait_for_selector("body.ready")

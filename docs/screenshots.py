@@ -7,7 +7,6 @@ python docs/screenshots.py --home DIR      # a home that has a finished run
 import argparse
 import contextlib
 import os
-import shutil
 import socket
 import subprocess
 import sys
@@ -21,12 +20,12 @@ from typing import Any
 PROJECT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(PROJECT))
 
+from docs import chromium  # noqa: E402
 from engine import launch, store  # noqa: E402
 from engine.home import Home  # noqa: E402
 
 OUT = PROJECT / "docs" / "screenshots"
 DESK, PHONE = {"width": 1280, "height": 860}, {"width": 390, "height": 844}
-FLAGS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"]
 LARGEST = 300_000
 KEPT = (("good", "A good line"), ("strange", "What it meant, nobody knows"), ("hallucination", "It never happened"))
 
@@ -97,9 +96,8 @@ def opened() -> Iterator[Any]:
     """A Chromium."""
     from playwright.sync_api import sync_playwright
 
-    names = ("chromium", "chromium-browser", "google-chrome")
     with sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=next(filter(None, map(shutil.which, names)), None), args=FLAGS)
+        browser = chromium.launch(driver)
         yield browser
         browser.close()
 

@@ -23,6 +23,7 @@ from engine.manifest import CorruptCheckpoint as CorruptCheckpoint
 from engine.manifest import verify as verify
 from engine.model import Transformer
 from engine.optim import Optimizers
+from engine.sync import sync
 
 
 @dataclass(frozen=True)
@@ -51,15 +52,11 @@ class Snapshot:
         return cls(_on_cpu(weights, copy), _on_cpu(optimizers.tensors(), copy), asdict(model.config))
 
 
-def save_checkpoint(
-    folder: Path, step: int, model: Transformer, optimizers: Optimizers, state: dict[str, Any]
-) -> Written:
-    """Write everything that is needed to go on from `step` to `folder`/step_NNNNNN."""
-    return write_checkpoint(folder, step, Snapshot.of(model, optimizers), state)
-
-
 def write_checkpoint(folder: Path, step: int, snapshot: Snapshot, state: dict[str, Any]) -> Written:
-    """The same from a snapshot; raises OSError when the disk does not take it, and leaves nothing half written."""
+    """Write everything that is needed to go on from `step` to `folder`/step_NNNNNN.
+
+    Raises OSError when the disk does not take it, and leaves nothing half written.
+    """
     final, temporary = folder / _name(step), folder / f".{_name(step)}"
     files = {
         "model.safetensors": save(snapshot.weights),
@@ -73,13 +70,13 @@ def write_checkpoint(folder: Path, step: int, snapshot: Snapshot, state: dict[st
         temporary.mkdir(parents=True)
         for name, data in files.items():
             _write_synced(temporary / name, data)
-        _sync_folder(temporary)
+        sync(temporary)
         _remove(final)
         temporary.rename(final)
     except BaseException:
         _remove(temporary)  # half a checkpoint only fills a full disk further
         raise
-    _sync_folder(folder)
+    sync(folder)
     return Written(final, sum(map(len, files.values())), str(manifest["model.safetensors"]["sha256"]))
 
 
@@ -136,7 +133,7 @@ def save_sampling(folder: Path, step: int, weights: dict[str, Tensor]) -> Writte
     except BaseException:
         _remove(temporary)
         raise
-    _sync_folder(target.parent)
+    sync(target.parent)
     return Written(target, len(data), hashlib.sha256(data).hexdigest())
 
 
@@ -181,7 +178,7 @@ def set_aside(path: Path, step: int, attempt: int) -> Path | None:
     target = path.with_name(f"{_name(step)}.attempt{attempt}.safetensors")
     if path.exists():
         path.replace(target)
-        _sync_folder(target.parent)
+        sync(target.parent)
     return target if target.exists() else None
 
 
@@ -230,14 +227,6 @@ def _write_synced(path: Path, data: bytes) -> None:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())
-
-
-def _sync_folder(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def _remove(path: Path) -> None:

@@ -30,8 +30,6 @@ IDLE = 300.0
 """Seconds without a request after which the worker ends."""
 BETWEEN = 0.05
 """Seconds between two pieces of an answer: more than 20 a second nobody can read."""
-THREADS = 4
-"""At most this many when nothing trains; one new token at a time does not feed more."""
 ASK = ("prompt", "max_tokens", "temperature", "top_k", "top_p", "seed")
 
 
@@ -44,9 +42,6 @@ class Voice(Protocol):
     def load(self, db: Database, run_id: str, step: int | None, weights: str) -> Any:
         """A model at one age (engine.generate.Speaker), with the `weights` of that sha256 alone where it is not ""."""
 
-    def use_threads(self, number: int) -> None:
-        """How many cores an answer may use."""
-
 
 class TorchVoice:
     """The real models; making one imports torch. Always on the CPU, so that one seed has one text, run or no run."""
@@ -56,7 +51,8 @@ class TorchVoice:
 
         from engine import generate
 
-        self._home, self._torch, self._generate = home, torch, generate
+        torch.set_num_threads(1)  # answers take one core anyway, and loading must not take training's
+        self._home, self._generate = home, generate
 
     def ask(self, **fields: Any) -> Any:
         """A checked question."""
@@ -65,10 +61,6 @@ class TorchVoice:
     def load(self, db: Database, run_id: str, step: int | None, weights: str) -> Any:
         """A model at one age; raises Refused."""
         return self._generate.load_speaker(self._home, db, run_id, step, device="cpu", sha256=weights)
-
-    def use_threads(self, number: int) -> None:
-        """How many cores an answer may use."""
-        self._torch.set_num_threads(number)
 
 
 class Worker:
@@ -142,8 +134,6 @@ class Worker:
         self.voice = voice = self.voice or self.make_voice(self.home)
         db = store.connect(self.home.database)
         try:
-            trains = any(run["status"] in store.ACTIVE for run in store.open_runs(db))
-            voice.use_threads(1 if trains else min(THREADS, os.cpu_count() or 1))
             ask = voice.ask(**{key: request[key] for key in ASK})
             speaker = self._speaker(voice, db, request["run_id"], request["step"], request.get("weights", ""))
             began = time.monotonic()

@@ -20,6 +20,15 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 @pytest.fixture
+def alone() -> Iterator[None]:
+    """What a trainer sets for its whole process ends with the test."""
+    from training import as_in_a_process_of_its_own  # torch: not for tests that do without
+
+    with as_in_a_process_of_its_own():
+        yield
+
+
+@pytest.fixture
 def home(tmp_path: Path) -> Home:
     """An empty home with a database."""
     fresh = Home.at(tmp_path / "home")

@@ -106,7 +106,6 @@ class FakeVoice:
     def __init__(self, home: Home | None = None) -> None:
         self.loads: list[tuple[str, int | None]] = []
         self.named: list[str] = []
-        self.threads = 0
 
     def ask(self, **fields: Any) -> Ask:
         """A question."""
@@ -120,10 +119,6 @@ class FakeVoice:
         if run["kind"] != "trained":
             raise store.Refused(f"The weights of {run['name']} were not published here.")
         return FakeSpeaker(run_id, step or 0, (step or 0) * 4096)
-
-    def use_threads(self, number: int) -> None:
-        """Noted."""
-        self.threads = number
 
 
 if __name__ == "__main__":

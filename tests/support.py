@@ -15,10 +15,11 @@ from typing import Any
 import torch
 from sqlite_utils import Database
 
-from engine import data, store
+from engine import checkpoint, data, store
 from engine.config import RunConfig, load_preset
 from engine.home import PROJECT, Home
 from engine.model import Transformer
+from engine.optim import Optimizers
 
 VOCABULARY = 300
 TINY: dict[str, Any] = {
@@ -58,6 +59,13 @@ class FullDisk(io.StringIO):
 def tiny_config(**changes: Any) -> RunConfig:
     """TINY with some settings changed; a double underscore stands for the dot."""
     return load_preset("seedling", TINY | {key.replace("__", "."): value for key, value in changes.items()})
+
+
+def save_checkpoint(
+    folder: Path, step: int, model: Transformer, optimizers: Optimizers, state: dict[str, Any]
+) -> checkpoint.Written:
+    """A checkpoint of a model as it is now."""
+    return checkpoint.write_checkpoint(folder, step, checkpoint.Snapshot.of(model, optimizers), state)
 
 
 def tiny_model(seed: int = 1, **changes: Any) -> Transformer:

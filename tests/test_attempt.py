@@ -3,7 +3,6 @@
 import gc
 import json
 import weakref
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -14,7 +13,6 @@ from torch import Tensor
 from training import (
     LONG,
     PROMPTS,
-    as_in_a_process_of_its_own,
     assert_whole,
     attempt,
     checkpoints,
@@ -31,11 +29,7 @@ from engine.model import Transformer
 from engine.optim import Optimizers
 from engine.recorder import Recorder
 
-
-@pytest.fixture(autouse=True)
-def alone() -> Iterator[None]:
-    with as_in_a_process_of_its_own():
-        yield
+pytestmark = pytest.mark.usefixtures("alone")
 
 
 def break_steps(monkeypatch: pytest.MonkeyPatch, *bad: int, where: str = "loss") -> list[int]:

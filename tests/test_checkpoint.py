@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-from support import VOCABULARY, tiny_model
+from support import VOCABULARY, save_checkpoint, tiny_model
 from torch import Tensor
 
 from engine import checkpoint
@@ -26,7 +26,6 @@ from engine.checkpoint import (
     remove_sampling,
     sampling_path,
     sampling_weights,
-    save_checkpoint,
     save_sampling,
     step_of,
     sweep,
@@ -131,7 +130,7 @@ def killed(path, data):
     if path.name == moment:
         os.kill(os.getpid(), signal.SIGKILL)
 checkpoint._write_synced = killed
-checkpoint.save_checkpoint(Path(sys.argv[1]), 10, *learned(), {"step": 10})
+checkpoint.write_checkpoint(Path(sys.argv[1]), 10, checkpoint.Snapshot.of(*learned()), {"step": 10})
 """
 
 

@@ -59,6 +59,17 @@ def speaker(words: Tokenizer) -> Speaker:
     )
 
 
+def test_an_answer_takes_one_core_and_leaves_the_others_as_they_were(speaker: Speaker) -> None:
+    before, used = torch.get_num_threads(), set()
+    torch.set_num_threads(2)
+    try:
+        for _ in speaker.stream(Ask(prompt="Alice", max_tokens=3), lambda: bool(used.add(torch.get_num_threads()))):
+            pass
+        assert used == {1} and torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+
+
 class Parrot:
     """A fake model that says given ids after the prompt, whatever it is asked."""
 

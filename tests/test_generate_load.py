@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 import torch
 from sqlite_utils import Database
-from support import new_run, tiny_model
+from support import new_run, save_checkpoint, tiny_model
 
 from engine import store
-from engine.checkpoint import sampling_path, sampling_weights, save_checkpoint, save_sampling
+from engine.checkpoint import sampling_path, sampling_weights, save_sampling
 from engine.config import OptimizerConfig
 from engine.generate import Ask, load_speaker
 from engine.home import Home

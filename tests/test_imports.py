@@ -117,6 +117,7 @@ def test_config_imports_only_its_machinery_and_the_schedule_only_it() -> None:
     assert ours(modules()["engine.home"]) == set()
     assert ours(modules()["engine.process"]) == set()
     assert ours(modules()["engine.say"]) == set()
+    assert ours(modules()["engine.sync"]) == set()
 
 
 @pytest.mark.parametrize(
@@ -126,7 +127,7 @@ def test_config_imports_only_its_machinery_and_the_schedule_only_it() -> None:
         ("engine.optim", {"config"}),
         ("engine.model", {"config", "loss"}),
         ("engine.device", {"config"}),
-        ("engine.checkpoint", {"optim", "model", "manifest"}),
+        ("engine.checkpoint", {"optim", "model", "manifest", "sync"}),
         ("engine.retention", {"config"}),
         ("engine.space", {"config", "home", "store"}),
         ("engine.guard", {"recorder"}),
@@ -143,8 +144,10 @@ def test_a_part_of_the_trainer_knows_only_what_it_stands_on(module: str, allowed
 
 
 @pytest.mark.parametrize("module", part("engine.store"))
-def test_the_store_stands_on_the_config_alone(module: str) -> None:
-    assert {name for name in ours(modules()[module]) if not name.startswith("engine.store")} <= {"engine.config"}
+def test_the_store_stands_on_the_config_and_the_disk_alone(module: str) -> None:
+    others = {name for name in ours(modules()[module]) if not name.startswith("engine.store")}
+
+    assert others <= {"engine.config", "engine.sync"}
 
 
 def test_only_one_file_imports_an_sqlite_driver() -> None:

@@ -1,13 +1,12 @@
 """Weights of steps that are done again: they go with their path, but for those that can still be asked to repeat."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from sqlite_utils import Database
 from support import new_run
-from training import LONG, as_in_a_process_of_its_own, attempt, checkpoints, stop_at
+from training import LONG, attempt, checkpoints, stop_at
 
 from engine import checkpoint, store
 from engine.attempt import begin
@@ -16,11 +15,7 @@ from engine.home import Home
 
 FIELDS = ("prompt", "max_tokens", "temperature", "top_k", "top_p", "seed")
 
-
-@pytest.fixture(autouse=True)
-def alone() -> Iterator[None]:
-    with as_in_a_process_of_its_own():
-        yield
+pytestmark = pytest.mark.usefixtures("alone")
 
 
 @pytest.fixture

@@ -7,7 +7,6 @@ import statistics
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -33,11 +32,7 @@ from engine import launch, store
 from engine.home import PROJECT, Home
 from engine.questions import Questions
 
-
-@pytest.fixture(autouse=True)
-def alone() -> Iterator[None]:
-    with as_in_a_process_of_its_own():
-        yield
+pytestmark = pytest.mark.usefixtures("alone")
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,7 @@
 import contextlib
 import errno
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ import pytest
 from helpers import wait_for
 from sqlite_utils import Database
 from support import new_run
-from training import LONG, as_in_a_process_of_its_own, assert_whole, attempt, checkpoints, in_between, steps, stop_at
+from training import LONG, assert_whole, attempt, checkpoints, in_between, steps, stop_at
 
 from engine import saver as module
 from engine import store
@@ -22,11 +22,7 @@ from engine.saver import Saver
 QUIET = {"sample__every": 10**9, "eval__every": 10**9}
 Write = Callable[[Path, int, Snapshot, dict[str, Any]], Written]
 
-
-@pytest.fixture(autouse=True)
-def alone() -> Iterator[None]:
-    with as_in_a_process_of_its_own():
-        yield
+pytestmark = pytest.mark.usefixtures("alone")
 
 
 @pytest.fixture

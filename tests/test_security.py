@@ -15,7 +15,7 @@ import torch
 from helpers import without_rights
 from hostile import assert_clean
 from sqlite_utils import Database
-from support import tiny_config, tiny_model
+from support import save_checkpoint, tiny_config, tiny_model
 from ui_helpers import ADDRESS, FakeLaunch, FakeTalker, Page, add_answer, make_run, served
 
 from engine import checkpoint, launch, store, tokenizer
@@ -191,7 +191,7 @@ def test_a_pickle_is_never_loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     model, config = tiny_model(), tiny_config()
     optimizers = Optimizers(model, config.optimizer, torch.float32)
     monkeypatch.setattr(checkpoint, "save", lambda tensors: evil)
-    written = checkpoint.save_checkpoint(tmp_path / "run", 3, model, optimizers, {"step": 3})
+    written = save_checkpoint(tmp_path / "run", 3, model, optimizers, {"step": 3})
     sampling = checkpoint.save_sampling(tmp_path / "run", 5, {})
     (tmp_path / "tokenizer.json").write_bytes(evil)
 

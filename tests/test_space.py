@@ -4,11 +4,11 @@ import errno
 from pathlib import Path
 
 import pytest
-from support import tiny_config
+from support import save_checkpoint, tiny_config
 from test_checkpoint import learned
 
 from engine import launch, space, store
-from engine.checkpoint import sampling_weights, save_checkpoint, save_sampling
+from engine.checkpoint import sampling_weights, save_sampling
 from engine.config import load_preset
 from engine.home import Home
 

@@ -10,7 +10,6 @@ import json
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -45,11 +44,7 @@ from engine.train import explain
 
 GOLDEN = Path(__file__).parent / "golden_loss.json"
 
-
-@pytest.fixture(autouse=True)
-def alone() -> Iterator[None]:
-    with as_in_a_process_of_its_own():
-        yield
+pytestmark = pytest.mark.usefixtures("alone")
 
 
 def test_a_run_learns_and_leaves_everything_behind(home: Home, db: Database) -> None:

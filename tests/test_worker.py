@@ -210,16 +210,6 @@ def test_a_line_that_is_no_request_is_passed_over(line: Line, run_id: str, capsy
     assert "not a request: 'nonsense" in capsys.readouterr().err
 
 
-def test_generation_yields_to_training(line: Line, run_id: str, db: Database) -> None:
-    line.ask(1, run_id)
-    line.hear_last(1)
-    assert line.voice.threads == min(4, os.cpu_count() or 1)
-    store.update_state(db, run_id, status="running")
-    line.ask(2, run_id)
-    line.hear_last(2)
-    assert line.voice.threads == 1
-
-
 def test_the_worker_ends_with_stdin_in_the_middle_of_an_answer(home: Home, run_id: str) -> None:
     line = Line(home)
     line.ask(1, run_id, max_tokens=8000)

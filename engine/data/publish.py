@@ -2,13 +2,13 @@
 
 import contextlib
 import fcntl
-import os
 import shutil
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from engine.store import Refused
+from engine.sync import sync
 
 
 class Stopped(Exception):
@@ -44,18 +44,10 @@ def published(target: Path) -> Iterator[Path]:
         making.mkdir(parents=True)
         yield making
         for path in [*making.iterdir(), making]:
-            _sync(path)
+            sync(path)
         making.rename(target)
-        _sync(target.parent)
+        sync(target.parent)
     except OSError as error:
         raise Refused(f"datasets/{target.name} cannot be written: {error.strerror}.") from error
     finally:
         shutil.rmtree(making, ignore_errors=True)
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -10,6 +10,7 @@ from pathlib import Path
 from sqlite_utils import Database
 
 from engine.store.connect import DatabaseError, Refused, StoreError, bare, rows
+from engine.sync import sync
 
 PAGES = 1000
 """Pages of 4 KB copied between two reports."""
@@ -40,9 +41,9 @@ def backup(db: Database, target: Path, report: Callable[[float], None] = lambda 
             _check(copy)
         finally:
             copy.close()
-        _sync(temporary)
+        sync(temporary)
         temporary.rename(target)
-        _sync(target.parent)
+        sync(target.parent)
         return target.stat().st_size
 
 
@@ -83,11 +84,3 @@ def _sweep(folder: Path) -> None:
             with contextlib.suppress(OSError):
                 if time.time() - old.stat().st_mtime > STALE:
                     old.unlink()
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -1,6 +1,5 @@
 """A real Chromium, real app.py processes, and homes with something in them."""
 
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -9,20 +8,10 @@ import pytest
 from helpers import end_trainers
 from pages import App, app_for
 
-from docs import scenes
+from docs import chromium, scenes
 from engine import launch
 from engine.home import Home
 
-FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
-NAMES = ("chromium", "chromium-browser", "google-chrome")
 HINT = "no Chromium here: apt-get install chromium, or python -m playwright install --with-deps chromium"
 TINY = {
     "train.tokens": 40_960,
@@ -54,13 +43,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Any]:
     """One Chromium for all tests."""
-    found = next(filter(None, map(shutil.which, NAMES)), None)
     playwright = pytest.importorskip("playwright.sync_api")
     with playwright.sync_playwright() as driver:
-        path = found or driver.chromium.executable_path
-        if not Path(path).exists():
+        if not Path(chromium.path(driver)).exists():
             pytest.skip(HINT)
-        opened = driver.chromium.launch(executable_path=path, args=FLAGS)
+        opened = chromium.launch(driver)
         yield opened
         opened.close()
 

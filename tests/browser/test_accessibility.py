@@ -73,20 +73,13 @@ def test_a_run_in_its_states(full: tuple[App, dict[str, str]], window: Any) -> N
         assert window.evaluate(FOUND) == [], status
 
 
-def test_keeping_an_answer(full: tuple[App, dict[str, str]], window: Any) -> None:
+@pytest.mark.parametrize(
+    ("tab", "opener"), [("train", ".answer >> text=Keep this"), ("capsule", ".exhibit .read:visible")]
+)
+def test_an_open_dialog(full: tuple[App, dict[str, str]], window: Any, tab: str, opener: str) -> None:
     app, runs = full
-    visit(window, app, f"?run={runs['finished']}")
-    window.locator(".answer >> text=Keep this").first.click()
-    window.wait_for_selector("dialog[open]")
-    window.evaluate(AXE)
-
-    assert window.evaluate(FOUND) == []
-
-
-def test_an_open_exhibit(full: tuple[App, dict[str, str]], window: Any) -> None:
-    app, runs = full
-    visit(window, app, f"?run={runs['finished']}&tab=capsule")
-    window.locator(".exhibit .read:visible").first.click()
+    visit(window, app, f"?run={runs['finished']}&tab={tab}")
+    window.locator(opener).first.click()
     window.wait_for_selector("dialog[open]")
     window.evaluate(AXE)
 

@@ -2,7 +2,7 @@
 
 import { $, fill, h, say } from "./dom.js";
 import { mark } from "./categories.js";
-import { age, date, loss } from "./format.js";
+import { age, continuation, date, loss } from "./format.js";
 import { keepForm } from "./keep.js";
 import { emit, get, on, send, state, writeAddress } from "./state.js";
 
@@ -61,8 +61,7 @@ export function settings(one) {
 /** Prompt and answer as they were said; the report of a published one may give a description only. */
 export function said(one) {
   if (!one.text) return h("p", { class: "words" }, h("span", { class: "prompt" }, one.prompt), h("span", { class: "none" }, ` ${one.note}`));
-  const rest = one.text.startsWith(one.prompt) ? one.text.slice(one.prompt.length) : one.run_kind === "published" ? ` ${one.text}` : one.text;
-  return h("p", { class: "words" }, h("span", { class: "prompt" }, one.prompt), rest.trimEnd().replace(/\n\s*\n\s*/g, "\n\n"));
+  return h("p", { class: "words" }, h("span", { class: "prompt" }, one.prompt), continuation(one.prompt, one.text, one.run_kind === "published"));
 }
 
 /** The validation loss that was known when it spoke. */

@@ -1,7 +1,7 @@
 // What the model says now, prompt by prompt, and what happened to the run. Model texts are text nodes, never HTML.
 
 import { $, $$, fill, h, say } from "./dom.js";
-import { age, clock, count, date, duration, isOpen, percent } from "./format.js";
+import { age, clock, continuation, count, date, duration, isOpen, percent } from "./format.js";
 import { emit, get, on, run, state } from "./state.js";
 
 let heard = 0;
@@ -120,9 +120,8 @@ class Card {
   draw(fresh = false) {
     const sample = this.shown();
     say(this.prompt, sample.prompt);
-    const repeats = sample.text.startsWith(sample.prompt);
     const published = sample.source === "published";
-    say(this.text, repeats ? sample.text.slice(sample.prompt.length) : sample.text ? tidy(sample.text, published) : " (the report gives no excerpt of this answer)");
+    say(this.text, sample.text ? continuation(sample.prompt, sample.text, published) : " (the report gives no excerpt of this answer)");
     this.text.className = sample.text ? "" : "none";
     const latest = this.at === this.ages - 1;
     const words = published ? "published, December 2025" : sample.tokens ? age(sample.tokens) : "before its first step, by chance alone";
@@ -146,9 +145,6 @@ class Card {
     }
   }
 }
-
-/** What a model says begins with its own blank, or with none where it ends the prompt's last word; a published excerpt has lost it. */
-const tidy = (text, published) => (published && /^\w/.test(text) ? " " : "") + text.trimEnd().replace(/\n\s*\n\s*/g, "\n\n");
 
 export function addEvents(events) {
   const list = $("#events ol");

@@ -79,4 +79,13 @@ export const statusName = (run) => (run.kind === "published" ? "published" : (ST
 export const isOpen = (run) => ["queued", "preparing", "compiling", "running", "paused", "stopping"].includes(run.status);
 export const isResumable = (run) => ["stopped", "crashed", "failed", "diverged"].includes(run.status);
 
+/**
+ * What a model said after its prompt. Its own words begin with their blank, or with none where they end the prompt's last word; a published
+ * excerpt has lost it, and may repeat the prompt.
+ */
+export function continuation(prompt, text, published) {
+  const rest = text.startsWith(prompt) ? text.slice(prompt.length) : published && /^\w/.test(text) ? ` ${text}` : text;
+  return rest.trimEnd().replace(/\n\s*\n\s*/g, "\n\n");
+}
+
 const trim = (text) => text.replace(/\.0$/, "");

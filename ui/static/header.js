@@ -44,7 +44,6 @@ function tabs(show) {
       button.setAttribute("aria-selected", chosen);
       button.tabIndex = chosen ? 0 : -1;
       if (chosen) button.scrollIntoView({ block: "nearest", inline: "nearest" });
-      if (chosen) button.scrollIntoView({ block: "nearest", inline: "nearest" });
       $(`#panel-${button.dataset.tab}`).hidden = !chosen;
     }
   });
