@@ -20,6 +20,8 @@ from engine.settings import settings as settings
 
 PRESETS = Path(__file__).resolve().parent.parent / "presets"
 DEFAULT_PRESET = "seedling"
+ALIGNMENT = 8
+"""The sizes of experts are multiples of it: torch's grouped products take bf16 rows of whole 16 bytes."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +32,9 @@ class ModelConfig:
     width: int = setting(help="Size of the residual stream", low=8, high=65536)
     heads: int = setting(help="Query heads; width must be a multiple of it", low=1, high=1024)
     kv_heads: int = setting(help="Key/value heads, shared by groups of query heads", low=1, high=1024)
-    mlp_width: int = setting(help="Hidden size of the feed-forward part", low=8, high=262144)
+    mlp_width: int = setting(help="Hidden size of the feed-forward part, or of each expert", low=8, high=262144)
+    experts: int = setting(1, help="Feed-forward parts to choose from in each block; 1 is a dense model", low=1, high=256)
+    experts_per_token: int = setting(1, help="Experts that work on each token, chosen by a router", low=1, high=256)
     activation: Literal["swiglu", "relu2"] = setting("swiglu", help="Feed-forward: gated SiLU, or squared ReLU")
     context: int = setting(help="Tokens the model sees at once", unit="tokens", low=8, high=131072)
     vocab_size: int = setting(help="Tokens in the vocabulary", low=2, high=1_000_000)
@@ -50,6 +54,18 @@ class ModelConfig:
             )
         if self.head_size % 2:
             raise ConfigError(f"model.width / model.heads = {self.head_size} must be even for rotary positions.")
+        if self.experts_per_token > self.experts:
+            raise ConfigError(
+                f"model.experts_per_token = {self.experts_per_token} must be at most model.experts = {self.experts}; "
+                f"try {min(2, self.experts)}."
+            )
+        if self.experts > 1:
+            for name, size in (("width", self.width), ("mlp_width", self.mlp_width)):
+                if size % ALIGNMENT:
+                    raise ConfigError(
+                        f"model.{name} = {size} must be a multiple of {ALIGNMENT} in a model with experts; "
+                        f"try {-(-size // ALIGNMENT) * ALIGNMENT}."
+                    )
 
     @property
     def head_size(self) -> int:
@@ -59,17 +75,26 @@ class ModelConfig:
     @property
     def parameters(self) -> int:
         """Trainable numbers in the model; the tied embedding counts once."""
+        return self._parameters(self.experts)
+
+    @property
+    def active_parameters(self) -> int:
+        """Those that work on one token: all of them, unless there are experts to choose from."""
+        return self._parameters(self.experts_per_token)
+
+    def _parameters(self, experts: int) -> int:
         attention = 2 * self.width * self.width + 2 * self.width * self.kv_heads * self.head_size
-        mlp = (3 if self.activation == "swiglu" else 2) * self.width * self.mlp_width
+        mlp = experts * (3 if self.activation == "swiglu" else 2) * self.width * self.mlp_width
+        router = self.experts * self.width if self.experts > 1 else 0
         gains = 2 * self.width + 2 * self.head_size
-        return self.vocab_size * self.width + self.layers * (attention + mlp + gains) + self.width
+        return self.vocab_size * self.width + self.layers * (attention + mlp + router + gains) + self.width
 
     @property
     def flops_per_token(self) -> int:
-        """Floating-point operations of forward and backward for one token: 6 per weight in a product, and
+        """Floating-point operations of forward and backward for one token: 6 per weight that it meets in a product, and
         causal attention counted causal (6 x layers x context x width), as in docs/PERFORMANCE.md."""
         gains = self.layers * (2 * self.width + 2 * self.head_size) + self.width
-        return 6 * (self.parameters - gains) + 6 * self.layers * self.context * self.width
+        return 6 * (self.active_parameters - gains) + 6 * self.layers * self.context * self.width
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,6 +128,9 @@ class TrainConfig:
     auto_resume: int = setting(
         0, help="How often it goes on by itself after a crash or a restart", unit="times", low=0, high=100
     )
+    balance_loss: float = setting(
+        0.01, help="With experts: weight of the loss that spreads the tokens over them; 0 for none", low=0, high=10
+    )
     compile: bool = setting(False, help="Compile the model on a GPU with torch.compile; a CPU runs it as it is")
 
 
@@ -111,7 +139,7 @@ class OptimizerConfig:
     """Muon for the matrices inside the blocks, AdamW for everything else."""
 
     muon_lr: float = setting(0.02, help="Highest learning rate of the matrices", above=0, high=100)
-    adamw_lr: float = setting(0.004, help="Highest learning rate of embeddings and gains", above=0, high=100)
+    adamw_lr: float = setting(0.004, help="Highest learning rate of embeddings, gains and routers", above=0, high=100)
     momentum: float = setting(0.95, help="Momentum of Muon", low=0, below=1)
     beta1: float = setting(0.8, help="AdamW: memory of the mean gradient", low=0, below=1)
     beta2: float = setting(0.95, help="AdamW: memory of the squared gradient", low=0, below=1)

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from engine.config import ModelConfig
+from engine.experts import ROUTER, Fed, MixtureOfExperts, Routing, of_all_layers
 from engine.loss import linear_cross_entropy
 
 
@@ -107,8 +108,10 @@ class CachedKeys:
         return self.keys.scatter_(2, index, keys), self.values.scatter_(2, index, values)
 
 
-class MLP(Layer):
-    """The feed-forward part: SwiGLU (Shazeer 2020) or squared ReLU (So et al. 2021)."""
+class MLP(nn.Module):
+    """The dense feed-forward part: SwiGLU (Shazeer 2020) or squared ReLU (So et al. 2021)."""
+
+    __call__: Callable[..., Fed]
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -118,24 +121,27 @@ class MLP(Layer):
         self.up_proj = Linear(config.width, config.mlp_width)
         self.down_proj = Linear(config.mlp_width, config.width)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor) -> Fed:
         up = self.up_proj(x)
-        return self.down_proj(F.silu(self.gate_proj(x)) * up if self.gated else F.relu(up).square())
+        return self.down_proj(F.silu(self.gate_proj(x)) * up if self.gated else F.relu(up).square()), None
 
 
-class Block(Layer):
+class Block(nn.Module):
     """Attention and feed-forward, each with its norm in front and added to the residual stream."""
+
+    __call__: Callable[..., Fed]
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.input_layernorm = RMSNorm(config.width, config.norm_eps)
         self.self_attn = Attention(config)
         self.post_attention_layernorm = RMSNorm(config.width, config.norm_eps)
-        self.mlp = MLP(config)
+        self.mlp = MixtureOfExperts(config) if config.experts > 1 else MLP(config)
 
-    def forward(self, x: Tensor, rotary: tuple[Tensor, Tensor], cached: CachedKeys | None = None) -> Tensor:
+    def forward(self, x: Tensor, rotary: tuple[Tensor, Tensor], cached: CachedKeys | None = None) -> Fed:
         x = x + self.self_attn(self.input_layernorm(x), rotary, cached)
-        return x + self.mlp(self.post_attention_layernorm(x))
+        fed, routing = self.mlp(self.post_attention_layernorm(x))
+        return x + fed, routing
 
 
 class Transformer(Layer):
@@ -163,7 +169,7 @@ class Transformer(Layer):
         """Draw the first weights from `seed`, the same on every device.
 
         Output projections start at zero, so that every block begins as the identity; the others are uniform with the
-        variance 1 / inputs (as in nanochat and modded-nanogpt); embeddings have the published model's 0.02.
+        variance 1 / inputs (as in nanochat and modded-nanogpt); embeddings and routers have the published model's 0.02.
         """
         dice = torch.Generator().manual_seed(seed)
         for name, parameter in self.named_parameters():
@@ -171,24 +177,25 @@ class Transformer(Layer):
                 parameter.fill_(1.0)
             elif name.endswith(("o_proj.weight", "down_proj.weight")):
                 parameter.zero_()
-            elif name == "embed_tokens.weight":
+            elif name == "embed_tokens.weight" or name.endswith(ROUTER):
                 parameter.copy_(torch.randn(parameter.shape, generator=dice) * 0.02)
             else:
-                bound = math.sqrt(3.0 / parameter.shape[1])
+                bound = math.sqrt(3.0 / parameter.shape[-1])
                 parameter.copy_((torch.rand(parameter.shape, generator=dice) * 2 - 1) * bound)
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Last hidden states [rows, length, width] of tokens [rows, length], every token seeing those before it."""
-        length = tokens.shape[1]
-        rotary = self.cosines[:length, None, :], self.sines[:length, None, :]
-        x = self._embed(tokens)
-        for block in self.layers:
-            x = block(x, rotary)
-        return self.norm(x)
+        return self._run(tokens)[0]
 
     def loss(self, tokens: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         """Summed cross-entropy in nats (to backpropagate) and the number of right first guesses, over all targets."""
-        return linear_cross_entropy(self(tokens).flatten(0, 1), self.embed_tokens.weight, targets.flatten())
+        loss, correct, _ = self.loss_and_routing(tokens, targets)
+        return loss, correct
+
+    def loss_and_routing(self, tokens: Tensor, targets: Tensor) -> tuple[Tensor, Tensor, Routing | None]:
+        """The same and, in a model with experts, where its routers sent the tokens."""
+        hidden, routing = self._run(tokens)
+        return *linear_cross_entropy(hidden.flatten(0, 1), self.embed_tokens.weight, targets.flatten()), routing
 
     def logits(self, tokens: Tensor) -> Tensor:
         """Scores [rows, length, vocabulary] in fp32, for tests and export."""
@@ -204,8 +211,17 @@ class Transformer(Layer):
         rotary = self.cosines[positions][:, :, None, :], self.sines[positions][:, :, None, :]
         x = self._embed(tokens)
         for number, block in enumerate(self.layers):
-            x = block(x, rotary, CachedKeys(cache.keys[number], cache.values[number], positions, mask))
+            x, _ = block(x, rotary, CachedKeys(cache.keys[number], cache.values[number], positions, mask))
         return self._scores(self.norm(x[:, -1]))
+
+    def _run(self, tokens: Tensor) -> Fed:
+        length = tokens.shape[1]
+        rotary = self.cosines[:length, None, :], self.sines[:length, None, :]
+        x, routings = self._embed(tokens), []
+        for block in self.layers:
+            x, routing = block(x, rotary)
+            routings.append(routing)
+        return self.norm(x), of_all_layers(routings)
 
     def _embed(self, tokens: Tensor) -> Tensor:
         # The published model scales its embeddings by sqrt(width) on the way in.

@@ -1,4 +1,4 @@
-"""The optimizers: Muon for the matrices inside the blocks, AdamW for embeddings and gains."""
+"""The optimizers: Muon for the matrices inside the blocks, AdamW for embeddings, gains and routers."""
 
 import math
 from collections.abc import Sequence
@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from engine.config import OptimizerConfig
+from engine.experts import ROUTER
 
 POLAR_EXPRESS = (
     (8.156554524902461, -22.48329292557795, 15.878769915207462),
@@ -38,6 +39,7 @@ def orthogonalize(
 class Muon:
     """Momentum, made orthogonal, on stacks of matrices that have one role and one shape.
 
+    A parameter is one matrix [m, n], or several [experts, m, n], each of which is made orthogonal on its own.
     update = orthogonalize(Nesterov momentum) * sqrt(max(1, rows / columns)); the momentum is an fp32 moving average.
     With equal coefficients it steps as `torch.optim.Muon` does, many matrices at a time.
     """
@@ -54,7 +56,7 @@ class Muon:
         self.stacks, self.momentum, self.weight_decay, self.dtype = stacks, momentum, weight_decay, dtype
         self.coefficients, self.safety = coefficients, safety
         self.averages = {
-            role: torch.zeros(len(matrices), *matrices[0].shape, device=matrices[0].device)
+            role: torch.zeros(sum(map(len, map(_stacked, matrices))), *matrices[0].shape[-2:], device=matrices[0].device)
             for role, matrices in stacks.items()
         }
 
@@ -62,8 +64,8 @@ class Muon:
     def step(self, learning_rate: float, finite: Tensor | None = None) -> None:
         """One update from the gradients in place; where the flag `finite` is false nothing changes, not one bit."""
         for role, matrices in self.stacks.items():
-            weights: list[Tensor] = list(matrices)
-            gradient = torch.stack([_gradient(matrix) for matrix in matrices])
+            weights = [_stacked(matrix) for matrix in matrices]
+            gradient = torch.cat([_stacked(_gradient(matrix)) for matrix in matrices])
             average = self.averages[role]
             if finite is None:
                 average.lerp_(gradient, 1 - self.momentum)
@@ -78,7 +80,7 @@ class Muon:
                 shrink.masked_fill_(~finite, 1.0)  # `where` with plain numbers would copy them to a GPU and wait
             if self.weight_decay:
                 torch._foreach_mul_(weights, shrink)
-            torch._foreach_add_(weights, list(update.unbind()), alpha=-rate)
+            torch._foreach_add_(weights, list(update.split([len(weight) for weight in weights])), alpha=-rate)
 
 
 class Optimizers(torch.optim.Optimizer):
@@ -90,7 +92,7 @@ class Optimizers(torch.optim.Optimizer):
         matrices: dict[str, list[nn.Parameter]] = {}
         self.others: dict[str, nn.Parameter] = {}
         for name, parameter in model.named_parameters():
-            if name.startswith("layers.") and parameter.dim() == 2:
+            if name.startswith("layers.") and parameter.dim() > 1 and not name.endswith(ROUTER):
                 role = name.split(".", 2)[2].removesuffix(".weight")
                 matrices.setdefault(role, []).append(parameter)
             else:
@@ -145,6 +147,11 @@ class Optimizers(torch.optim.Optimizer):
                 for key, value in tensors.items()
                 if key.startswith(prefix)
             }
+
+
+def _stacked(matrices: Tensor) -> Tensor:
+    """One matrix or several as [count, m, n], in the same memory."""
+    return matrices.view(-1, *matrices.shape[-2:])
 
 
 def _gradient(parameter: nn.Parameter) -> Tensor:
