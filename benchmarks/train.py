@@ -36,7 +36,7 @@ def our_side(config: RunConfig, place: Place, inputs: Tensor, targets: Tensor) -
         model.compile(dynamic=False)
 
     def learn() -> None:
-        loss, _ = model.loss(inputs, targets)
+        loss, *_ = model.loss(inputs, targets)
         torch.autograd.backward(loss / targets.numel())
 
     def update() -> None:

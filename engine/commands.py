@@ -25,6 +25,7 @@ def presets(given: Arguments) -> int:
                     "name": name,
                     "title": chosen.title,
                     "parameters": chosen.model.parameters,
+                    "active_parameters": chosen.model.active_parameters,
                     "tokens": chosen.train.tokens,
                     "steps": chosen.total_steps,
                     "dataset": chosen.data.dataset,
@@ -109,6 +110,7 @@ def status(given: Arguments) -> int:
         "speed": f"{count(found['tokens_per_second'])} tokens a second on {found['device']}"
         if found["tokens_per_second"]
         else "",
+        "experts": _experts(found["expert_load"]),
         "worked": duration(found["elapsed_seconds"]),
         "to go": duration(found["eta_seconds"]) if found["eta_seconds"] is not None else "",
         "pid": str(found["pid"] or ""),
@@ -235,6 +237,14 @@ def check_up(given: Arguments) -> int:
     if given.json:
         print_json([asdict(finding) for finding in found])
     return int(any(finding.state == "problem" for finding in found))
+
+
+def _experts(loads: list[list[float]] | None) -> str:
+    """How unevenly the experts are used, in words."""
+    if not loads:
+        return ""
+    shares = [share for layer in loads for share in layer]
+    return f"{min(shares):.1%} to {max(shares):.1%} of a layer's text each, {1 / len(loads[0]):.1%} when even"
 
 
 def _gpus(home: Home) -> list[gpu.Gpu]:

@@ -33,7 +33,9 @@ class ModelConfig:
     heads: int = setting(help="Query heads; width must be a multiple of it", low=1, high=1024)
     kv_heads: int = setting(help="Key/value heads, shared by groups of query heads", low=1, high=1024)
     mlp_width: int = setting(help="Hidden size of the feed-forward part, or of each expert", low=8, high=262144)
-    experts: int = setting(1, help="Feed-forward parts to choose from in each block; 1 is a dense model", low=1, high=256)
+    experts: int = setting(
+        1, help="Feed-forward parts to choose from in each block; 1 is a dense model", low=1, high=256
+    )
     experts_per_token: int = setting(1, help="Experts that work on each token, chosen by a router", low=1, high=256)
     activation: Literal["swiglu", "relu2"] = setting("swiglu", help="Feed-forward: gated SiLU, or squared ReLU")
     context: int = setting(help="Tokens the model sees at once", unit="tokens", low=8, high=131072)

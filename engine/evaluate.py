@@ -1,6 +1,8 @@
 """The validation loss: fixed rows of text the model is never trained on."""
 
+import json
 import math
+from typing import Any
 
 import torch
 
@@ -21,20 +23,26 @@ class Validation:
         self.place = place
 
     @torch.no_grad()
-    def measure(self, model: Transformer) -> dict[str, float]:
-        """Loss in nats a token, accuracy, perplexity and bits per byte, in the precision of training."""
-        nats, correct = torch.zeros(2, dtype=torch.float64)
+    def measure(self, model: Transformer) -> dict[str, Any]:
+        """Loss in nats a token, accuracy, perplexity and bits per byte, in the precision of training.
+
+        With experts also `expert_load`: for each layer the share of the text that each expert got, as JSON.
+        """
+        nats, correct, loads = *torch.zeros(2, dtype=torch.float64), []
         for first in range(0, len(self.inputs), self.rows):
-            loss, hits = model.loss(
+            loss, hits, routing = model.loss(
                 *to_device(
                     (self.inputs[first : first + self.rows], self.targets[first : first + self.rows]), self.place
                 )
             )
             nats, correct = nats + loss.double().cpu(), correct + hits.double().cpu()
+            if routing:
+                loads.append(routing.loads.double().cpu())
         loss_per_token = float(nats) / self.targets.size
         return {
             "val_loss": loss_per_token,
             "val_accuracy": float(correct) / self.targets.size,
             "val_perplexity": math.exp(min(loss_per_token, 700.0)),
             "val_bits_per_byte": float(nats) / math.log(2) / max(self.bytes, 1),
+            "expert_load": json.dumps(torch.cat(loads, dim=1).mean(dim=1).tolist()) if loads else None,
         }

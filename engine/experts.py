@@ -56,8 +56,8 @@ def of_all_layers(routings: list[Routing | None]) -> Routing | None:
 class MixtureOfExperts(nn.Module):
     """`experts` MLPs of which a router chooses `experts_per_token` for each token, and adds them up by its gates.
 
-    Shapes depend on the number of tokens alone and on a GPU nothing waits for the host, so that it can be compiled whole
-    and captured in a CUDA graph.
+    Shapes depend on the number of tokens alone and on a GPU nothing waits for the host, so that it can be compiled
+    whole and captured in a CUDA graph.
     """
 
     __call__: Callable[..., Fed]
@@ -74,9 +74,8 @@ class MixtureOfExperts(nn.Module):
         # Tokens are put in the order of their experts. Both moves are gathers, and so are their gradients.
         order = chosen.flatten().argsort(stable=True)
         back = torch.empty_like(order).scatter_(0, order, torch.arange(len(order), device=x.device))
-        tokens = _Move.apply(x.reshape(-1, width), order // copies, back, copies)
-        answers = self.experts(tokens, counts)
-        answers = _Move.apply(answers, back, order, 1).view(*gates.shape, width)
+        tokens = move(x.reshape(-1, width), order // copies, back, copies)
+        answers = move(self.experts(tokens, counts), back, order).view(*gates.shape, width)
         return (answers * gates.to(x.dtype).unsqueeze(-1)).sum(dim=-2), routing
 
 
@@ -92,7 +91,7 @@ class Router(nn.Module):
         self.weight = nn.Parameter(torch.empty(config.experts, config.width))
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor, Routing]:
-        """Gates and numbers of the chosen experts [rows, length, experts_per_token], tokens of each expert [experts]."""
+        """Gates and numbers of the chosen experts [rows, length, experts_per_token], tokens that each got [experts]."""
         with torch.autocast(x.device.type, enabled=False):
             odds = F.linear(x.float(), self.weight.float()).softmax(dim=-1)
         gates, chosen = odds.topk(self.chosen, dim=-1)
@@ -150,7 +149,7 @@ class Experts(nn.Module):
         """One expert after the other: the plain path, whose loop needs the counts on the host."""
         stacks = [weight.to(tokens.dtype).unbind() for weight in self._weights()]
         answers = []
-        for number, piece in enumerate(tokens.split(counts.tolist())):
+        for number, piece in enumerate(torch.split(tokens, counts.tolist())):
             if len(piece):
                 padded = F.pad(piece, (0, 0, 0, max(0, SAME_ROUNDING - len(piece))))
                 answer = self._mlp(padded, F.linear, *(stack[number] for stack in stacks))
@@ -168,12 +167,16 @@ class Experts(nn.Module):
         return product(inner, down)
 
 
-class _Move(torch.autograd.Function):
-    """x[index], where `back` says which rows of the result came from each row of x, `copies` of them.
+def move(x: Tensor, index: Tensor, back: Tensor, copies: int = 1) -> Tensor:
+    """x[index], where row i of x went to the rows back[copies * i] ... back[copies * (i + 1) - 1] of the result.
 
     Its gradient gathers and adds in a fixed order; torch's own would add with atomic operations in any order.
     """
+    moved: Tensor = _Move.apply(x, index, back, copies)  # type: ignore[no-untyped-call]
+    return moved
 
+
+class _Move(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, index: Tensor, back: Tensor, copies: int) -> Tensor:
         ctx.save_for_backward(back)

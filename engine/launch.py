@@ -173,11 +173,15 @@ def wait_until_ended(home: Home, run: str, timeout: float) -> store.Row:
 
 
 def run_status(home: Home, run: str) -> dict[str, Any]:
-    """What a run is doing, made true before it is read; the pid only while there is a trainer."""
+    """What a run is doing, made true before it is read; the pid only while there is a trainer.
+
+    `expert_load` has a list for each layer of a model with experts: the share of the validation text that each one got.
+    """
     db = store.connect(home.database)
     try:
         reconcile(home, db)
-        return status_of(store.find_run(db, run))
+        found = store.find_run(db, run)
+        return status_of(found) | {"expert_load": store.expert_load(db, found["id"])}
     finally:
         db.close()
 

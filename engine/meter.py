@@ -33,7 +33,7 @@ class Meter:
         self.notice = ""
         self.elapsed_before, self.started = elapsed_seconds, time.perf_counter()
         self.first_step = self.last_step = step
-        self._pending: list[tuple[int, float, Tensor, Tensor]] = []
+        self._pending: list[tuple[int, float, tuple[Tensor, ...]]] = []
         self._begun = self._read_at = self.started
         self._away, self._paused = 0.0, 0.0
 
@@ -47,9 +47,12 @@ class Meter:
         self._begun = self._read_at = time.perf_counter()
         self._away = 0.0
 
-    def add(self, step: int, learning_rate: float, loss: Tensor, grad_norm: Tensor) -> None:
-        """Note one finished step; `loss` and `grad_norm` are scalars that stay on the device until `read`."""
-        self._pending.append((step, learning_rate, loss, grad_norm))
+    def add(self, step: int, learning_rate: float, *measured: Tensor) -> None:
+        """Note one finished step: its loss, gradient norm and, with experts, balance loss.
+
+        They are scalars that stay on the device until `read`.
+        """
+        self._pending.append((step, learning_rate, measured))
         if time.perf_counter() - self._read_at >= PERIOD:
             self.read()
 
@@ -57,11 +60,11 @@ class Meter:
         """Fetch what is pending and record it; raises what the guard raises at numbers that are not finite."""
         if not self._pending:
             return
-        values = torch.stack([torch.stack((loss, norm)).float() for _, _, loss, norm in self._pending]).tolist()
+        values = torch.stack([torch.stack(measured).float() for _, _, measured in self._pending]).tolist()
         now = time.perf_counter()
         steps, batch = len(self._pending), self.config.train.batch_tokens
         speed = steps * batch / max(now - self._read_at - self._away, 1e-9)
-        for (step, rate, _, _), (loss, norm) in zip(self._pending, values, strict=True):
+        for (step, rate, _), (loss, norm, *balance) in zip(self._pending, values, strict=True):
             self.recorder.add(
                 "metrics",
                 step=step,
@@ -69,6 +72,7 @@ class Meter:
                 learning_rate=rate,
                 train_loss=loss if math.isfinite(loss) else None,
                 grad_norm=norm if math.isfinite(norm) else None,
+                balance_loss=balance[0] if balance and math.isfinite(balance[0]) else None,
                 tokens_per_second=speed,
                 elapsed_seconds=self.elapsed_seconds,
             )

@@ -187,13 +187,9 @@ class Transformer(Layer):
         """Last hidden states [rows, length, width] of tokens [rows, length], every token seeing those before it."""
         return self._run(tokens)[0]
 
-    def loss(self, tokens: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-        """Summed cross-entropy in nats (to backpropagate) and the number of right first guesses, over all targets."""
-        loss, correct, _ = self.loss_and_routing(tokens, targets)
-        return loss, correct
-
-    def loss_and_routing(self, tokens: Tensor, targets: Tensor) -> tuple[Tensor, Tensor, Routing | None]:
-        """The same and, in a model with experts, where its routers sent the tokens."""
+    def loss(self, tokens: Tensor, targets: Tensor) -> tuple[Tensor, Tensor, Routing | None]:
+        """Summed cross-entropy in nats (to backpropagate) and the number of right first guesses, over all targets; and
+        where the routers sent the tokens, for a loss that balances experts (None in a dense model)."""
         hidden, routing = self._run(tokens)
         return *linear_cross_entropy(hidden.flatten(0, 1), self.embed_tokens.weight, targets.flatten()), routing
 

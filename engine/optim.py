@@ -56,7 +56,9 @@ class Muon:
         self.stacks, self.momentum, self.weight_decay, self.dtype = stacks, momentum, weight_decay, dtype
         self.coefficients, self.safety = coefficients, safety
         self.averages = {
-            role: torch.zeros(sum(map(len, map(_stacked, matrices))), *matrices[0].shape[-2:], device=matrices[0].device)
+            role: torch.zeros(
+                sum(map(len, map(_stacked, matrices))), *matrices[0].shape[-2:], device=matrices[0].device
+            )
             for role, matrices in stacks.items()
         }
 
@@ -80,7 +82,7 @@ class Muon:
                 shrink.masked_fill_(~finite, 1.0)  # `where` with plain numbers would copy them to a GPU and wait
             if self.weight_decay:
                 torch._foreach_mul_(weights, shrink)
-            torch._foreach_add_(weights, list(update.split([len(weight) for weight in weights])), alpha=-rate)
+            torch._foreach_add_(weights, list(torch.split(update, [len(weight) for weight in weights])), alpha=-rate)
 
 
 class Optimizers(torch.optim.Optimizer):

@@ -21,7 +21,10 @@ UNSTORABLE: tuple[type[Exception], ...] = (OSError, StoreError, Refused, *Databa
 def checkpoint_bytes(config: RunConfig) -> int:
     """About how large one checkpoint is: fp32 weights, one average of the matrices, two of everything else."""
     model = config.model
-    others = model.vocab_size * model.width + model.layers * (2 * model.width + 2 * model.head_size) + model.width
+    router = model.experts * model.width if model.experts > 1 else 0
+    others = (
+        model.vocab_size * model.width + model.layers * (router + 2 * model.width + 2 * model.head_size) + model.width
+    )
     return 4 * (2 * model.parameters + others)
 
 

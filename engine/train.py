@@ -52,7 +52,8 @@ def train(run: Run) -> str:
     step, elapsed_seconds = resume(run, dataset, learner)
     if config.train.compile and place.device.type == "cuda":
         recorder.state(status="compiling", message="Compiling the model for this GPU")
-        model.compile(dynamic=False)
+        for block in model.layers:
+            block.compile(dynamic=False, fullgraph=True)
     else:
         recorder.state(status="running", phase="training", message="")
 
@@ -99,11 +100,15 @@ def train(run: Run) -> str:
                 continue
             factor = learner.rate * learning_rate_factor(step, total_steps, config.schedule)
             inputs, targets = to_device(rows.batch(step * config.rows_per_step, config.rows_per_step), place)
-            loss_sum = torch.zeros((), device=place.device)
+            loss_sum, balance_sum = torch.zeros(2, device=place.device)
             for first in range(0, config.rows_per_step, micro_batch):
-                loss, _ = model.loss(inputs[first : first + micro_batch], targets[first : first + micro_batch])
-                torch.autograd.backward(scaler.scale(loss / batch_tokens))
+                last = first + micro_batch
+                loss, _, routing = model.loss(inputs[first:last], targets[first:last])
+                # A mean over rows, of which these are some; a dense model has nothing to balance.
+                balance = routing.balance() * (micro_batch / config.rows_per_step) if routing else 0.0 * balance_sum
+                torch.autograd.backward(scaler.scale(loss / batch_tokens + config.train.balance_loss * balance))
                 loss_sum += loss.detach()
+                balance_sum += balance.detach()
             scaler.unscale_(optimizers)
             grad_norm = torch.nn.utils.clip_grad_norm_(model.parameters(), config.train.grad_clip)
             # Decided on the device, where nobody waits for it; the meter learns of it later and asks the guard.
@@ -116,7 +121,8 @@ def train(run: Run) -> str:
             if step == meter.first_step + 1:
                 recorder.state(status="running", phase="training", message="")
             saver.check()
-            meter.add(step, config.optimizer.muon_lr * factor, loss_sum / batch_tokens, grad_norm)
+            measured = loss_sum / batch_tokens, grad_norm, *((balance_sum,) if config.model.experts > 1 else ())
+            meter.add(step, config.optimizer.muon_lr * factor, *measured)
             look_up(finished=step == total_steps)
 
         if step < total_steps:

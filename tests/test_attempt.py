@@ -36,8 +36,8 @@ def break_steps(monkeypatch: pytest.MonkeyPatch, *bad: int, where: str = "loss")
     """Let the loss, or the gradient alone, be no number in the n-th step that is made, counted over all attempts."""
     real, made = Transformer.loss, [0]
 
-    def broken(self: Transformer, tokens: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-        loss, correct = real(self, tokens, targets)
+    def broken(self: Transformer, tokens: Tensor, targets: Tensor) -> tuple[Tensor, ...]:
+        loss, *others = real(self, tokens, targets)
         if torch.is_grad_enabled():
             made[0] += 1
             if (made[0] + 1) // 2 in bad:  # two passes make a step
@@ -45,7 +45,7 @@ def break_steps(monkeypatch: pytest.MonkeyPatch, *bad: int, where: str = "loss")
                     loss = loss * torch.nan
                 else:
                     loss.register_hook(lambda gradient: gradient * torch.inf)
-        return loss, correct
+        return loss, *others
 
     monkeypatch.setattr(Transformer, "loss", broken)
     return made

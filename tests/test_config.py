@@ -12,7 +12,7 @@ from engine import config
 from engine.config import ConfigError, from_json, load_preset, parse_overrides, parse_value
 from engine.model import Transformer
 
-PRESETS = ["seedling", "sprout", "blueberry-88m", "blueberry-nano"]
+PRESETS = ["seedling", "sprout", "blueberry-88m", "blueberry-nano", "blueberry-moe"]
 
 
 def refusal(**changes: Any) -> str:

@@ -88,7 +88,7 @@ def test_a_masked_update_waits_for_nothing_and_changes_nothing_where_it_should_n
     tokens = torch.randint(config.model.vocab_size, (4, config.model.context + 1), device="cuda")
     before = [parameter.detach().clone() for parameter in model.parameters()]
     for last in (False, True):
-        loss, _ = model.loss(tokens[:, :-1], tokens[:, 1:])
+        loss, *_ = model.loss(tokens[:, :-1], tokens[:, 1:])
         torch.autograd.backward(loss / tokens.numel() * (1.0 if good else math.inf))
         torch.cuda.set_sync_debug_mode("error" if last else "default")
         try:

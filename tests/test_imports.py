@@ -20,7 +20,7 @@ SQL = re.compile(
 )
 TORCH = {
     f"engine.{name}"
-    for name in ("model", "optim", "loss", "checkpoint", "generate", "attempt", "saver", "train", "device")
+    for name in ("model", "experts", "optim", "loss", "checkpoint", "generate", "attempt", "saver", "train", "device")
 }
 DRIVERS = {"sqlite3", "pysqlite3", "apsw", "sqlean"}
 WITHOUT_TORCH = [
@@ -124,8 +124,9 @@ def test_config_imports_only_its_machinery_and_the_schedule_only_it() -> None:
     ("module", "allowed"),
     [
         ("engine.loss", set()),
-        ("engine.optim", {"config"}),
-        ("engine.model", {"config", "loss"}),
+        ("engine.experts", {"config"}),
+        ("engine.optim", {"config", "experts"}),
+        ("engine.model", {"config", "experts", "loss"}),
         ("engine.device", {"config"}),
         ("engine.checkpoint", {"optim", "model", "manifest", "sync"}),
         ("engine.retention", {"config"}),

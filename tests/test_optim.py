@@ -18,7 +18,7 @@ SHAPES = {"square": (24, 24), "wide": (16, 40), "tall": (40, 16)}
 
 
 def learn(model: Transformer, tokens: Tensor, share: float = 1.0) -> None:
-    loss, _ = model.loss(tokens[:, :-1], tokens[:, 1:])
+    loss, *_ = model.loss(tokens[:, :-1], tokens[:, 1:])
     (loss / tokens[:, 1:].numel() * share).backward()  # type: ignore[no-untyped-call]
 
 

@@ -131,6 +131,7 @@ def preset_card(name: str, chosen: RunConfig, home: Home, device: str, flops: fl
         "name": name,
         "title": chosen.title,
         "parameters": chosen.model.parameters,
+        "active_parameters": chosen.model.active_parameters,
         "tokens": chosen.train.tokens,
         "ready": not missing,
         "missing": missing,

@@ -52,6 +52,7 @@ from engine.store.telemetry import EVALS as EVALS
 from engine.store.telemetry import METRICS as METRICS
 from engine.store.telemetry import add_event as add_event
 from engine.store.telemetry import evals_after as evals_after
+from engine.store.telemetry import expert_load as expert_load
 from engine.store.telemetry import last_eval as last_eval
 from engine.store.telemetry import list_events as list_events
 from engine.store.telemetry import metrics_after as metrics_after

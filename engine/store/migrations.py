@@ -183,4 +183,10 @@ def survival(db: Database) -> None:
     db.conn.execute("ALTER TABLE run_state ADD COLUMN auto_resumes INTEGER NOT NULL DEFAULT 0")
 
 
-MIGRATIONS: list[Callable[[Database], None]] = [first_schema, full_text_search, survival]
+def mixture_of_experts(db: Database) -> None:
+    """How evenly a step spread its tokens over experts, and how much of the validation text each of them got."""
+    db.conn.execute("ALTER TABLE metrics ADD COLUMN balance_loss REAL")
+    db.conn.execute("ALTER TABLE evals ADD COLUMN expert_load TEXT")
+
+
+MIGRATIONS: list[Callable[[Database], None]] = [first_schema, full_text_search, survival, mixture_of_experts]

@@ -1,5 +1,6 @@
 """What a run measures: metrics, evaluations, events. Functions take an open database first."""
 
+import json
 import time
 
 from sqlite_utils import Database
@@ -47,6 +48,15 @@ def last_eval(db: Database, run_id: str) -> Row | None:
     """The newest current evaluation."""
     found = rows(db, "SELECT * FROM current_evals WHERE run_id = ? ORDER BY id DESC LIMIT 1", [run_id])
     return found[0] if found else None
+
+
+def expert_load(db: Database, run_id: str) -> list[list[float]] | None:
+    """The share of the validation text that each expert of each layer got at the newest evaluation, or None."""
+    newest = last_eval(db, run_id)
+    if newest is None or newest["expert_load"] is None:
+        return None
+    loads: list[list[float]] = json.loads(newest["expert_load"])
+    return loads
 
 
 def list_events(db: Database, run_id: str, cursor: int = 0, limit: int = 200) -> list[Row]:

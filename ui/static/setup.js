@@ -64,12 +64,18 @@ function cards() {
   fill($("#preset .cards"), presets.map((one) => h("label", { class: one.ready ? "card" : "card missing" },
     h("input", { type: "radio", name: "preset", value: one.name, checked: one.name === chosen,
       onchange: () => choose(one.name) }),
-    h("b", {}, one.name), h("span", { class: "size" }, `${count(one.parameters)} parameters`),
+    h("b", {}, one.name), h("span", { class: "size" }, size(one)),
     h("span", { class: "for" }, one.title),
     one.ready && h("span", { class: "cost" }, `${count(one.tokens)} tokens, about ${duration(one.seconds)} and ${bytes(one.memory)} here${measured ? "" : ", estimated"}`),
     state.presets?.memory_here && one.memory > 0.9 * state.presets.memory_here
       ? h("span", { class: "lacks" }, `More memory than there is: this machine has ${bytes(state.presets.memory_here)}. Set a smaller micro-batch under More settings, or use a GPU.`) : null,
     one.ready ? null : h("span", { class: "lacks" }, one.missing))));
+}
+
+/** How large a model is; with experts, how much of it works on each token. */
+function size(of) {
+  const all = `${count(of.parameters)} parameters`;
+  return of.active_parameters < of.parameters ? `${all}, ${count(of.active_parameters)} of them active` : all;
 }
 
 function choose(name) {
@@ -137,7 +143,7 @@ async function check() {
   const epochs = answer.epochs ? `, reading its text ${answer.epochs < 0.95 ? "once in part" : `${answer.epochs.toFixed(1).replace(".0", "")} times`},` : "";
   say($("#plan"), answer.error ? "The marked field needs another value." : answer.missing ? "It cannot start yet: its text is not here (see the card above)."
     : busy ? `${busy.name} is still on; one model at a time trains on this device. Stop it first, or let it finish.`
-    : `${count(answer.parameters)} parameters, ${count(answer.tokens)} tokens in ${answer.steps.toLocaleString("en")} steps${epochs || ","} about ${duration(answer.seconds)} on ${preset.device === "cpu" ? "this processor" : "this GPU"}${estimate} if nothing else runs.`);
+    : `${size(answer)}, ${count(answer.tokens)} tokens in ${answer.steps.toLocaleString("en")} steps${epochs || ","} about ${duration(answer.seconds)} on ${preset.device === "cpu" ? "this processor" : "this GPU"}${estimate} if nothing else runs.`);
 }
 
 const overrides = () => JSON.stringify(Object.fromEntries(typed));
