@@ -17,6 +17,9 @@ PARAMETER = 20
 ACTIVATION, ACTIVATION_COMPILED = 4.2, 1.4
 """Bytes of each of the 14 x width + 4 x mlp_width numbers that a layer keeps for a token until the backward pass; a
 compiled model keeps bf16 and computes some again (fitted to blueberry-nano's 13.1 GiB on a GPU, docs/LOG.md)."""
+MIXTURE = 2.2
+"""The same for width and mlp_width of each chosen expert, instead of 4 x mlp_width (fitted to four mixtures on a CPU,
+docs/LOG.md; compiled on a GPU it is an assumption)."""
 
 
 def training_bytes(config: RunConfig) -> int:
@@ -28,8 +31,17 @@ def training_bytes(config: RunConfig) -> int:
     model = config.model
     tokens = (config.train.micro_batch or config.rows_per_step) * model.context
     bytes_kept = ACTIVATION_COMPILED if config.train.compile else ACTIVATION
-    kept = model.layers * (14 * model.width + 4 * model.mlp_width)
+    kept = model.layers * (14 * model.width + _kept_by_mlp(config))
     return OVERHEAD + PARAMETER * model.parameters + round(bytes_kept * tokens * kept)
+
+
+def _kept_by_mlp(config: RunConfig) -> float:
+    """Numbers that a layer's feed-forward part keeps for a token; with experts also what is sent there and back."""
+    model = config.model
+    if model.experts == 1:
+        return 4 * model.mlp_width
+    each = 4 * model.mlp_width + 3 * model.width if config.train.compile else MIXTURE * (model.mlp_width + model.width)
+    return model.experts_per_token * each
 
 
 def training_flops(device: str, cpuinfo: Path = Path("/proc/cpuinfo")) -> float:

@@ -41,6 +41,38 @@ def test_blueberry_nano_has_the_published_number_of_parameters() -> None:
     assert load_preset("blueberry-nano").model.parameters == 151_032_320
 
 
+def test_a_token_costs_as_much_in_the_moe_preset_as_in_the_dense_model() -> None:
+    dense, mixture = load_preset("blueberry-nano"), load_preset("blueberry-moe")
+
+    assert (mixture.model.parameters, mixture.model.active_parameters) == (453_153_280, 151_163_392)
+    assert "453 M" in mixture.title and "151 M" in mixture.title
+    assert mixture.model.flops_per_token == pytest.approx(dense.model.flops_per_token, rel=1e-3)
+    assert dense.model.active_parameters == dense.model.parameters
+
+
+@pytest.mark.parametrize("activation", ["swiglu", "relu2"])
+def test_what_works_on_a_token_is_all_but_the_experts_that_were_not_chosen(activation: str) -> None:
+    shape = tiny_config(model__experts=5, model__experts_per_token=2, model__activation=activation).model
+    model = Transformer(shape)
+    experts = sum(weight.numel() for name, weight in model.named_parameters() if ".experts." in name)
+
+    assert sum(parameter.numel() for parameter in model.parameters()) == shape.parameters
+    assert shape.active_parameters == shape.parameters - experts * 3 // 5
+    products = sum(weight.numel() for weight in model.parameters() if weight.dim() > 1) - experts * 3 // 5
+    assert shape.flops_per_token == 6 * products + shape.layers * 6 * shape.context * shape.width
+
+
+def test_experts_that_cannot_be_are_refused_with_what_can() -> None:
+    assert refusal(model__experts=4, model__experts_per_token=5) == (
+        "model.experts_per_token = 5 must be at most model.experts = 4; try 2."
+    )
+    assert refusal(model__experts_per_token=2).endswith("must be at most model.experts = 1; try 1.")
+    assert refusal(model__experts=4, model__mlp_width=49) == (
+        "model.mlp_width = 49 must be a multiple of 8 in a model with experts; try 56."
+    )
+    assert "try 64" in refusal(model__experts=2, model__width=60, model__heads=2)
+
+
 def test_the_88m_preset_is_the_published_follow_up() -> None:
     shape = load_preset("blueberry-88m").model
 

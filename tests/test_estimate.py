@@ -36,6 +36,18 @@ def test_training_memory_is_within_a_tenth_of_the_measured_peak(
     assert training_bytes(config) == pytest.approx(megabytes * 1e6, rel=0.1)
 
 
+@pytest.mark.parametrize(
+    ("experts", "mlp_width", "tokens", "megabytes"),
+    [(4, 384, 4096, 986), (4, 384, 16384, 1982), (8, 768, 4096, 1250), (8, 768, 16384, 2363)],
+)
+def test_so_it_is_with_two_of_several_experts(experts: int, mlp_width: int, tokens: int, megabytes: int) -> None:
+    shape = {"model.experts": experts, "model.experts_per_token": 2, "model.mlp_width": mlp_width}
+
+    config = load_preset("seedling", shape | {"train.batch_tokens": tokens})
+
+    assert training_bytes(config) == pytest.approx(megabytes * 1e6, rel=0.1)
+
+
 def test_a_processor_with_bf16_instructions_is_expected_to_be_faster(tmp_path: Path) -> None:
     old, new = tmp_path / "old", tmp_path / "new"
     old.write_text("flags : sse avx2\n")

@@ -6,7 +6,7 @@ from sqlite_utils import Database
 from support import new_run, tiny_config
 from training import LONG, assert_measured, attempt, final_weights, losses, stop_at
 
-from engine import device, launch, store
+from engine import device, launch, space, store
 from engine.generate import Ask, load_speaker
 from engine.home import Home
 
@@ -54,6 +54,15 @@ def test_what_its_experts_do_is_measured_apart_from_its_loss(home: Home, db: Dat
     torch.testing.assert_close(loads.sum(dim=1), torch.ones(2))
     assert launch.run_status(home, run_id)["expert_load"] == loads.tolist()
     assert len(list(db.execute("SELECT id FROM current_evals WHERE expert_load IS NOT NULL"))) == 2 * 7
+
+
+def test_a_checkpoint_is_as_large_as_it_was_said_to_be(home: Home, db: Database) -> None:
+    run_id = new_run(home, db, **MOE, train__tokens=256, sample__every=10**9)
+
+    assert attempt(home, run_id) == 0
+
+    (full,) = (row for row in store.list_checkpoints(db, run_id) if row["kind"] == "full")
+    assert full["bytes"] == pytest.approx(space.checkpoint_bytes(tiny_config(**MOE)), abs=20_000)
 
 
 def test_a_dense_run_says_nothing_of_experts(home: Home, db: Database) -> None:
