@@ -139,6 +139,19 @@ def test_a_preset_without_its_text_cannot_be_started(app: App, page: Any) -> Non
     assert "its text is not here" in page.inner_text("#plan")
 
 
+def test_a_preset_with_experts_says_how_much_of_it_works_on_a_token(app: App, page: Any) -> None:
+    visit(page, app)
+    page.check("#preset input[value=blueberry-moe]", force=True)
+
+    cards = {card.split()[0]: card for card in page.locator("#preset .card").all_inner_texts()}
+    assert "453 M parameters, 151 M active" in cards["blueberry-moe"]
+    assert "active" not in cards["blueberry-nano"]
+    page.click(".more summary")
+    page.locator("[data-key='model.experts_per_token']").fill("9")
+    page.wait_for_selector("[data-key='model.experts_per_token'][aria-invalid]")
+    assert "must be at most model.experts = 8; try 2" in page.inner_text("#help-model-experts_per_token")
+
+
 def test_wrong_settings_are_shown_at_their_field(app: App, page: Any) -> None:
     visit(page, app)
     page.locator("[data-key='optimizer.muon_lr']").fill("-1")

@@ -75,7 +75,7 @@ function cards() {
 /** How large a model is; with experts, how much of it works on each token. */
 function size(of) {
   const all = `${count(of.parameters)} parameters`;
-  return of.active_parameters < of.parameters ? `${all}, ${count(of.active_parameters)} of them active` : all;
+  return of.active_parameters < of.parameters ? `${all}, ${count(of.active_parameters)} active` : all;
 }
 
 function choose(name) {
