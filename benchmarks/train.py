@@ -33,7 +33,8 @@ def our_side(config: RunConfig, place: Place, inputs: Tensor, targets: Tensor) -
     model.init_weights(config.train.seed)
     optimizers = Optimizers(model, config.optimizer, place.muon_dtype)
     if config.train.compile and place.device.type == "cuda":
-        model.compile(dynamic=False)
+        for block in model.layers:
+            block.compile(dynamic=False)
 
     def learn() -> None:
         loss, *_ = model.loss(inputs, targets)
@@ -137,7 +138,7 @@ def main(argv: list[str] | None = None) -> int:
     tokens = torch.randint(config.model.vocab_size, (rows, context + 1), generator=dice)
     inputs, targets = tokens[:, :-1].contiguous().to(place.device), tokens[:, 1:].contiguous().to(place.device)
     sides = {"blueberry": our_side(config, place, inputs, targets)}
-    if not arguments.no_peer and config.model.activation == "swiglu":
+    if not arguments.no_peer and config.model.activation == "swiglu" and config.model.experts == 1:
         sides["transformers"] = peer_side(config, place, inputs, targets)
     times = measure(sides, place.device, arguments.steps)
     report = summarise(config, place, rows, times)

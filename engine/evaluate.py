@@ -28,7 +28,8 @@ class Validation:
 
         With experts also `expert_load`: for each layer the share of the text that each expert got, as JSON.
         """
-        nats, correct, loads = *torch.zeros(2, dtype=torch.float64), []
+        nats, correct = torch.zeros(2, dtype=torch.float64)
+        loads = []
         for first in range(0, len(self.inputs), self.rows):
             loss, hits, routing = model.loss(
                 *to_device(

@@ -38,10 +38,6 @@ class Routing(NamedTuple):
         """
         return self.loads.shape[-1] * (self.loads * self.odds).sum(dim=-1).mean()
 
-    def load(self) -> Tensor:
-        """The share of all choices that each expert got [layers, experts]."""
-        return self.loads.mean(dim=-2)
-
 
 Fed = tuple[Tensor, Routing | None]
 """What a feed-forward part gives: its output, and where it sent the tokens if it had a choice."""
@@ -132,7 +128,8 @@ class Experts(nn.Module):
         """
         if tokens.is_cuda and tokens.dtype == torch.bfloat16:
             return self.grouped(tokens, counts)
-        return self.one_by_one(tokens, counts)
+        answers: Tensor = self.one_by_one(tokens, counts)
+        return answers
 
     def grouped(self, tokens: Tensor, counts: Tensor) -> Tensor:
         """All experts in one operation for each product."""
@@ -145,8 +142,9 @@ class Experts(nn.Module):
 
         return self._mlp(tokens, product, *self._weights())
 
+    @torch.compiler.disable  # type: ignore[untyped-decorator]
     def one_by_one(self, tokens: Tensor, counts: Tensor) -> Tensor:
-        """One expert after the other: the plain path, whose loop needs the counts on the host."""
+        """One expert after the other: the plain path, whose loop needs the counts on the host and is never compiled."""
         stacks = [weight.to(tokens.dtype).unbind() for weight in self._weights()]
         answers = []
         for number, piece in enumerate(torch.split(tokens, counts.tolist())):

@@ -53,7 +53,7 @@ def train(run: Run) -> str:
     if config.train.compile and place.device.type == "cuda":
         recorder.state(status="compiling", message="Compiling the model for this GPU")
         for block in model.layers:
-            block.compile(dynamic=False, fullgraph=True)
+            block.compile(dynamic=False)
     else:
         recorder.state(status="running", phase="training", message="")
 

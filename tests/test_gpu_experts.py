@@ -118,7 +118,10 @@ def test_a_step_is_captured_in_a_cuda_graph_and_replayed_with_other_tokens() -> 
         torch.testing.assert_close(one, other, rtol=1e-2, atol=1e-4)
 
 
-@pytest.mark.parametrize("changes", [{"train.compile": True}, {"train.precision": "fp16"}, {"train.precision": "fp32"}])
+@pytest.mark.parametrize(
+    "changes",
+    [{"train.compile": True}, {"train.precision": "fp16"}, {"train.precision": "fp32", "train.compile": True}],
+)
 def test_a_run_with_experts_learns(tmp_path: Path, changes: dict[str, object]) -> None:
     shape = {"model.experts": 4, "model.experts_per_token": 2, "model.mlp_width": 384}
 
