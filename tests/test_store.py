@@ -104,6 +104,8 @@ def test_whoever_opens_an_older_database_brings_it_up_to_date(tmp_path: Path, mo
 
     assert version(path) == len(MIGRATIONS)
     assert "save_seconds" in db["run_state"].columns_dict
+    assert "balance_loss" in {row[1] for row in db.execute("PRAGMA table_info(current_metrics)")}
+    assert "expert_load" in {row[1] for row in db.execute("PRAGMA table_info(current_evals)")}
     db.close()
 
 
