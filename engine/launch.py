@@ -173,7 +173,7 @@ def wait_until_ended(home: Home, run: str, timeout: float) -> store.Row:
 
 
 def run_status(home: Home, run: str) -> dict[str, Any]:
-    """What a run is doing, made true before it is read; the pid only while there is a trainer. See store.expert_load."""
+    """What a run is doing, made true before it is read; the pid only while there is a trainer; store.expert_load."""
     db = store.connect(home.database)
     try:
         reconcile(home, db)
