@@ -33,6 +33,7 @@ class ModelConfig:
     mlp_width: int = setting(help="Hidden size of the feed-forward part", low=8, high=262144)
     activation: Literal["swiglu", "relu2"] = setting("swiglu", help="Feed-forward: gated SiLU, or squared ReLU")
     context: int = setting(help="Tokens the model sees at once", unit="tokens", low=8, high=131072)
+    window: int = setting(0, help="Tokens each position sees, itself included; 0 for all", unit="tokens", low=0, high=131072)
     vocab_size: int = setting(help="Tokens in the vocabulary", low=2, high=1_000_000)
     rope_base: float = setting(10_000.0, help="Base of the rotary position angles", above=1)
     norm_eps: float = setting(1e-6, help="Added to the mean square in RMSNorm", above=0, below=1)

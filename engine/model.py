@@ -11,9 +11,12 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
+from engine.attention import attend
 from engine.config import ModelConfig
 from engine.loss import linear_cross_entropy
+from engine.stacks import stack_parameters
 
 
 class Layer(nn.Module):
@@ -63,6 +66,15 @@ class Cache:
         return cls(torch.zeros(shape, dtype=dtype, device=device), torch.zeros(shape, dtype=dtype, device=device))
 
 
+@dataclass(frozen=True)
+class Sight:
+    """What positions see of the text before them, and what computes it: the last arguments of `attend`."""
+
+    backend: str = "sdpa"
+    window: int = 0
+    bounds: Tensor | None = None
+
+
 class Attention(Layer):
     """Causal self-attention in which groups of query heads share one key/value head (Ainslie et al. 2023)."""
 
@@ -76,7 +88,9 @@ class Attention(Layer):
         self.q_norm = RMSNorm(config.head_size, config.norm_eps)
         self.k_norm = RMSNorm(config.head_size, config.norm_eps)
 
-    def forward(self, x: Tensor, rotary: tuple[Tensor, Tensor], cached: "CachedKeys | None") -> Tensor:
+    def forward(
+        self, x: Tensor, rotary: tuple[Tensor, Tensor], cached: "CachedKeys | None", sight: "Sight"
+    ) -> Tensor:
         rows, length, _ = x.shape
         # One product for all three projections: fewer, larger operations.
         weight = torch.cat((self.q_proj.weight, self.k_proj.weight, self.v_proj.weight)).to(x.dtype)
@@ -85,7 +99,7 @@ class Attention(Layer):
         q, k = rotate(self.q_norm(q), rotary), rotate(self.k_norm(k), rotary)
         q, k, v = q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2)
         if cached is None:
-            y = causal_attention(q, k, v)
+            y = attend(q, k, v, sight.backend, sight.window, sight.bounds)
         else:
             k, v = cached.extended_by(k, v)
             y = F.scaled_dot_product_attention(q, k, v, attn_mask=cached.mask, enable_gqa=True)
@@ -133,8 +147,10 @@ class Block(Layer):
         self.post_attention_layernorm = RMSNorm(config.width, config.norm_eps)
         self.mlp = MLP(config)
 
-    def forward(self, x: Tensor, rotary: tuple[Tensor, Tensor], cached: CachedKeys | None = None) -> Tensor:
-        x = x + self.self_attn(self.input_layernorm(x), rotary, cached)
+    def forward(
+        self, x: Tensor, rotary: tuple[Tensor, Tensor], cached: CachedKeys | None = None, sight: Sight = Sight()
+    ) -> Tensor:
+        x = x + self.self_attn(self.input_layernorm(x), rotary, cached, sight)
         return x + self.mlp(self.post_attention_layernorm(x))
 
 
@@ -147,6 +163,8 @@ class Transformer(Layer):
     def __init__(self, config: ModelConfig, compute_dtype: torch.dtype = torch.float32) -> None:
         super().__init__()
         self.config, self.compute_dtype = config, compute_dtype
+        self.attention = "sdpa"
+        self.fused, self.recompute = False, False
         self.embed_tokens = nn.Embedding(config.vocab_size, config.width)
         self.layers = nn.ModuleList(Block(config) for _ in range(config.layers))
         self.norm = RMSNorm(config.width, config.norm_eps)
@@ -177,18 +195,38 @@ class Transformer(Layer):
                 bound = math.sqrt(3.0 / parameter.shape[1])
                 parameter.copy_((torch.rand(parameter.shape, generator=dice) * 2 - 1) * bound)
 
-    def forward(self, tokens: Tensor) -> Tensor:
-        """Last hidden states [rows, length, width] of tokens [rows, length], every token seeing those before it."""
+    def stacks(self) -> dict[str, Tensor]:
+        """The blocks' matrices of one role as one tensor: `role -> [layers, out, in]`, of which they are views."""
+        roles: dict[str, list[nn.Parameter]] = {}
+        for name, parameter in self.layers.named_parameters():
+            if parameter.dim() > 1:
+                roles.setdefault(name.split(".", 1)[1].removesuffix(".weight"), []).append(parameter)
+        return {role: stack_parameters(parameters) for role, parameters in roles.items()}
+
+    def forward(self, tokens: Tensor, bounds: Tensor | None = None) -> Tensor:
+        """Last hidden states [rows, length, width] of tokens [rows, length], every token seeing those before it.
+
+        `bounds`: where documents begin (engine/attention.py), if each is to be read alone.
+        """
+        sight = Sight(self.attention, self.config.window, bounds)
+        if self.fused:
+            from engine.fused import hidden_states
+
+            return hidden_states(self, self._embed(tokens), sight)
         length = tokens.shape[1]
         rotary = self.cosines[:length, None, :], self.sines[:length, None, :]
         x = self._embed(tokens)
         for block in self.layers:
-            x = block(x, rotary)
+            if self.recompute and torch.is_grad_enabled():
+                x = checkpoint(block, x, rotary, None, sight, use_reentrant=False)
+            else:
+                x = block(x, rotary, None, sight)
         return self.norm(x)
 
-    def loss(self, tokens: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    def loss(self, tokens: Tensor, targets: Tensor, bounds: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Summed cross-entropy in nats (to backpropagate) and the number of right first guesses, over all targets."""
-        return linear_cross_entropy(self(tokens).flatten(0, 1), self.embed_tokens.weight, targets.flatten())
+        hidden = self(tokens, bounds).flatten(0, 1)
+        return linear_cross_entropy(hidden, self.embed_tokens.weight, targets.flatten(), self.fused)
 
     def logits(self, tokens: Tensor) -> Tensor:
         """Scores [rows, length, vocabulary] in fp32, for tests and export."""
@@ -201,6 +239,8 @@ class Transformer(Layer):
         """
         context = torch.arange(self.config.context, device=tokens.device)
         mask = (context <= positions[..., None])[:, None]
+        if self.config.window:
+            mask &= (context > positions[..., None] - self.config.window)[:, None]
         rotary = self.cosines[positions][:, :, None, :], self.sines[positions][:, :, None, :]
         x = self._embed(tokens)
         for number, block in enumerate(self.layers):
@@ -213,28 +253,6 @@ class Transformer(Layer):
 
     def _scores(self, hidden: Tensor) -> Tensor:
         return F.linear(hidden, self.embed_tokens.weight.to(hidden.dtype)).float()
-
-
-PLAIN_LENGTH = 512
-"""Longest text for which the CPU's bf16 attention is written out; see `causal_attention`."""
-
-
-def causal_attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    """softmax(q k^T / sqrt(head_size)) v with every position seeing itself and those before it.
-
-    q [rows, heads, length, head_size], k and v [rows, kv_heads, length, head_size]. This is torch's fused
-    attention, except for short bf16 texts on a CPU: its kernel does not use the bf16 instructions there, and two plain
-    products do (2.5 times as fast, forward and backward, at 16 x 256 with 4 heads: docs/LOG.md).
-    """
-    rows, heads, length, size = q.shape
-    if q.device.type != "cpu" or q.dtype != torch.bfloat16 or length > PLAIN_LENGTH:
-        mixed: Tensor = F.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=True)
-        return mixed
-    future = torch.full((length, length), -math.inf, dtype=q.dtype).triu(1)
-    grouped = q.reshape(rows, k.shape[1], -1, size)
-    scores = (grouped @ k.mT).view(rows, heads, length, length) * size**-0.5 + future
-    weights = scores.softmax(dim=-1).view(rows, k.shape[1], -1, length)
-    return torch.matmul(weights, v).view(rows, heads, length, size)
 
 
 def rotary_angles(config: ModelConfig, device: torch.device) -> Tensor:

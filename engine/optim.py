@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from engine.config import OptimizerConfig
+from engine.stacks import stack_parameters
 
 POLAR_EXPRESS = (
     (8.156554524902461, -22.48329292557795, 15.878769915207462),
@@ -27,19 +28,21 @@ def orthogonalize(
     Runs in the precision of `stack`; bf16 is enough (Jordan et al. 2024, Muon).
     """
     tall = stack.shape[-2] > stack.shape[-1]
-    x = stack.mT if tall else stack
-    x = x / (x.norm(dim=(-2, -1), keepdim=True) * safety).clamp(min=1e-7)
+    x = stack / (stack.norm(dim=(-2, -1), keepdim=True) * safety).clamp(min=1e-7)
     for a, b, c in coefficients:
-        gram = x @ x.mT
-        x = torch.baddbmm(x, torch.baddbmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
-    return x.mT if tall else x
+        gram = x.mT @ x if tall else x @ x.mT  # the smaller of the two
+        factor = torch.baddbmm(gram, gram, gram, beta=b, alpha=c)
+        factor.diagonal(dim1=-2, dim2=-1).add_(a)
+        x = x @ factor if tall else factor @ x
+    return x
 
 
 class Muon:
     """Momentum, made orthogonal, on stacks of matrices that have one role and one shape.
 
     update = orthogonalize(Nesterov momentum) * sqrt(max(1, rows / columns)); the momentum is an fp32 moving average.
-    With equal coefficients it steps as `torch.optim.Muon` does, many matrices at a time.
+    With equal coefficients it steps as `torch.optim.Muon` does, many matrices at a time: the parameters of a role
+    become views of one stack [count, m, n].
     """
 
     def __init__(
@@ -50,35 +53,76 @@ class Muon:
         dtype: torch.dtype,
         coefficients: Sequence[tuple[float, float, float]] = POLAR_EXPRESS,
         safety: float = SAFETY,
+        *,
+        cautious: bool = False,
+        neuron_memory: float = 0.0,
     ) -> None:
+        """`cautious`: decay only weights that the update shrinks anyway (Chen et al. 2025, arXiv 2510.12402).
+
+        `neuron_memory`: above 0, each row of an update is scaled by a moving root mean square of its size, with this
+        memory, and the whole keeps its length (NorMuon, Li et al. 2025, arXiv 2510.05491).
+        """
         self.stacks, self.momentum, self.weight_decay, self.dtype = stacks, momentum, weight_decay, dtype
         self.coefficients, self.safety = coefficients, safety
-        self.averages = {
-            role: torch.zeros(len(matrices), *matrices[0].shape, device=matrices[0].device)
-            for role, matrices in stacks.items()
+        self.cautious, self.neuron_memory = cautious, neuron_memory
+        self.fused = False
+        self.weights = {role: _flat(stack_parameters(matrices)) for role, matrices in stacks.items()}
+        self.averages = {role: torch.zeros_like(weights) for role, weights in self.weights.items()}
+        self.neurons = {
+            role: torch.zeros_like(weights[..., :1]) for role, weights in self.weights.items() if neuron_memory
         }
 
     @torch.no_grad()
     def step(self, learning_rate: float, finite: Tensor | None = None) -> None:
         """One update from the gradients in place; where the flag `finite` is false nothing changes, not one bit."""
         for role, matrices in self.stacks.items():
-            weights: list[Tensor] = list(matrices)
-            gradient = torch.stack([_gradient(matrix) for matrix in matrices])
-            average = self.averages[role]
-            if finite is None:
-                average.lerp_(gradient, 1 - self.momentum)
-            else:
-                torch.where(finite, average.lerp(gradient, 1 - self.momentum), average, out=average)
-            direction = gradient.lerp_(average, self.momentum).to(self.dtype)
-            update = orthogonalize(direction, self.coefficients, self.safety).float()
+            weights = self.weights[role]
+            gradient = _flat(torch.stack([_gradient(matrix) for matrix in matrices]))
+            direction = self._momentum(gradient, self.averages[role], finite)
+            update = orthogonalize(direction, self.coefficients, self.safety)
+            if self.neuron_memory:
+                update = self._even_out(update.float(), self.neurons[role], finite)
             rate = learning_rate * math.sqrt(max(1.0, update.shape[-2] / update.shape[-1]))
-            shrink = torch.full((), 1 - learning_rate * self.weight_decay, device=update.device)
-            if finite is not None:
-                update.masked_fill_(~finite, 0.0)
-                shrink.masked_fill_(~finite, 1.0)  # `where` with plain numbers would copy them to a GPU and wait
             if self.weight_decay:
-                torch._foreach_mul_(weights, shrink)
-            torch._foreach_add_(weights, list(update.unbind()), alpha=-rate)
+                self._decay(weights, update, learning_rate * self.weight_decay, finite)
+            weights.add_(update, alpha=-rate)
+
+    def _momentum(self, gradient: Tensor, average: Tensor, finite: Tensor | None) -> Tensor:
+        """Move the average toward the gradient, and look ahead of it (Nesterov); zeros where nothing is to move."""
+        if self.fused:
+            from engine.kernels import momentum_step
+
+            direction = torch.empty_like(gradient, dtype=self.dtype)
+            good = torch.ones((), dtype=torch.bool, device=gradient.device) if finite is None else finite
+            count = gradient.numel()
+            momentum_step[(-(-count // 4096),)](gradient, average, direction, good, count, self.momentum, 4096)
+            return direction
+        if finite is None:
+            average.lerp_(gradient, 1 - self.momentum)
+        else:
+            torch.where(finite, average.lerp(gradient, 1 - self.momentum), average, out=average)
+            gradient = torch.where(finite, gradient, 0.0)
+            average = torch.where(finite, average, 0.0)
+        return gradient.lerp_(average, self.momentum).to(self.dtype)
+
+    def _even_out(self, update: Tensor, neurons: Tensor, finite: Tensor | None) -> Tensor:
+        squares = update.square().mean(dim=-1, keepdim=True)
+        moved = neurons.lerp(squares, 1 - self.neuron_memory)
+        neurons.copy_(moved if finite is None else torch.where(finite, moved, neurons))
+        evened = update * (neurons + 1e-10).rsqrt()
+        return evened * (update.norm(dim=(-2, -1), keepdim=True) / evened.norm(dim=(-2, -1), keepdim=True).clamp(1e-10))
+
+    def _decay(self, weights: Tensor, update: Tensor, share: float, finite: Tensor | None) -> None:
+        """Pull weights toward zero by `share` of them."""
+        shrink = torch.full((), share, device=weights.device)
+        if finite is not None:
+            shrink = shrink * finite
+        weights.mul_(1 - shrink * (update * weights > 0) if self.cautious else 1 - shrink)
+
+
+def _flat(stack: Tensor) -> Tensor:
+    """Matrices [count, m, n] of a stack [layers, m, n], or [layers, experts, m, n], in the same memory."""
+    return stack.view(-1, *stack.shape[-2:])
 
 
 class Optimizers(torch.optim.Optimizer):

@@ -9,7 +9,8 @@ from support import VOCABULARY, tiny_config, tiny_model
 from torch import Tensor
 
 from engine.config import ModelConfig
-from engine.model import PLAIN_LENGTH, Cache, Transformer, causal_attention
+from engine.attention import PLAIN_LENGTH, attend
+from engine.model import Cache, Transformer
 
 LENGTH = 13
 
@@ -144,7 +145,7 @@ def test_the_plain_attention_is_the_fused_one(groups: int) -> None:
     exact = [x.detach().double().requires_grad_() for x in (q, k, v)]
     direction = torch.randn(2, 4, 33, 16, generator=dice)
 
-    ours = causal_attention(q, k, v)
+    ours = attend(q, k, v)
     true = F.scaled_dot_product_attention(*exact, is_causal=True, enable_gqa=True)
 
     assert ours.dtype == torch.bfloat16
@@ -158,7 +159,7 @@ def test_long_texts_take_the_fused_attention_and_agree() -> None:
     dice = torch.Generator().manual_seed(0)
     q, k, v = (torch.randn(1, 2, PLAIN_LENGTH + 1, 8, generator=dice).bfloat16() for _ in range(3))
 
-    long, short = causal_attention(q, k, v), causal_attention(*(x[:, :, :PLAIN_LENGTH] for x in (q, k, v)))
+    long, short = attend(q, k, v), attend(*(x[:, :, :PLAIN_LENGTH] for x in (q, k, v)))
 
     torch.testing.assert_close(long[:, :, :PLAIN_LENGTH], short, rtol=0.02, atol=0.02)
 

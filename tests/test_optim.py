@@ -64,9 +64,10 @@ def test_muon_steps_as_torch_does(shape: tuple[int, int], weight_decay: float) -
         torchs.step()
 
     for one, other in zip(mine, theirs, strict=True):
-        # Both make their products in bf16; six steps of 0.05 move a weight by up to about 0.3.
-        torch.testing.assert_close(one, other, rtol=0.0, atol=4e-3)
-        assert (one - other).abs().mean() < 4e-4
+        # Both make their products in bf16, ours with the linear term inside the factor; six steps of 0.05 move a weight
+        # by up to about 0.3.
+        torch.testing.assert_close(one, other, rtol=0.0, atol=8e-3)
+        assert (one - other).abs().mean() < 1.2e-3
 
 
 @pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
