@@ -163,15 +163,17 @@ class Transformer(Layer):
         """Draw the first weights from `seed`, the same on every device.
 
         Output projections start at zero, so that every block begins as the identity; the others are uniform with the
-        variance 1 / inputs (as in nanochat and modded-nanogpt); embeddings have the published model's 0.02.
+        variance 1 / inputs (as in nanochat and modded-nanogpt); embeddings have the published model's 0.02. With
+        `init` = "normal" every matrix is drawn like the embeddings, as in the published code.
         """
+        zero_out = self.config.init == "zero-out"
         dice = torch.Generator().manual_seed(seed)
         for name, parameter in self.named_parameters():
             if parameter.dim() == 1:
                 parameter.fill_(1.0)
-            elif name.endswith(("o_proj.weight", "down_proj.weight")):
+            elif zero_out and name.endswith(("o_proj.weight", "down_proj.weight")):
                 parameter.zero_()
-            elif name == "embed_tokens.weight":
+            elif not zero_out or name == "embed_tokens.weight":
                 parameter.copy_(torch.randn(parameter.shape, generator=dice) * 0.02)
             else:
                 bound = math.sqrt(3.0 / parameter.shape[1])

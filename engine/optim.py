@@ -17,6 +17,10 @@ POLAR_EXPRESS = (
 )
 """Five steps of the Polar Express iteration with a safety factor of 2% (Amsel et al. 2025, arXiv 2505.16932)."""
 SAFETY = 1.02
+NEWTON_SCHULZ = ((3.4445, -4.7750, 2.0315),) * 5
+"""The iteration Muon was first published with (Jordan et al. 2024); it needs no safety factor."""
+ORTHOGONALIZERS = {"polar-express": (POLAR_EXPRESS, SAFETY), "newton-schulz": (NEWTON_SCHULZ, 1.0)}
+"""Coefficients and safety factor for each choice of `optimizer.orthogonalizer`."""
 
 
 def orthogonalize(
@@ -97,13 +101,14 @@ class Optimizers(torch.optim.Optimizer):
                 self.others[name] = parameter
         count = sum(map(len, matrices.values())) + len(self.others)
         assert count == len(list(model.parameters())), "a parameter is in no group or in two"
-        self.muon = Muon(matrices, config.momentum, config.weight_decay, muon_dtype)
+        coefficients, safety = ORTHOGONALIZERS[config.orthogonalizer]
+        self.muon = Muon(matrices, config.momentum, config.weight_decay, muon_dtype, coefficients, safety)
         self.adamw = torch.optim.AdamW(
             list(self.others.values()),
             lr=config.adamw_lr,
             betas=(config.beta1, config.beta2),
-            eps=1e-10,
-            weight_decay=0.0,
+            eps=config.adamw_eps,
+            weight_decay=config.adamw_weight_decay,
             fused=True,
         )
 
