@@ -199,6 +199,17 @@ def test_at_the_start_every_block_lets_pass_what_comes_in() -> None:
     torch.testing.assert_close(model(tokens), F.rms_norm(embedded, (model.config.width,), eps=model.config.norm_eps))
 
 
+def test_the_published_first_weights_are_normal_and_none_is_zero() -> None:
+    model = Transformer(tiny_config(model__init="normal").model)
+    model.init_weights(1)
+
+    for name, weight in model.named_parameters():
+        if weight.dim() == 1:
+            assert (weight == 1).all(), name
+        else:
+            assert weight.std().item() == pytest.approx(0.02, rel=0.1) and abs(weight.mean().item()) < 0.002, name
+
+
 def test_half_precision_is_the_same_model_to_its_last_digits() -> None:
     exact = tiny_model()
     rounded = Transformer(exact.config, torch.bfloat16)
