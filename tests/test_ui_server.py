@@ -125,7 +125,10 @@ def test_runs_series_feed_and_ages(page: TestClient, there: Database) -> None:
     assert [sample["text"] for sample in feed["samples"]] == [" a b c"] and feed["said"] == newest
     assert [sample["text"] for sample in ages["samples"]] == [" a b", " a b c"]
     assert feed["every"] == load_preset("seedling").sample.every
-    assert page.get(f"/api/run?run={run_id}").json()["settings"]["train.seed"] == 1337
+    store.update_state(there, run_id, environment={"precision": "bf16", "attention": "torch SDPA"})
+    facts = page.get(f"/api/run?run={run_id}").json()
+    assert facts["settings"]["train.seed"] == 1337
+    assert facts["environment"] == {"precision": "bf16", "attention": "torch SDPA"}
 
 
 @pytest.mark.parametrize(
