@@ -68,9 +68,10 @@ def qwen3_config(shape: ModelConfig) -> dict[str, Any]:
 
 def qwen3_weights(shape: ModelConfig, weights: dict[str, Tensor], dtype: torch.dtype) -> dict[str, Tensor]:
     """Our named weights as those of an untied Qwen3ForCausalLM; raises Refused for weights that it does not have."""
-    if others := sorted(set(weights) ^ set(weight_names(shape))):
+    known = set(weight_names(shape))
+    if others := sorted(set(weights) - known) or sorted(known - set(weights)):
         raise store.Refused(
-            f"Qwen3 has no place for {others[0]}: only dense models are exported (experts would be a Qwen3Moe)."
+            f"This is no dense Qwen3, for {others[0]} is in one of them only; a mixture of experts would be a Qwen3Moe."
         )
     embedding = weights["embed_tokens.weight"].float()
     named = {f"{PREFIX}{name}": weight.to(dtype).contiguous() for name, weight in weights.items()}

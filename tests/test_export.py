@@ -258,8 +258,11 @@ def test_what_cannot_be_exported_is_one_sentence(
 def test_experts_are_refused_by_name(model: Transformer) -> None:
     weights = {name: weight.detach() for name, weight in model.named_parameters()}
 
-    with pytest.raises(store.Refused, match=r"no place for layers\.0\.mlp\.router\.weight.*Qwen3Moe"):
+    with pytest.raises(store.Refused, match=r"layers\.0\.mlp\.router\.weight is in one.*Qwen3Moe"):
         export.qwen3_weights(model.config, weights | {"layers.0.mlp.router.weight": torch.zeros(2)}, torch.float32)
+    del weights["layers.1.mlp.up_proj.weight"]
+    with pytest.raises(store.Refused, match=r"layers\.1\.mlp\.up_proj\.weight is in one"):
+        export.qwen3_weights(model.config, weights, torch.float32)
 
 
 def test_powers_of_two_lose_nothing_in_bf16() -> None:
