@@ -48,7 +48,9 @@ class Gradients:
 
     def record(self, batch: Batch) -> None:
         """Record the pass for batches of this shape; raises what torch raises where that does not work."""
-        self._static = Batch(*(None if part is None else part.clone() for part in (batch.inputs, batch.targets, batch.bounds)))  # type: ignore[arg-type]
+        self._static = Batch(
+            *(None if part is None else part.clone() for part in (batch.inputs, batch.targets, batch.bounds))
+        )  # type: ignore[arg-type]
         side = torch.cuda.Stream()
         side.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(side):

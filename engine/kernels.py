@@ -210,9 +210,7 @@ def activate_backward(up, d_hidden, d_up, hidden, width, GATED: tl.constexpr, BL
 
 
 @triton.jit
-def cross_entropy(
-    scores, targets, losses, hits, COLUMNS: tl.constexpr, LEARNING: tl.constexpr, BLOCK: tl.constexpr
-):
+def cross_entropy(scores, targets, losses, hits, COLUMNS: tl.constexpr, LEARNING: tl.constexpr, BLOCK: tl.constexpr):
     """Each row's cross-entropy and whether its first guess is right; where LEARNING, scores become their gradient."""
     row = tl.program_id(0).to(tl.int64)
     scores += row * COLUMNS

@@ -11,9 +11,7 @@ FUSED_ROWS = 4096
 """The same for the kernel, which needs the scores once, in 16 bits; more brought 4% of 5 ms (docs/LOG.md)."""
 
 
-def linear_cross_entropy(
-    hidden: Tensor, weight: Tensor, targets: Tensor, fused: bool = False
-) -> tuple[Tensor, Tensor]:
+def linear_cross_entropy(hidden: Tensor, weight: Tensor, targets: Tensor, fused: bool = False) -> tuple[Tensor, Tensor]:
     """Cross-entropy in nats of `softmax(hidden @ weight.T)` summed over tokens, and the number of right first guesses.
 
     hidden [tokens, width] in the compute precision, weight [vocabulary, width] in fp32, targets [tokens] int64.
@@ -75,9 +73,7 @@ def _score_fused(scores: Tensor, targets: Tensor, losses: Tensor, hits: Tensor, 
     """The same in one kernel, with the gradient in place of the scores."""
     from engine.kernels import cross_entropy
 
-    cross_entropy[(len(targets),)](
-        scores, targets, losses, hits, scores.shape[1], learning, BLOCK=4096, num_warps=8
-    )
+    cross_entropy[(len(targets),)](scores, targets, losses, hits, scores.shape[1], learning, BLOCK=4096, num_warps=8)
     return scores
 
 

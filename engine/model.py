@@ -88,9 +88,7 @@ class Attention(Layer):
         self.q_norm = RMSNorm(config.head_size, config.norm_eps)
         self.k_norm = RMSNorm(config.head_size, config.norm_eps)
 
-    def forward(
-        self, x: Tensor, rotary: tuple[Tensor, Tensor], cached: "CachedKeys | None", sight: "Sight"
-    ) -> Tensor:
+    def forward(self, x: Tensor, rotary: tuple[Tensor, Tensor], cached: "CachedKeys | None", sight: "Sight") -> Tensor:
         rows, length, _ = x.shape
         # One product for all three projections: fewer, larger operations.
         weight = torch.cat((self.q_proj.weight, self.k_proj.weight, self.v_proj.weight)).to(x.dtype)
@@ -181,15 +179,17 @@ class Transformer(Layer):
         """Draw the first weights from `seed`, the same on every device.
 
         Output projections start at zero, so that every block begins as the identity; the others are uniform with the
-        variance 1 / inputs (as in nanochat and modded-nanogpt); embeddings have the published model's 0.02.
+        variance 1 / inputs (as in nanochat and modded-nanogpt); embeddings have the published model's 0.02. With
+        `init` = "normal" every matrix is drawn like the embeddings, as in the published code.
         """
+        zero_out = self.config.init == "zero-out"
         dice = torch.Generator().manual_seed(seed)
         for name, parameter in self.named_parameters():
             if parameter.dim() == 1:
                 parameter.fill_(1.0)
-            elif name.endswith(("o_proj.weight", "down_proj.weight")):
+            elif zero_out and name.endswith(("o_proj.weight", "down_proj.weight")):
                 parameter.zero_()
-            elif name == "embed_tokens.weight":
+            elif not zero_out or name == "embed_tokens.weight":
                 parameter.copy_(torch.randn(parameter.shape, generator=dice) * 0.02)
             else:
                 bound = math.sqrt(3.0 / parameter.shape[1])

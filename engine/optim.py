@@ -18,6 +18,10 @@ POLAR_EXPRESS = (
 )
 """Five steps of the Polar Express iteration with a safety factor of 2% (Amsel et al. 2025, arXiv 2505.16932)."""
 SAFETY = 1.02
+NEWTON_SCHULZ = ((3.4445, -4.7750, 2.0315),) * 5
+"""The iteration Muon was first published with (Jordan et al. 2024); it needs no safety factor."""
+ORTHOGONALIZERS = {"polar-express": (POLAR_EXPRESS, SAFETY), "newton-schulz": (NEWTON_SCHULZ, 1.0)}
+"""Coefficients and safety factor for each choice of `optimizer.orthogonalizer`."""
 
 
 def orthogonalize(
@@ -141,22 +145,36 @@ class Optimizers(torch.optim.Optimizer):
                 self.others[name] = parameter
         count = sum(map(len, matrices.values())) + len(self.others)
         assert count == len(list(model.parameters())), "a parameter is in no group or in two"
-        self.muon = Muon(matrices, config.momentum, config.weight_decay, muon_dtype)
+        coefficients, safety = ORTHOGONALIZERS[config.orthogonalizer]
+        self.muon = Muon(
+            matrices,
+            config.momentum,
+            config.weight_decay,
+            muon_dtype,
+            coefficients,
+            safety,
+            cautious=config.cautious,
+            neuron_memory=config.neuron_memory,
+        )
         self.adamw = torch.optim.AdamW(
             list(self.others.values()),
             lr=config.adamw_lr,
             betas=(config.beta1, config.beta2),
-            eps=1e-10,
-            weight_decay=0.0,
+            eps=config.adamw_eps,
+            weight_decay=config.adamw_weight_decay,
             fused=True,
         )
 
-    def step(self, factor: float, finite: Tensor | None = None) -> None:  # type: ignore[override]
-        """One update at `factor` of the highest learning rates.
+    def step(  # type: ignore[override]
+        self, factor: float, finite: Tensor | None = None, momentum: float | None = None
+    ) -> None:
+        """One update at `factor` of the highest learning rates; `momentum` is Muon's from now on.
 
         `finite` is a flag on the device: where it is false, weights, averages and counts stay as they are, and the host
         need not wait to know. Without it every update is made.
         """
+        if momentum is not None:
+            self.muon.momentum = momentum
         if finite is not None and finite.is_cpu:  # can be read without waiting, which costs less than masking
             if not finite:
                 return
@@ -174,6 +192,7 @@ class Optimizers(torch.optim.Optimizer):
     def tensors(self) -> dict[str, Tensor]:
         """Everything the optimizers remember, as named tensors for safetensors."""
         tensors = {f"muon.{role}": average for role, average in self.muon.averages.items()}
+        tensors |= {f"neurons.{role}": sizes for role, sizes in self.muon.neurons.items()}
         for name, parameter in self.others.items():
             tensors |= {f"adamw.{name}.{key}": value for key, value in self.adamw.state[parameter].items()}
         return tensors
@@ -182,6 +201,8 @@ class Optimizers(torch.optim.Optimizer):
         """Restore what `tensors` gave."""
         for role, average in self.muon.averages.items():
             average.copy_(tensors[f"muon.{role}"])
+        for role, sizes in self.muon.neurons.items():
+            sizes.copy_(tensors[f"neurons.{role}"])
         for name, parameter in self.others.items():
             prefix = f"adamw.{name}."
             self.adamw.state[parameter] = {
