@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from engine.config import ModelConfig, RunConfig, load_preset
 from engine.device import Place, choose_place
+from engine.export import qwen3_config
 from engine.model import Transformer
 from engine.optim import Optimizers
 
@@ -77,20 +78,7 @@ def qwen3(shape: ModelConfig) -> nn.Module:
     from transformers import Qwen3Config, Qwen3ForCausalLM
 
     model: nn.Module = Qwen3ForCausalLM(
-        Qwen3Config(
-            vocab_size=shape.vocab_size,
-            hidden_size=shape.width,
-            intermediate_size=shape.mlp_width,
-            num_hidden_layers=shape.layers,
-            num_attention_heads=shape.heads,
-            num_key_value_heads=shape.kv_heads,
-            head_dim=shape.head_size,
-            max_position_embeddings=shape.context,
-            rms_norm_eps=shape.norm_eps,
-            tie_word_embeddings=True,
-            attn_implementation="sdpa",
-            use_cache=False,
-        )
+        Qwen3Config(**qwen3_config(shape), tie_word_embeddings=True, attn_implementation="sdpa", use_cache=False)
     )
     return model.train()
 

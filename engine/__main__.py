@@ -55,6 +55,9 @@ def parser() -> argparse.ArgumentParser:
         ("--max-tokens", int, 80),
     ):
         ask.add_argument(option, type=kind, default=value, help=f"default {value}")
+    give = add("export", run="RUN[@STEP]")
+    give.add_argument("--out", required=True, metavar="DIR", help="a new folder")
+    give.add_argument("--dtype", choices=["fp32", "bf16"], default="fp32", help="numbers on disk (default fp32)")
     add("samples", run="RUN").add_argument("--limit", type=int, default=0, metavar="N", help="only the newest N")
     keep = add("archive")
     keep.add_argument("sample", type=int, metavar="SAMPLE", help="number of a sample")

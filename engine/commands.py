@@ -5,6 +5,7 @@ import sys
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import asdict
+from pathlib import Path
 
 from engine import backups, config, doctor, gpu, launch, store
 from engine.estimate import training_bytes
@@ -181,9 +182,7 @@ def generate(given: Arguments) -> int:
     from engine.generate import Ask, load_speaker  # torch: only this command pays for it
 
     home = Home.at(given.home)
-    name, _, step = given.run.partition("@")
-    if step and not step.isdecimal():
-        raise store.Refused(f"{given.run!r} must be RUN or RUN@STEP, for example {name}@400.")
+    name, step = _at_step(given.run)
     ask = Ask(
         prompt=given.prompt,
         max_tokens=given.max_tokens,
@@ -193,7 +192,7 @@ def generate(given: Arguments) -> int:
         seed=given.seed,
     )
     with closing(store.connect(home.database)) as db:
-        speaker = load_speaker(home, db, store.find_run(db, name)["id"], int(step) if step else None)
+        speaker = load_speaker(home, db, store.find_run(db, name)["id"], step)
         shown = ""
         if not given.json:
             print(_plain(ask.prompt), end="", flush=True)
@@ -209,6 +208,20 @@ def generate(given: Arguments) -> int:
         f"\n({sample['run_id']} at step {sample['step']:,}, {piece.new_tokens} tokens; sample {sample_id})",
         file=sys.stderr,
     )
+    return 0
+
+
+def export(given: Arguments) -> int:
+    """Write a run's model as a folder that transformers reads (Qwen3ForCausalLM)."""
+    from engine.export import export as write  # torch
+
+    home = Home.at(given.home)
+    name, step = _at_step(given.run)
+    with closing(store.connect(home.database)) as db:
+        made = write(home, db, store.find_run(db, name)["id"], step, Path(given.out), given.dtype)
+    if given.json:
+        return print_json(asdict(made) | {"path": str(made.path)})
+    print(f"{made.path} ({size(made.bytes)}, {made.dtype}, step {made.step:,})")
     return 0
 
 
@@ -252,6 +265,14 @@ def _gpus(home: Home) -> list[gpu.Gpu]:
         return gpu.look(store.open_runs(db))
 
 
+def _at_step(text: str) -> tuple[str, int | None]:
+    """RUN and STEP of RUN[@STEP]."""
+    name, _, step = text.partition("@")
+    if step and not step.isdecimal():
+        raise store.Refused(f"{text!r} must be RUN or RUN@STEP, for example {name}@400.")
+    return name, int(step) if step else None
+
+
 def _short(given: Arguments, sentence: str) -> int:
     found = launch.run_status(Home.at(given.home), given.run)
     if given.json:
@@ -274,6 +295,7 @@ COMMANDS: dict[str, Callable[[Arguments], int]] = {
     "pause": pause,
     "resume": resume,
     "generate": generate,
+    "export": export,
     "samples": samples,
     "archive": archive,
     "doctor": check_up,

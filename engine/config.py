@@ -42,6 +42,16 @@ class ModelConfig:
     vocab_size: int = setting(help="Tokens in the vocabulary", low=2, high=1_000_000)
     rope_base: float = setting(10_000.0, help="Base of the rotary position angles", above=1)
     norm_eps: float = setting(1e-6, help="Added to the mean square in RMSNorm", above=0, below=1)
+    window: int = setting(
+        0,
+        help="How far back each position sees, itself counted; 0 for the whole context",
+        unit="tokens",
+        low=0,
+        high=131072,
+    )
+    init: Literal["zero-out", "normal"] = setting(
+        "zero-out", help="First weights: outputs of the blocks zero, or all from a normal distribution of width 0.02"
+    )
 
     def __post_init__(self) -> None:
         if self.width % self.heads:
@@ -68,6 +78,11 @@ class ModelConfig:
                         f"model.{name} = {size} must be a multiple of {ALIGNMENT} in a model with experts; "
                         f"try {-(-size // ALIGNMENT) * ALIGNMENT}."
                     )
+        if self.window > self.context:
+            raise ConfigError(
+                f"model.window = {self.window} must be at most model.context = {self.context}; "
+                "try 0, which sees the whole context."
+            )
 
     @property
     def head_size(self) -> int:
@@ -134,6 +149,10 @@ class TrainConfig:
         0.01, help="With experts: weight of the loss that spreads the tokens over them; 0 for none", low=0, high=10
     )
     compile: bool = setting(False, help="Compile the model on a GPU with torch.compile; a CPU runs it as it is")
+    attention: Literal["auto", "flash", "cudnn", "flash-attn", "plain"] = setting(
+        "auto", help="Kernel of the attention: torch's flash or cuDNN, the flash-attn package, or plain products"
+    )
+    documents: bool = setting(False, help="Attention stays within a document instead of all that is in a row")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -146,6 +165,21 @@ class OptimizerConfig:
     beta1: float = setting(0.8, help="AdamW: memory of the mean gradient", low=0, below=1)
     beta2: float = setting(0.95, help="AdamW: memory of the squared gradient", low=0, below=1)
     weight_decay: float = setting(0.0, help="Pull of the matrices toward zero, times the learning rate", low=0, high=10)
+    momentum_start: float = setting(0.85, help="Momentum of Muon in the first step of its warm-up", low=0, below=1)
+    momentum_warmup: float = setting(
+        0.0, help="Share of the steps in which the momentum rises to its value; 0 for none", low=0, high=1
+    )
+    neuron_memory: float = setting(
+        0.0, help="NorMuon: memory of each row's size, by which it is scaled; 0 for plain Muon", low=0, below=1
+    )
+    cautious: bool = setting(False, help="Weight decay only where the update shrinks the weight anyway")
+    orthogonalizer: Literal["polar-express", "newton-schulz"] = setting(
+        "polar-express", help="Muon: five polynomials made for each step, or the same one five times as first published"
+    )
+    adamw_weight_decay: float = setting(
+        0.0, help="Pull of embeddings and gains toward zero, times the learning rate", low=0, high=10
+    )
+    adamw_eps: float = setting(1e-10, help="AdamW: keeps tiny gradients from large steps", above=0, below=1)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -26,6 +26,20 @@ class Place:
         return DTYPES[self.precision]
 
     @property
+    def slow(self) -> str:
+        """Why this precision costs time on this device, in a sentence; empty where it does not."""
+        if self.device.type != "cpu" or self.precision == "fp32":
+            return ""
+        if self.precision == "bf16" and has_bf16(self.device):
+            return ""
+        # fp16 with its scaler learned as fp32 did, four times slower, on a processor with AVX512-BF16: docs/LOG.md.
+        faster = "bf16" if has_bf16(self.device) else "fp32"
+        return (
+            f"train.precision = {self.precision} gives the right numbers on this processor, but slowly, for want of "
+            f"instructions; auto would take {faster}."
+        )
+
+    @property
     def muon_dtype(self) -> torch.dtype:
         """Muon's products need no more than bf16; where that has no instructions, fp32 is faster."""
         return torch.bfloat16 if self.device.type == "cuda" or has_bf16(self.device) else torch.float32
@@ -62,6 +76,11 @@ def choose_place(config: TrainConfig, device: str = "") -> Place:
     precision = config.precision
     if precision == "auto":
         precision = "bf16" if has_bf16(place) else "fp16" if kind == "cuda" else "fp32"
+    elif precision == "bf16" and kind == "cuda" and not has_bf16(place):
+        raise ConfigError(
+            f"train.precision = bf16, but {torch.cuda.get_device_name(place)} has no instructions for it; "
+            "choose auto or fp16, which is scaled so that small gradients survive, or fp32."
+        )
     return Place(place, precision)
 
 

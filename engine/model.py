@@ -11,10 +11,13 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
+from engine.attention import attend
 from engine.config import ModelConfig
 from engine.experts import ROUTER, Fed, MixtureOfExperts, Routing, of_all_layers
 from engine.loss import linear_cross_entropy
+from engine.stacks import stack_parameters
 
 
 class Layer(nn.Module):
@@ -64,6 +67,15 @@ class Cache:
         return cls(torch.zeros(shape, dtype=dtype, device=device), torch.zeros(shape, dtype=dtype, device=device))
 
 
+@dataclass(frozen=True)
+class Sight:
+    """What positions see of the text before them, and what computes it: the last arguments of `attend`."""
+
+    backend: str = "sdpa"
+    window: int = 0
+    bounds: Tensor | None = None
+
+
 class Attention(Layer):
     """Causal self-attention in which groups of query heads share one key/value head (Ainslie et al. 2023)."""
 
@@ -77,7 +89,7 @@ class Attention(Layer):
         self.q_norm = RMSNorm(config.head_size, config.norm_eps)
         self.k_norm = RMSNorm(config.head_size, config.norm_eps)
 
-    def forward(self, x: Tensor, rotary: tuple[Tensor, Tensor], cached: "CachedKeys | None") -> Tensor:
+    def forward(self, x: Tensor, rotary: tuple[Tensor, Tensor], cached: "CachedKeys | None", sight: "Sight") -> Tensor:
         rows, length, _ = x.shape
         # One product for all three projections: fewer, larger operations.
         weight = torch.cat((self.q_proj.weight, self.k_proj.weight, self.v_proj.weight)).to(x.dtype)
@@ -86,7 +98,7 @@ class Attention(Layer):
         q, k = rotate(self.q_norm(q), rotary), rotate(self.k_norm(k), rotary)
         q, k, v = q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2)
         if cached is None:
-            y = causal_attention(q, k, v)
+            y = attend(q, k, v, sight.backend, sight.window, sight.bounds)
         else:
             k, v = cached.extended_by(k, v)
             y = F.scaled_dot_product_attention(q, k, v, attn_mask=cached.mask, enable_gqa=True)
@@ -138,8 +150,10 @@ class Block(nn.Module):
         self.post_attention_layernorm = RMSNorm(config.width, config.norm_eps)
         self.mlp = MixtureOfExperts(config) if config.experts > 1 else MLP(config)
 
-    def forward(self, x: Tensor, rotary: tuple[Tensor, Tensor], cached: CachedKeys | None = None) -> Fed:
-        x = x + self.self_attn(self.input_layernorm(x), rotary, cached)
+    def forward(
+        self, x: Tensor, rotary: tuple[Tensor, Tensor], cached: CachedKeys | None = None, sight: Sight = Sight()
+    ) -> Fed:
+        x = x + self.self_attn(self.input_layernorm(x), rotary, cached, sight)
         fed, routing = self.mlp(self.post_attention_layernorm(x))
         return x + fed, routing
 
@@ -153,6 +167,8 @@ class Transformer(Layer):
     def __init__(self, config: ModelConfig, compute_dtype: torch.dtype = torch.float32) -> None:
         super().__init__()
         self.config, self.compute_dtype = config, compute_dtype
+        self.attention = "sdpa"
+        self.fused, self.recompute = False, False
         self.embed_tokens = nn.Embedding(config.vocab_size, config.width)
         self.layers = nn.ModuleList(Block(config) for _ in range(config.layers))
         self.norm = RMSNorm(config.width, config.norm_eps)
@@ -170,28 +186,44 @@ class Transformer(Layer):
 
         Output projections start at zero, so that every block begins as the identity; the others are uniform with the
         variance 1 / inputs (as in nanochat and modded-nanogpt); embeddings and routers have the published model's 0.02.
+        With `init` = "normal" every matrix is drawn like the embeddings, as in the published code.
         """
+        zero_out = self.config.init == "zero-out"
         dice = torch.Generator().manual_seed(seed)
         for name, parameter in self.named_parameters():
             if parameter.dim() == 1:
                 parameter.fill_(1.0)
-            elif name.endswith(("o_proj.weight", "down_proj.weight")):
+            elif zero_out and name.endswith(("o_proj.weight", "down_proj.weight")):
                 parameter.zero_()
-            elif name == "embed_tokens.weight" or name.endswith(ROUTER):
+            elif not zero_out or name == "embed_tokens.weight" or name.endswith(ROUTER):
                 parameter.copy_(torch.randn(parameter.shape, generator=dice) * 0.02)
             else:
                 bound = math.sqrt(3.0 / parameter.shape[-1])
                 parameter.copy_((torch.rand(parameter.shape, generator=dice) * 2 - 1) * bound)
 
-    def forward(self, tokens: Tensor) -> Tensor:
-        """Last hidden states [rows, length, width] of tokens [rows, length], every token seeing those before it."""
-        return self._run(tokens)[0]
+    def stacks(self) -> dict[str, Tensor]:
+        """The blocks' matrices of one role as one tensor: `role -> [layers, out, in]`, of which they are views."""
+        roles: dict[str, list[nn.Parameter]] = {}
+        for name, parameter in self.layers.named_parameters():
+            if parameter.dim() > 1:
+                roles.setdefault(name.split(".", 1)[1].removesuffix(".weight"), []).append(parameter)
+        return {role: stack_parameters(parameters) for role, parameters in roles.items()}
 
-    def loss(self, tokens: Tensor, targets: Tensor) -> tuple[Tensor, Tensor, Routing | None]:
+    def forward(self, tokens: Tensor, bounds: Tensor | None = None) -> Tensor:
+        """Last hidden states [rows, length, width] of tokens [rows, length], every token seeing those before it.
+
+        `bounds`: where documents begin (engine/attention.py), if each is to be read alone.
+        """
+        return self._run(tokens, bounds)[0]
+
+    def loss(
+        self, tokens: Tensor, targets: Tensor, bounds: Tensor | None = None
+    ) -> tuple[Tensor, Tensor, Routing | None]:
         """Summed cross-entropy in nats (to backpropagate) and the number of right first guesses, over all targets; and
         where the routers sent the tokens, for a loss that balances experts (None in a dense model)."""
-        hidden, routing = self._run(tokens)
-        return *linear_cross_entropy(hidden.flatten(0, 1), self.embed_tokens.weight, targets.flatten()), routing
+        hidden, routing = self._run(tokens, bounds)
+        weight = self.embed_tokens.weight
+        return *linear_cross_entropy(hidden.flatten(0, 1), weight, targets.flatten(), self.fused), routing
 
     def logits(self, tokens: Tensor) -> Tensor:
         """Scores [rows, length, vocabulary] in fp32, for tests and export."""
@@ -204,18 +236,28 @@ class Transformer(Layer):
         """
         context = torch.arange(self.config.context, device=tokens.device)
         mask = (context <= positions[..., None])[:, None]
+        if self.config.window:
+            mask &= (context > positions[..., None] - self.config.window)[:, None]
         rotary = self.cosines[positions][:, :, None, :], self.sines[positions][:, :, None, :]
         x = self._embed(tokens)
         for number, block in enumerate(self.layers):
             x, _ = block(x, rotary, CachedKeys(cache.keys[number], cache.values[number], positions, mask))
         return self._scores(self.norm(x[:, -1]))
 
-    def _run(self, tokens: Tensor) -> Fed:
+    def _run(self, tokens: Tensor, bounds: Tensor | None) -> Fed:
+        sight = Sight(self.attention, self.config.window, bounds)
+        if self.fused and self.config.experts == 1:
+            from engine.fused import hidden_states
+
+            return hidden_states(self, self._embed(tokens), sight), None
         length = tokens.shape[1]
         rotary = self.cosines[:length, None, :], self.sines[:length, None, :]
         x, routings = self._embed(tokens), []
         for block in self.layers:
-            x, routing = block(x, rotary)
+            if self.recompute and torch.is_grad_enabled():
+                x, routing = checkpoint(block, x, rotary, None, sight, use_reentrant=False)
+            else:
+                x, routing = block(x, rotary, None, sight)
             routings.append(routing)
         return self.norm(x), of_all_layers(routings)
 
@@ -225,28 +267,6 @@ class Transformer(Layer):
 
     def _scores(self, hidden: Tensor) -> Tensor:
         return F.linear(hidden, self.embed_tokens.weight.to(hidden.dtype)).float()
-
-
-PLAIN_LENGTH = 512
-"""Longest text for which the CPU's bf16 attention is written out; see `causal_attention`."""
-
-
-def causal_attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    """softmax(q k^T / sqrt(head_size)) v with every position seeing itself and those before it.
-
-    q [rows, heads, length, head_size], k and v [rows, kv_heads, length, head_size]. This is torch's fused
-    attention, except for short bf16 texts on a CPU: its kernel does not use the bf16 instructions there, and two plain
-    products do (2.5 times as fast, forward and backward, at 16 x 256 with 4 heads: docs/LOG.md).
-    """
-    rows, heads, length, size = q.shape
-    if q.device.type != "cpu" or q.dtype != torch.bfloat16 or length > PLAIN_LENGTH:
-        mixed: Tensor = F.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=True)
-        return mixed
-    future = torch.full((length, length), -math.inf, dtype=q.dtype).triu(1)
-    grouped = q.reshape(rows, k.shape[1], -1, size)
-    scores = (grouped @ k.mT).view(rows, heads, length, length) * size**-0.5 + future
-    weights = scores.softmax(dim=-1).view(rows, k.shape[1], -1, length)
-    return torch.matmul(weights, v).view(rows, heads, length, size)
 
 
 def rotary_angles(config: ModelConfig, device: torch.device) -> Tensor:

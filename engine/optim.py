@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from engine.config import OptimizerConfig
 from engine.experts import ROUTER
+from engine.stacks import stack_parameters
 
 POLAR_EXPRESS = (
     (8.156554524902461, -22.48329292557795, 15.878769915207462),
@@ -18,6 +19,10 @@ POLAR_EXPRESS = (
 )
 """Five steps of the Polar Express iteration with a safety factor of 2% (Amsel et al. 2025, arXiv 2505.16932)."""
 SAFETY = 1.02
+NEWTON_SCHULZ = ((3.4445, -4.7750, 2.0315),) * 5
+"""The iteration Muon was first published with (Jordan et al. 2024); it needs no safety factor."""
+ORTHOGONALIZERS = {"polar-express": (POLAR_EXPRESS, SAFETY), "newton-schulz": (NEWTON_SCHULZ, 1.0)}
+"""Coefficients and safety factor for each choice of `optimizer.orthogonalizer`."""
 
 
 def orthogonalize(
@@ -28,12 +33,13 @@ def orthogonalize(
     Runs in the precision of `stack`; bf16 is enough (Jordan et al. 2024, Muon).
     """
     tall = stack.shape[-2] > stack.shape[-1]
-    x = stack.mT if tall else stack
-    x = x / (x.norm(dim=(-2, -1), keepdim=True) * safety).clamp(min=1e-7)
+    x = stack / (stack.norm(dim=(-2, -1), keepdim=True) * safety).clamp(min=1e-7)
     for a, b, c in coefficients:
-        gram = x @ x.mT
-        x = torch.baddbmm(x, torch.baddbmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
-    return x.mT if tall else x
+        gram = x.mT @ x if tall else x @ x.mT  # the smaller of the two
+        factor = torch.baddbmm(gram, gram, gram, beta=b, alpha=c)
+        factor.diagonal(dim1=-2, dim2=-1).add_(a)
+        x = x @ factor if tall else factor @ x
+    return x
 
 
 class Muon:
@@ -41,7 +47,8 @@ class Muon:
 
     A parameter is one matrix [m, n], or several [experts, m, n], each of which is made orthogonal on its own.
     update = orthogonalize(Nesterov momentum) * sqrt(max(1, rows / columns)); the momentum is an fp32 moving average.
-    With equal coefficients it steps as `torch.optim.Muon` does, many matrices at a time.
+    With equal coefficients it steps as `torch.optim.Muon` does, many matrices at a time: the parameters of a role
+    become views of one stack [count, m, n].
     """
 
     def __init__(
@@ -52,37 +59,76 @@ class Muon:
         dtype: torch.dtype,
         coefficients: Sequence[tuple[float, float, float]] = POLAR_EXPRESS,
         safety: float = SAFETY,
+        *,
+        cautious: bool = False,
+        neuron_memory: float = 0.0,
     ) -> None:
+        """`cautious`: decay only weights that the update shrinks anyway (Chen et al. 2025, arXiv 2510.12402).
+
+        `neuron_memory`: above 0, each row of an update is scaled by a moving root mean square of its size, with this
+        memory, and the whole keeps its length (NorMuon, Li et al. 2025, arXiv 2510.05491).
+        """
         self.stacks, self.momentum, self.weight_decay, self.dtype = stacks, momentum, weight_decay, dtype
         self.coefficients, self.safety = coefficients, safety
-        self.averages = {
-            role: torch.zeros(
-                sum(map(len, map(_stacked, matrices))), *matrices[0].shape[-2:], device=matrices[0].device
-            )
-            for role, matrices in stacks.items()
+        self.cautious, self.neuron_memory = cautious, neuron_memory
+        self.fused = False
+        self.weights = {role: _flat(stack_parameters(matrices)) for role, matrices in stacks.items()}
+        self.averages = {role: torch.zeros_like(weights) for role, weights in self.weights.items()}
+        self.neurons = {
+            role: torch.zeros_like(weights[..., :1]) for role, weights in self.weights.items() if neuron_memory
         }
 
     @torch.no_grad()
     def step(self, learning_rate: float, finite: Tensor | None = None) -> None:
         """One update from the gradients in place; where the flag `finite` is false nothing changes, not one bit."""
         for role, matrices in self.stacks.items():
-            weights = [_stacked(matrix) for matrix in matrices]
-            gradient = torch.cat([_stacked(_gradient(matrix)) for matrix in matrices])
-            average = self.averages[role]
-            if finite is None:
-                average.lerp_(gradient, 1 - self.momentum)
-            else:
-                torch.where(finite, average.lerp(gradient, 1 - self.momentum), average, out=average)
-            direction = gradient.lerp_(average, self.momentum).to(self.dtype)
-            update = orthogonalize(direction, self.coefficients, self.safety).float()
+            weights = self.weights[role]
+            gradient = _flat(torch.stack([_gradient(matrix) for matrix in matrices]))
+            direction = self._momentum(gradient, self.averages[role], finite)
+            update = orthogonalize(direction, self.coefficients, self.safety)
+            if self.neuron_memory:
+                update = self._even_out(update.float(), self.neurons[role], finite)
             rate = learning_rate * math.sqrt(max(1.0, update.shape[-2] / update.shape[-1]))
-            shrink = torch.full((), 1 - learning_rate * self.weight_decay, device=update.device)
-            if finite is not None:
-                update.masked_fill_(~finite, 0.0)
-                shrink.masked_fill_(~finite, 1.0)  # `where` with plain numbers would copy them to a GPU and wait
             if self.weight_decay:
-                torch._foreach_mul_(weights, shrink)
-            torch._foreach_add_(weights, list(torch.split(update, [len(weight) for weight in weights])), alpha=-rate)
+                self._decay(weights, update, learning_rate * self.weight_decay, finite)
+            weights.add_(update, alpha=-rate)
+
+    def _momentum(self, gradient: Tensor, average: Tensor, finite: Tensor | None) -> Tensor:
+        """Move the average toward the gradient, and look ahead of it (Nesterov); zeros where nothing is to move."""
+        if self.fused:
+            from engine.kernels import momentum_step
+
+            direction = torch.empty_like(gradient, dtype=self.dtype)
+            good = torch.ones((), dtype=torch.bool, device=gradient.device) if finite is None else finite
+            count = gradient.numel()
+            momentum_step[(-(-count // 4096),)](gradient, average, direction, good, count, self.momentum, 4096)
+            return direction
+        if finite is None:
+            average.lerp_(gradient, 1 - self.momentum)
+        else:
+            torch.where(finite, average.lerp(gradient, 1 - self.momentum), average, out=average)
+            gradient = torch.where(finite, gradient, 0.0)
+            average = torch.where(finite, average, 0.0)
+        return gradient.lerp_(average, self.momentum).to(self.dtype)
+
+    def _even_out(self, update: Tensor, neurons: Tensor, finite: Tensor | None) -> Tensor:
+        squares = update.square().mean(dim=-1, keepdim=True)
+        moved = neurons.lerp(squares, 1 - self.neuron_memory)
+        neurons.copy_(moved if finite is None else torch.where(finite, moved, neurons))
+        evened = update * (neurons + 1e-10).rsqrt()
+        return evened * (update.norm(dim=(-2, -1), keepdim=True) / evened.norm(dim=(-2, -1), keepdim=True).clamp(1e-10))
+
+    def _decay(self, weights: Tensor, update: Tensor, share: float, finite: Tensor | None) -> None:
+        """Pull weights toward zero by `share` of them."""
+        shrink = torch.full((), share, device=weights.device)
+        if finite is not None:
+            shrink = shrink * finite
+        weights.mul_(1 - shrink * (update * weights > 0) if self.cautious else 1 - shrink)
+
+
+def _flat(stack: Tensor) -> Tensor:
+    """Matrices [count, m, n] of a stack [layers, m, n], or [layers, experts, m, n], in the same memory."""
+    return stack.view(-1, *stack.shape[-2:])
 
 
 class Optimizers(torch.optim.Optimizer):
@@ -101,22 +147,36 @@ class Optimizers(torch.optim.Optimizer):
                 self.others[name] = parameter
         count = sum(map(len, matrices.values())) + len(self.others)
         assert count == len(list(model.parameters())), "a parameter is in no group or in two"
-        self.muon = Muon(matrices, config.momentum, config.weight_decay, muon_dtype)
+        coefficients, safety = ORTHOGONALIZERS[config.orthogonalizer]
+        self.muon = Muon(
+            matrices,
+            config.momentum,
+            config.weight_decay,
+            muon_dtype,
+            coefficients,
+            safety,
+            cautious=config.cautious,
+            neuron_memory=config.neuron_memory,
+        )
         self.adamw = torch.optim.AdamW(
             list(self.others.values()),
             lr=config.adamw_lr,
             betas=(config.beta1, config.beta2),
-            eps=1e-10,
-            weight_decay=0.0,
+            eps=config.adamw_eps,
+            weight_decay=config.adamw_weight_decay,
             fused=True,
         )
 
-    def step(self, factor: float, finite: Tensor | None = None) -> None:  # type: ignore[override]
-        """One update at `factor` of the highest learning rates.
+    def step(  # type: ignore[override]
+        self, factor: float, finite: Tensor | None = None, momentum: float | None = None
+    ) -> None:
+        """One update at `factor` of the highest learning rates; `momentum` is Muon's from now on.
 
         `finite` is a flag on the device: where it is false, weights, averages and counts stay as they are, and the host
         need not wait to know. Without it every update is made.
         """
+        if momentum is not None:
+            self.muon.momentum = momentum
         if finite is not None and finite.is_cpu:  # can be read without waiting, which costs less than masking
             if not finite:
                 return
@@ -134,6 +194,7 @@ class Optimizers(torch.optim.Optimizer):
     def tensors(self) -> dict[str, Tensor]:
         """Everything the optimizers remember, as named tensors for safetensors."""
         tensors = {f"muon.{role}": average for role, average in self.muon.averages.items()}
+        tensors |= {f"neurons.{role}": sizes for role, sizes in self.muon.neurons.items()}
         for name, parameter in self.others.items():
             tensors |= {f"adamw.{name}.{key}": value for key, value in self.adamw.state[parameter].items()}
         return tensors
@@ -142,6 +203,8 @@ class Optimizers(torch.optim.Optimizer):
         """Restore what `tensors` gave."""
         for role, average in self.muon.averages.items():
             average.copy_(tensors[f"muon.{role}"])
+        for role, sizes in self.muon.neurons.items():
+            sizes.copy_(tensors[f"neurons.{role}"])
         for name, parameter in self.others.items():
             prefix = f"adamw.{name}."
             self.adamw.state[parameter] = {
@@ -149,11 +212,6 @@ class Optimizers(torch.optim.Optimizer):
                 for key, value in tensors.items()
                 if key.startswith(prefix)
             }
-
-
-def _stacked(matrices: Tensor) -> Tensor:
-    """One matrix or several as [count, m, n], in the same memory."""
-    return matrices.view(-1, *matrices.shape[-2:])
 
 
 def _gradient(parameter: nn.Parameter) -> Tensor:

@@ -2,7 +2,7 @@
 
 import math
 
-from engine.config import ScheduleConfig
+from engine.config import OptimizerConfig, ScheduleConfig
 
 
 def learning_rate_factor(step: int, total_steps: int, schedule: ScheduleConfig) -> float:
@@ -20,3 +20,13 @@ def learning_rate_factor(step: int, total_steps: int, schedule: ScheduleConfig) 
     left = max(0.0, remaining / decay)
     shape = left if schedule.shape == "linear" else 0.5 - 0.5 * math.cos(math.pi * left)
     return schedule.final + (1.0 - schedule.final) * shape
+
+
+def momentum(step: int, total_steps: int, config: OptimizerConfig) -> float:
+    """Muon's momentum in optimizer step `step`: rises over the first `momentum_warmup` of the steps, then holds.
+
+    While the first gradients turn quickly, a long memory of them points the wrong way (Jordan et al. 2024,
+    modded-nanogpt).
+    """
+    risen = min(1.0, step / (config.momentum_warmup * total_steps)) if config.momentum_warmup else 1.0
+    return config.momentum_start + (config.momentum - config.momentum_start) * risen

@@ -42,6 +42,8 @@ def train(run: Run) -> str:
     dataset = prepare_dataset(run)
     place = choose_place(config.train, run.device)
     recorder.state(phase="starting", message="Building the model", progress=None, environment=place.describe())
+    if place.slow:
+        recorder.event("note", place.slow)
 
     with place.device:
         model = Transformer(config.model, place.dtype)
@@ -180,16 +182,28 @@ def explain(error: BaseException, config: RunConfig) -> str:
     if isinstance(error, (CannotSave, ConfigError, CorruptCheckpoint, store.Refused, store.StoreError)):
         return str(error)
     if isinstance(error, torch.OutOfMemoryError):
-        rows = config.train.micro_batch or config.rows_per_step
-        return (
-            f"The GPU ran out of memory with {rows} rows in one forward pass; "
-            f"set train.micro_batch to {max(1, rows // 2)} or less (the result stays the same)."
-        )
-    if isinstance(error, MemoryError):
+        return out_of_memory(config)
+    # torch's own allocator on a CPU raises a plain RuntimeError with this word in it.
+    if isinstance(error, MemoryError) or "DefaultCPUAllocator" in str(error):
         return "The machine ran out of memory; choose a smaller model.width, model.layers or train.micro_batch."
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:
         return "The disk is full; free some space, then resume. The last checkpoint is whole."
     return f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error).strip() else 'no message'}"[:500]
+
+
+def out_of_memory(config: RunConfig) -> str:
+    """What would fit: at most half of the rows, a number that divides those of a step; or else a smaller model."""
+    rows = config.train.micro_batch or config.rows_per_step
+    if rows == 1:
+        return (
+            "The GPU ran out of memory with a single row in a forward pass; choose a smaller model.context "
+            f"(it is {config.model.context}), model.width or model.layers."
+        )
+    fits = max(part for part in range(1, rows // 2 + 1) if config.rows_per_step % part == 0)
+    return (
+        f"The GPU ran out of memory with {rows} rows in one forward pass; "
+        f"set train.micro_batch to {fits} or less (the result stays the same)."
+    )
 
 
 def one_attempt(run: Run, work: Callable[[Run], str]) -> tuple[str, str | None, RollBack | None]:

@@ -12,7 +12,7 @@ from engine import config
 from engine.config import ConfigError, from_json, load_preset, parse_overrides, parse_value
 from engine.model import Transformer
 
-PRESETS = ["seedling", "sprout", "blueberry-88m", "blueberry-nano", "blueberry-moe"]
+PRESETS = ["seedling", "sprout", "blueberry-88m", "blueberry-nano", "blueberry-nano-published", "blueberry-moe"]
 
 
 def refusal(**changes: Any) -> str:
@@ -73,11 +73,38 @@ def test_experts_that_cannot_be_are_refused_with_what_can() -> None:
     assert "try 64" in refusal(model__experts=2, model__width=60, model__heads=2)
 
 
+def test_the_published_recipe_differs_from_ours_in_the_recipe_alone() -> None:
+    ours, published = (config.settings(load_preset(f"blueberry-nano{end}")) for end in ("", "-published"))
+
+    assert {key for key in ours if ours[key] != published[key]} == {
+        "title",
+        "model.init",
+        "optimizer.muon_lr",
+        "optimizer.adamw_lr",
+        "optimizer.beta1",
+        "optimizer.beta2",
+        "optimizer.orthogonalizer",
+        "optimizer.adamw_eps",
+        "optimizer.adamw_weight_decay",
+        "schedule.warmup",
+        "schedule.decay",
+        "schedule.shape",
+        "schedule.final",
+    }
+    assert "without dropout" in published["title"]
+
+
+@pytest.mark.parametrize("name", ["blueberry-88m", "blueberry-nano", "blueberry-nano-published"])
+def test_the_blueberries_have_the_published_norm(name: str) -> None:
+    """torch.nn.RMSNorm without an epsilon takes the smallest step of fp32."""
+    assert load_preset(name).model.norm_eps == pytest.approx(torch.finfo(torch.float32).eps, rel=1e-6)
+
+
 def test_the_88m_preset_is_the_published_follow_up() -> None:
     shape = load_preset("blueberry-88m").model
 
     assert (shape.layers, shape.activation) == (22, "relu2")
-    assert 87e6 < shape.parameters < 89e6
+    assert shape.parameters == 88_630_528
 
 
 @pytest.mark.parametrize("name", PRESETS)
@@ -178,6 +205,14 @@ def test_heads_that_do_not_divide_name_both_values_and_a_way_out() -> None:
     assert "even" in refusal(model__width=36, model__heads=12)
 
 
+def test_a_window_is_at_most_the_context() -> None:
+    assert tiny_config(model__window=64).model.window == 64
+    assert (
+        refusal(model__window=65)
+        == "model.window = 65 must be at most model.context = 64; try 0, which sees the whole context."
+    )
+
+
 def test_steps_that_do_not_divide_name_both_values_and_a_way_out() -> None:
     assert (
         refusal(train__batch_tokens=100)
@@ -205,6 +240,11 @@ def test_text_and_switches_and_choices_are_checked_too() -> None:
     assert refusal(data__dataset=5) == "data.dataset = 5 must be text."
     assert refusal(train__compile="yes") == 'train.compile = "yes" must be true or false.'
     assert refusal(schedule__shape="round") == "schedule.shape = 'round' must be one of linear, cosine."
+    assert (
+        refusal(train__attention="flash3")
+        == "train.attention = 'flash3' must be one of auto, flash, cudnn, flash-attn, plain."
+    )
+    assert refusal(optimizer__orthogonalizer="svd").endswith("must be one of polar-express, newton-schulz.")
     assert refusal(train__precision=16).endswith("must be one of auto, fp32, bf16, fp16.")
 
 
@@ -224,6 +264,19 @@ def test_a_missing_setting_is_named() -> None:
 
     with pytest.raises(ConfigError, match=r"^model\.layers is missing\.$"):
         from_json(json.dumps(tree))
+
+
+def test_a_run_stored_before_a_setting_existed_means_what_it_meant() -> None:
+    tree = json.loads(tiny_config().to_json())
+    for section, names in {
+        "model": ("window", "init"),
+        "train": ("attention", "documents"),
+        "optimizer": ("orthogonalizer", "adamw_weight_decay", "adamw_eps"),
+    }.items():
+        for name in names:
+            del tree[section][name]
+
+    assert from_json(json.dumps(tree)) == tiny_config()
 
 
 def test_a_stored_nan_is_refused() -> None:

@@ -279,7 +279,7 @@ def test_unusable_names_and_tokenizers_are_refused(
 
 
 def test_a_missing_dataset_says_what_to_do_now(home: Home) -> None:
-    for preset in ("blueberry-nano", "blueberry-88m"):
+    for preset in ("blueberry-nano", "blueberry-nano-published", "blueberry-88m"):
         for check in (
             lambda config: check_available(home, config),
             lambda config: ensure_dataset(home, config, silent, never),

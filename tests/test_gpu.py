@@ -1,5 +1,7 @@
 """What only a CUDA device can show: `pytest -m gpu`. Elsewhere these are skipped."""
 
+import functools
+import json
 import math
 from pathlib import Path
 
@@ -54,6 +56,64 @@ def test_a_run_learns_and_speaks_in_every_precision(tmp_path: Path, precision: s
     speaker = load_speaker(home, db, run["id"], 40, "cuda")
     again = speaker.answer([Ask.from_config(sample["prompt"], load_preset("seedling", SHORT).sample)])[0]
     assert again.text == sample["text"]
+
+
+def test_an_fp16_run_leaves_out_a_step_that_overflows_and_goes_on_with_its_scale(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A scale of 2^40 overflows at once: steps are left out while it halves, then the run learns; a stopped run keeps
+    the scale it has found."""
+    monkeypatch.setattr(torch.amp, "GradScaler", functools.partial(torch.amp.GradScaler, init_scale=2.0**40))
+    home, changes = Home(tmp_path), {**SHORT, "train.precision": "fp16"}
+    store.migrate(home.database)
+    db = store.connect(home.database)
+    run_id = store.create_run(db, load_preset("seedling", changes), "seedling", "gpu", "cuda:0")
+    with monkeypatch.context() as stopping:
+        stop_at(stopping, 32)
+        assert main(["--home", str(home.path), run_id]) == 0
+    stopped = saved_scaler(home, run_id, 32)["scale"]
+
+    assert main(["--home", str(home.path), run_id]) == 0
+
+    run = store.get_run(db, run_id)
+    assert run["status"] == "finished" and run["val_loss"] < 8.0 and run["environment"]["precision"] == "fp16"
+    ended = saved_scaler(home, run_id, 40)["scale"]
+    assert 1.0 <= ended <= stopped < 2.0**40
+    # One halving for each step whose gradient was no number, and for no other.
+    norms = db.execute("SELECT grad_norm FROM current_metrics WHERE run_id = ?", [run_id]).fetchall()
+    assert len(norms) == 40 and sum(norm is None for (norm,) in norms) == 40 - math.log2(ended)
+
+
+def test_a_step_that_overflows_changes_no_weight_and_halves_the_scale() -> None:
+    config = load_preset("seedling", {"model.init": "normal"})
+    with torch.device("cuda"):
+        model = Transformer(config.model, torch.float16)
+    model.init_weights(1)
+    optimizers = Optimizers(model, config.optimizer, torch.bfloat16)
+    scaler = torch.amp.GradScaler("cuda")
+    tokens = torch.randint(config.model.vocab_size, (4, config.model.context + 1), device="cuda")
+    changed, scales = [], []
+    for share in (1.0, math.inf, 1.0):
+        before = [parameter.detach().clone() for parameter in model.parameters()]
+        loss, *_ = model.loss(tokens[:, :-1], tokens[:, 1:])
+        torch.autograd.backward(scaler.scale(loss / tokens.numel() * share))
+        scaler.unscale_(optimizers)
+        grad_norm = torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        scaler.step(optimizers, 1.0, loss.detach().isfinite() & grad_norm.isfinite())
+        scaler.update()
+        optimizers.zero_grad()
+        pairs = zip(before, model.parameters(), strict=True)
+        changed.append(sum(not torch.equal(old, new) for old, new in pairs))
+        scales.append(scaler.get_scale())
+
+    assert changed == [len(before), 0, len(before)] and scales == [65536.0, 32768.0, 32768.0]
+
+
+def saved_scaler(home: Home, run_id: str, step: int) -> dict[str, float]:
+    """The scaler's state in a checkpoint."""
+    state = json.loads((home.run(run_id) / f"step_{step:06d}" / "state.json").read_text(encoding="utf-8"))
+    found: dict[str, float] = state["scaler"]
+    return found
 
 
 def test_a_compiled_run_learns_as_an_eager_one(tmp_path: Path) -> None:

@@ -20,7 +20,19 @@ SQL = re.compile(
 )
 TORCH = {
     f"engine.{name}"
-    for name in ("model", "experts", "optim", "loss", "checkpoint", "generate", "attempt", "saver", "train", "device")
+    for name in (
+        "model",
+        "experts",
+        "optim",
+        "loss",
+        "checkpoint",
+        "generate",
+        "attempt",
+        "saver",
+        "train",
+        "device",
+        "export",
+    )
 }
 DRIVERS = {"sqlite3", "pysqlite3", "apsw", "sqlean"}
 WITHOUT_TORCH = [
@@ -137,6 +149,10 @@ def test_config_imports_only_its_machinery_and_the_schedule_only_it() -> None:
         ("engine.tokenizer", {"config", "store"}),
         ("engine.prompts", {"config"}),
         ("engine.ask", {"config"}),
+        (
+            "engine.export",
+            {"checkpoint", "config", "home", "space", "store", "sync", "tokenizer"},
+        ),
         ("engine.generate", {"ask", "store", "tokenizer", "checkpoint", "config", "data", "home", "model", "space"}),
     ],
 )

@@ -8,8 +8,10 @@ import torch.nn.functional as F
 from support import VOCABULARY, tiny_config, tiny_model
 from torch import Tensor
 
+from engine.attention import PLAIN_LENGTH, attend
 from engine.config import ModelConfig
-from engine.model import PLAIN_LENGTH, Cache, Transformer, causal_attention
+from engine.export import qwen3_config, qwen3_weights
+from engine.model import Cache, Transformer
 
 LENGTH = 13
 
@@ -89,26 +91,9 @@ def test_it_is_transformers_qwen3() -> None:
     from transformers import Qwen3Config, Qwen3ForCausalLM
 
     model, tokens = tiny_model(), some_tokens()
-    shape = model.config
-    other = Qwen3ForCausalLM(
-        Qwen3Config(
-            vocab_size=shape.vocab_size,
-            hidden_size=shape.width,
-            intermediate_size=shape.mlp_width,
-            num_hidden_layers=shape.layers,
-            num_attention_heads=shape.heads,
-            num_key_value_heads=shape.kv_heads,
-            head_dim=shape.head_size,
-            max_position_embeddings=shape.context,
-            rms_norm_eps=shape.norm_eps,
-            rope_theta=shape.rope_base,
-            tie_word_embeddings=False,
-        )
-    ).eval()
-    weights = {f"model.{name}": weight.detach() for name, weight in model.named_parameters()}
-    embedding = weights["model.embed_tokens.weight"]
-    weights |= {"lm_head.weight": embedding, "model.embed_tokens.weight": embedding * math.sqrt(shape.width)}
-    other.load_state_dict(weights)
+    other = Qwen3ForCausalLM(Qwen3Config(**qwen3_config(model.config), tie_word_embeddings=False)).eval()
+    weights = {name: weight.detach() for name, weight in model.named_parameters()}
+    other.load_state_dict(qwen3_weights(model.config, weights, torch.float32))
 
     with torch.no_grad():
         torch.testing.assert_close(model.logits(tokens), other(tokens).logits, rtol=1e-4, atol=1e-4)
@@ -144,7 +129,7 @@ def test_the_plain_attention_is_the_fused_one(groups: int) -> None:
     exact = [x.detach().double().requires_grad_() for x in (q, k, v)]
     direction = torch.randn(2, 4, 33, 16, generator=dice)
 
-    ours = causal_attention(q, k, v)
+    ours = attend(q, k, v)
     true = F.scaled_dot_product_attention(*exact, is_causal=True, enable_gqa=True)
 
     assert ours.dtype == torch.bfloat16
@@ -158,7 +143,7 @@ def test_long_texts_take_the_fused_attention_and_agree() -> None:
     dice = torch.Generator().manual_seed(0)
     q, k, v = (torch.randn(1, 2, PLAIN_LENGTH + 1, 8, generator=dice).bfloat16() for _ in range(3))
 
-    long, short = causal_attention(q, k, v), causal_attention(*(x[:, :, :PLAIN_LENGTH] for x in (q, k, v)))
+    long, short = attend(q, k, v), attend(*(x[:, :, :PLAIN_LENGTH] for x in (q, k, v)))
 
     torch.testing.assert_close(long[:, :, :PLAIN_LENGTH], short, rtol=0.02, atol=0.02)
 
@@ -213,6 +198,17 @@ def test_at_the_start_every_block_lets_pass_what_comes_in() -> None:
     for name, weight in model.named_parameters():
         assert (weight == 0).all() == name.endswith(("o_proj.weight", "down_proj.weight")), name
     torch.testing.assert_close(model(tokens), F.rms_norm(embedded, (model.config.width,), eps=model.config.norm_eps))
+
+
+def test_the_published_first_weights_are_normal_and_none_is_zero() -> None:
+    model = Transformer(tiny_config(model__init="normal").model)
+    model.init_weights(1)
+
+    for name, weight in model.named_parameters():
+        if weight.dim() == 1:
+            assert (weight == 1).all(), name
+        else:
+            assert weight.std().item() == pytest.approx(0.02, rel=0.1) and abs(weight.mean().item()) < 0.002, name
 
 
 def test_half_precision_is_the_same_model_to_its_last_digits() -> None:

@@ -8,7 +8,7 @@ import torch
 from support import VOCABULARY, tiny_model
 from torch import Tensor, nn
 
-from engine.config import OptimizerConfig
+from engine.config import OptimizerConfig, load_preset
 from engine.model import Transformer
 from engine.optim import Muon, Optimizers, orthogonalize
 
@@ -64,9 +64,36 @@ def test_muon_steps_as_torch_does(shape: tuple[int, int], weight_decay: float) -
         torchs.step()
 
     for one, other in zip(mine, theirs, strict=True):
-        # Both make their products in bf16; six steps of 0.05 move a weight by up to about 0.3.
-        torch.testing.assert_close(one, other, rtol=0.0, atol=4e-3)
-        assert (one - other).abs().mean() < 4e-4
+        # Both make their products in bf16, ours with the linear term inside the factor; six steps of 0.05 move a weight
+        # by up to about 0.3.
+        torch.testing.assert_close(one, other, rtol=0.0, atol=8e-3)
+        assert (one - other).abs().mean() < 1.2e-3
+
+
+def test_the_published_recipe_steps_as_torchs_muon_and_adamw_with_its_settings() -> None:
+    """Decay pulls at embeddings and gains and at no matrix, as in the published code."""
+    config = load_preset("blueberry-nano-published").optimizer
+    mine = tiny_model()
+    theirs = copy.deepcopy(mine)
+    ours = Optimizers(mine, config, torch.bfloat16)
+    matrices = [matrix for matrix in theirs.layers.parameters() if matrix.dim() == 2]
+    others = [parameter for parameter in theirs.parameters() if all(parameter is not matrix for matrix in matrices)]
+    muon = torch.optim.Muon(
+        matrices, lr=0.01, momentum=0.95, weight_decay=0.0, ns_coefficients=JORDAN, ns_steps=5, adjust_lr_fn="original"
+    )
+    adamw = torch.optim.AdamW(others, lr=0.001, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.2)
+
+    for seed in range(5):
+        for model in (mine, theirs):
+            model.zero_grad()
+            learn(model, some_tokens(seed=seed))
+        ours.step(1.0)
+        muon.step()
+        adamw.step()
+
+    for (name, one), other in zip(mine.named_parameters(), theirs.parameters(), strict=True):
+        torch.testing.assert_close(one, other, rtol=0.0, atol=3e-3, msg=lambda text, name=name: f"{name}: {text}")
+        assert (one - other).abs().mean() < 3e-4, name
 
 
 @pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)

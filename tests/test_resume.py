@@ -1,17 +1,20 @@
 """However a run is interrupted, it ends with the weights of one that was not: bit for bit on the CPU."""
 
 import json
+import math
 import os
 import signal
 import statistics
 import subprocess
 import sys
 import threading
+from functools import partial
 from typing import Any
 
 import pytest
 import torch
 from helpers import wait_for
+from safetensors.torch import save
 from sqlite_utils import Database
 from support import new_run
 from training import (
@@ -29,7 +32,9 @@ from training import (
 )
 
 from engine import launch, store
+from engine.config import from_json
 from engine.home import PROJECT, Home
+from engine.model import Transformer
 from engine.questions import Questions
 
 pytestmark = pytest.mark.usefixtures("alone")
@@ -276,6 +281,33 @@ def test_fp16_resumes_with_its_scale(home: Home, db: Database, monkeypatch: pyte
     attempt(home, parted)
 
     assert weights(home, parted, 12) == weights(home, whole, 12)
+
+
+def test_steps_that_overflow_in_fp16_are_left_out_and_it_learns_with_the_scale_it_found(
+    home: Home, db: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A scale of 2^40 is too large for the first steps: each halves it and changes no weight, also over a stop."""
+    monkeypatch.setattr(torch.amp, "GradScaler", partial(torch.amp.GradScaler, init_scale=2.0**40))
+    run_id = new_run(home, db, train__tokens=48 * 256, train__precision="fp16", sample__every=10**9)
+    with monkeypatch.context() as stopping:
+        stop_at(stopping, 3)
+        attempt(home, run_id)
+    assert weights(home, run_id, 3) == first_weights(home, run_id)
+
+    assert attempt(home, run_id) == 0
+
+    state = json.loads((home.run(run_id) / "step_000048" / "state.json").read_text())
+    norms = [row[0] for row in db.execute("SELECT grad_norm FROM current_metrics WHERE run_id = ?", [run_id])]
+    assert len(norms) == 48 and norms.count(None) == 40 - math.log2(state["scaler"]["scale"]) > 3
+    assert losses(db, run_id)[-1] < losses(db, run_id)[0] - 0.3
+
+
+def first_weights(home: Home, run_id: str) -> bytes:
+    """What a run's model is before its first step, as a file of a checkpoint."""
+    config = from_json(store.get_config(store.connect(home.database), run_id))
+    model = Transformer(config.model)
+    model.init_weights(config.train.seed)
+    return save({name: weight.detach() for name, weight in model.named_parameters()})
 
 
 def test_another_dataset_under_the_same_name_is_not_mixed_in(

@@ -1,10 +1,12 @@
 """The learning rate rises, holds and falls; its corners are where the config says."""
 
+import json
 import math
 
 import pytest
 
-from engine.config import ScheduleConfig
+from engine.config import ScheduleConfig, load_preset
+from engine.home import PROJECT
 from engine.schedule import learning_rate_factor
 
 TOTAL = 100
@@ -62,3 +64,18 @@ def test_every_step_that_is_made_learns_something() -> None:
 
 def test_a_run_of_one_step_uses_the_whole_rate() -> None:
     assert learning_rate_factor(0, 1, ScheduleConfig()) == 1.0
+
+
+def test_the_published_recipe_has_the_learning_rates_of_the_published_log() -> None:
+    """The log counts micro-batches, two a step; its first row, in the rise, is one step of 610 behind ours."""
+    log = json.loads((PROJECT / "data" / "reference" / "blueberry-nano.json").read_text(encoding="utf-8"))["history"]
+    preset = load_preset("blueberry-nano-published")
+
+    found = [
+        preset.optimizer.muon_lr * learning_rate_factor(micro_step // 2, preset.total_steps, preset.schedule)
+        for micro_step in log["micro_step"]
+    ]
+
+    assert found[0] == pytest.approx(log["learning_rate"][0], rel=1 / 500)
+    assert found[1:] == pytest.approx(log["learning_rate"][1:], rel=1e-4)
+    assert log["micro_step"][-1] // 2 * preset.train.batch_tokens == pytest.approx(preset.train.tokens / 2, rel=1e-4)

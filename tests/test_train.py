@@ -300,6 +300,8 @@ def test_half_precision_learns_as_full_precision_does(home: Home, db: Database, 
     assert found[1] == pytest.approx(found[0], rel=0.01)
     state = json.loads((home.run(run_id) / "step_000012" / "state.json").read_text())
     assert ("scale" in state["scaler"]) == (precision == "fp16")
+    assert store.get_run(db, run_id)["environment"]["precision"] == precision
+    assert any("but slowly" in event["message"] for event in store.list_events(db, run_id)) or precision == "bf16"
 
 
 def golden_run(home: Home) -> dict[str, list[float]]:
@@ -327,6 +329,7 @@ def test_the_losses_are_the_golden_ones(home: Home) -> None:
         (store.Refused("There is no run."), "There is no run."),
         (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate"), "set train.micro_batch to 1 or less"),
         (MemoryError(), "The machine ran out of memory"),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried"), "The machine ran out of memory"),
         (OSError(errno.ENOSPC, "No space left on device"), "The disk is full; free some space, then resume."),
         (KeyError("surprise\nmore"), "KeyError: "),
         (ZeroDivisionError(), "ZeroDivisionError: no message"),
@@ -336,6 +339,29 @@ def test_every_failure_is_one_sentence(error: BaseException, sentence: str) -> N
     told = explain(error, tiny_config())
 
     assert sentence in told and "\n" not in told
+
+
+def test_torch_says_what_is_looked_for_when_a_processor_has_no_memory_left() -> None:
+    with pytest.raises(RuntimeError) as caught:
+        torch.empty(2**60)
+
+    assert explain(caught.value, tiny_config()).startswith("The machine ran out of memory; choose a smaller")
+
+
+@pytest.mark.parametrize(("rows", "micro_batch", "fits"), [(9, 0, 3), (8, 0, 4), (12, 4, 2), (10, 5, 2), (7, 7, 1)])
+def test_out_of_memory_names_a_number_that_fits(rows: int, micro_batch: int, fits: int) -> None:
+    config = tiny_config(train__batch_tokens=rows * 64, train__micro_batch=micro_batch)
+
+    told = explain(torch.OutOfMemoryError("CUDA out of memory."), config)
+
+    assert f"with {micro_batch or rows} rows" in told and f"set train.micro_batch to {fits} or less" in told
+    assert tiny_config(train__batch_tokens=rows * 64, train__micro_batch=fits).train.micro_batch == fits
+
+
+def test_out_of_memory_with_one_row_asks_for_a_smaller_model() -> None:
+    told = explain(torch.OutOfMemoryError("CUDA out of memory."), tiny_config(train__micro_batch=1))
+
+    assert "a single row" in told and "smaller model.context (it is 64)" in told and "micro_batch" not in told
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from sqlite_utils import Database
 from ui_helpers import FakeLaunch, FakeTalker, add_answer, add_points, make_run, served
 
 from engine import backups, store
-from engine.config import load_preset
+from engine.config import load_preset, presets
 from engine.home import Home
 from engine.store import Refused
 from ui.actions import Actions, sentence
@@ -125,7 +125,10 @@ def test_runs_series_feed_and_ages(page: TestClient, there: Database) -> None:
     assert [sample["text"] for sample in feed["samples"]] == [" a b c"] and feed["said"] == newest
     assert [sample["text"] for sample in ages["samples"]] == [" a b", " a b c"]
     assert feed["every"] == load_preset("seedling").sample.every
-    assert page.get(f"/api/run?run={run_id}").json()["settings"]["train.seed"] == 1337
+    store.update_state(there, run_id, environment={"precision": "bf16", "attention": "torch SDPA"})
+    facts = page.get(f"/api/run?run={run_id}").json()
+    assert facts["settings"]["train.seed"] == 1337
+    assert facts["environment"] == {"precision": "bf16", "attention": "torch SDPA"}
 
 
 @pytest.mark.parametrize(
@@ -180,7 +183,7 @@ def test_settings_are_checked_as_one_types(page: TestClient) -> None:
 def test_the_form_has_every_setting_with_its_help(page: TestClient) -> None:
     form = page.get("/api/presets").json()
 
-    assert {card["name"] for card in form["presets"]} >= {"seedling", "sprout", "blueberry-nano", "blueberry-88m"}
+    assert [card["name"] for card in form["presets"]] == presets()
     assert all(field["help"] and field["label"] for field in form["fields"])
     assert [field["key"] for field in form["fields"][:4]] == [
         "train.tokens",

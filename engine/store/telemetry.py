@@ -44,9 +44,13 @@ def evals_after(db: Database, run_id: str, cursor: int, limit: int = -1) -> list
     )
 
 
-def last_eval(db: Database, run_id: str) -> Row | None:
-    """The newest current evaluation."""
-    found = rows(db, "SELECT * FROM current_evals WHERE run_id = ? ORDER BY id DESC LIMIT 1", [run_id])
+def last_eval(db: Database, run_id: str, step: int | None = None) -> Row | None:
+    """The newest current evaluation, of `step` where it is given."""
+    found = rows(
+        db,
+        "SELECT * FROM current_evals WHERE run_id = ? AND step = ifnull(?, step) ORDER BY id DESC LIMIT 1",
+        [run_id, step],
+    )
     return found[0] if found else None
 
 

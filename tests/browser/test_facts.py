@@ -31,6 +31,8 @@ def test_saves_are_on_the_chart_and_the_log_is_read_without_paths(app: App, page
     values = {"step": 30, "tokens": 30 * 4096, "kind": "full", "path": "x", "bytes": 1, "sha256": ""}
     store.add_checkpoint(db, run_id, attempt=1, **values)
     store.add_event(db, run_id, "resumed", "Attempt 2 goes on from step 30", 30)
+    ran_on = {"device_name": "Tesla T4", "precision": "fp16", "attention": "torch SDPA"}
+    store.update_state(db, run_id, environment=ran_on)
     db.close()
     app.home.log(run_id).parent.mkdir(parents=True)
     app.home.log(run_id).write_text(f"saved {app.home.path}/checkpoints/x\n<b>done</b>\n")
@@ -40,5 +42,7 @@ def test_saves_are_on_the_chart_and_the_log_is_read_without_paths(app: App, page
     page.wait_for_function(f"{chart}.layout?.shapes?.map((one) => one.x0 + ' ' + one.y1).join() === '30 1'")
     marks = page.evaluate(f"{chart}.data.at(-1).customdata")
     assert marks == ["saved at step 30", "resumed at step 30"]
+    facts = page.locator("#facts dl").first.inner_text()
+    assert all(fact in facts for fact in ran_on.values())
     page.click("#facts >> text=Log")
     page.wait_for_function("document.querySelector('#facts pre').textContent === 'saved checkpoints/x\\n<b>done</b>'")

@@ -1,0 +1,140 @@
+"""Causal attention: which positions see which, and the backends that compute it.
+
+Every backend gives softmax(q k^T / sqrt(head_size)) v, where a position sees itself and those before it: all of them,
+or the last `window`, or only those of its own document.
+"""
+
+import math
+
+import numpy as np
+import numpy.typing as npt
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from engine.config import ConfigError
+
+PLAIN_LENGTH = 512
+"""Longest text for which the CPU's bf16 attention is written out; see `attend`."""
+BOUNDS = 256
+"""Document bounds are padded to a multiple of this, so that their tensor has few different lengths."""
+
+
+def attend(
+    q: Tensor, k: Tensor, v: Tensor, backend: str = "sdpa", window: int = 0, bounds: Tensor | None = None
+) -> Tensor:
+    """Attention of q [rows, heads, length, head_size] to k and v [rows, kv_heads, length, head_size].
+
+    `backend`: sdpa (torch chooses), cudnn, flash, flash-attn (the package) or plain. `window`: how many positions each
+    one sees, itself included; 0 for all. `bounds`: see `document_bounds`.
+    """
+    if backend == "flash-attn":
+        return _flash_attn(q, k, v, window, bounds)
+    if window or bounds is not None:
+        if q.is_cuda and backend != "plain" and q.dtype != torch.float32:
+            return _varlen(q, k, v, window, bounds)
+        return _masked(q, k, v, visible(q.shape[0], q.shape[2], window, bounds, q.device))
+    if backend == "plain":
+        return _plain(q, k, v)
+    # torch's kernel does not use the CPU's bf16 instructions; two plain products do, and are 2.5 times as fast,
+    # forward and backward, at 16 x 256 with 4 heads: docs/LOG.md.
+    if q.device.type == "cpu" and q.dtype == torch.bfloat16 and q.shape[2] <= PLAIN_LENGTH:
+        return _plain(q, k, v)
+    if backend == "sdpa":
+        return _sdpa(q, k, v)
+    with sdpa_kernel(SDPBackend.CUDNN_ATTENTION if backend == "cudnn" else SDPBackend.FLASH_ATTENTION):
+        return _sdpa(q, k, v)
+
+
+def choose_backend(wanted: str, device: torch.device, dtype: torch.dtype) -> str:
+    """The backend that `train.attention` = `wanted` means there; ConfigError with a sentence where it cannot be had."""
+    half = dtype in (torch.bfloat16, torch.float16)
+    cuda = device.type == "cuda"
+    if wanted == "auto":
+        # cuDNN's kernels use what Hopper has over Ampere, torch's flash attention does not (docs/LOG.md: 1.3 times).
+        return "cudnn" if cuda and half and torch.cuda.get_device_capability(device) >= (9, 0) else "sdpa"
+    if wanted in ("cudnn", "flash", "flash-attn") and not (cuda and half):
+        raise ConfigError(f"train.attention = {wanted} needs a CUDA device and bf16 or fp16; choose auto or plain.")
+    if wanted == "flash-attn":
+        try:
+            import flash_attn  # noqa: F401
+        except ImportError as error:
+            raise ConfigError(
+                f"train.attention = flash-attn, but the package cannot be imported ({error}); "
+                "install requirements-gpu.txt, or choose auto."
+            ) from error
+    return wanted
+
+
+def document_bounds(inputs: npt.NDArray[np.int64], end: int) -> Tensor:
+    """Where documents begin in the tokens of `inputs` [rows, length], read row by row: int32 [documents + 1] and more.
+
+    A row begins one, and so does what follows an `end`; the last bound is the number of tokens and is repeated until
+    their count is a multiple of BOUNDS: documents of no length, which cost nothing.
+    """
+    starts = np.zeros(inputs.shape, bool)
+    starts[:, 0] = True
+    starts[:, 1:] = inputs[:, :-1] == end
+    bounds = np.flatnonzero(starts)
+    padded = -(-(len(bounds) + 1) // BOUNDS) * BOUNDS
+    return torch.from_numpy(np.append(bounds, [inputs.size] * (padded - len(bounds))).astype(np.int32))
+
+
+def visible(rows: int, length: int, window: int, bounds: Tensor | None, device: torch.device) -> Tensor:
+    """What each position sees, as booleans [rows or 1, 1, length, length]."""
+    position = torch.arange(length, device=device)
+    back = position[:, None] - position[None, :]
+    seen = (back >= 0) & (back < (window or length))
+    if bounds is None:
+        return seen[None, None]
+    tokens = torch.arange(rows * length, device=device, dtype=bounds.dtype)
+    document = torch.bucketize(tokens, bounds, right=True).view(rows, length)
+    return (seen & (document[:, :, None] == document[:, None, :]))[:, None]
+
+
+def _sdpa(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    mixed: Tensor = F.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=True)
+    return mixed
+
+
+def _masked(q: Tensor, k: Tensor, v: Tensor, seen: Tensor) -> Tensor:
+    mixed: Tensor = F.scaled_dot_product_attention(q, k, v, attn_mask=seen, enable_gqa=True)
+    return mixed
+
+
+def _plain(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    rows, heads, length, size = q.shape
+    future = torch.full((length, length), -math.inf, dtype=q.dtype, device=q.device).triu(1)
+    grouped = q.reshape(rows, k.shape[1], -1, size)
+    scores = (grouped @ k.mT).view(rows, heads, length, length) * size**-0.5 + future
+    weights = scores.softmax(dim=-1).view(rows, k.shape[1], -1, length)
+    return torch.matmul(weights, v).view(rows, heads, length, size)
+
+
+def _varlen(q: Tensor, k: Tensor, v: Tensor, window: int, bounds: Tensor | None) -> Tensor:
+    """torch's flash attention over texts of different lengths that lie one after the other."""
+    from torch.nn.attention.varlen import varlen_attn
+
+    rows, heads, length, size = q.shape
+    if bounds is None:
+        bounds = torch.arange(rows + 1, device=q.device, dtype=torch.int32) * length
+    flat = [part.transpose(1, 2).reshape(rows * length, -1, size) for part in (q, k, v)]
+    seen = (window - 1 if window else -1, 0)
+    mixed: Tensor = varlen_attn(*flat, bounds, bounds, length, length, window_size=seen)
+    return mixed.view(rows, length, heads, size).transpose(1, 2)
+
+
+def _flash_attn(q: Tensor, k: Tensor, v: Tensor, window: int, bounds: Tensor | None) -> Tensor:
+    """The flash-attn package (Dao 2023), which wants [rows, length, heads, head_size]."""
+    from flash_attn import flash_attn_func, flash_attn_varlen_func
+
+    rows, heads, length, size = q.shape
+    seen = (window - 1 if window else -1, 0)
+    parts = [part.transpose(1, 2) for part in (q, k, v)]
+    if bounds is None:
+        mixed = flash_attn_func(*parts, causal=True, window_size=seen)
+    else:
+        flat = [part.reshape(rows * length, -1, size) for part in parts]
+        mixed = flash_attn_varlen_func(*flat, bounds, bounds, length, length, causal=True, window_size=seen)
+    return mixed.view(rows, length, heads, size).transpose(1, 2)  # type: ignore[no-any-return]
