@@ -5,6 +5,7 @@ import { mark, pairs } from "./categories.js";
 import { askAgain, lossThen, miniature, open, said, settings } from "./exhibit.js";
 import { age, count, date } from "./format.js";
 import { CAPSULE, get, on, runById, state, writeAddress } from "./state.js";
+import { explainSigns, marked } from "./texts.js";
 
 const AGES = [1e5, 3e5, 1e6, 3e6, 1e7, 1e8, 1e9];
 /** The selects, by their name in the address. */
@@ -39,6 +40,9 @@ function filters() {
   options($("#gallery-young select"), [["", "From any age"], ...AGES.map((tokens) => [String(tokens), `From ${count(tokens)} tokens`])]);
   options($("#gallery-old select"), [["", "To any age"], ...AGES.map((tokens) => [String(tokens), `To ${count(tokens)} tokens`])]);
   for (const name of Object.keys(FILTERS)) select(name).value = state.capsule[name];
+  // An address may write a category in another way than it is kept now.
+  const wanted = state.capsule.category.toLowerCase();
+  select("category").value = [...select("category").options].find((one) => one.value.toLowerCase() === wanted)?.value ?? "";
 }
 
 function again(name, value) {
@@ -65,8 +69,9 @@ async function load() {
   state.categories = answer.categories;
   filters();
   say($("#capsule-count"), words(answer));
-  fill($("#gallery"), answer.exhibits.length ? answer.exhibits.map((one) => card(one, answer.curves[one.run_id])) : h("div", { class: "empty" }, h("p", {}, nothing(wanted)),
+  fill($("#gallery"), answer.exhibits.length ? answer.exhibits.map((one) => card(one, answer.curves[one.run_id], wanted.q)) : h("div", { class: "empty" }, h("p", {}, nothing(wanted)),
     Object.values(wanted).some(Boolean) ? h("button", { type: "button", class: "plain", onclick: showAll }, "Show all exhibits") : null));
+  explainSigns(answer.exhibits.flatMap((one) => [one.prompt, one.text]), $("#gallery-signs"));
   for (const words of $$("#gallery .exhibit .words")) words.nextElementSibling.hidden = words.scrollHeight <= words.clientHeight + 2;
   pages(answer, Number(wanted.page) || 0);
 }
@@ -102,15 +107,15 @@ function pages({ total, page_size }, page) {
     h("button", { type: "button", class: "plain", disabled: page >= many - 1, onclick: () => turn(1) }, "Older")]);
 }
 
-function card(one, curve) {
+function card(one, curve, query) {
   const published = one.run_kind === "published";
   const link = (event) => { if (!event.ctrlKey && !event.metaKey) { event.preventDefault(); open(one.id); } };
   return h("article", { class: "exhibit", tabindex: "-1" }, mark(one.category),
-    h("h2", {}, h("a", { href: `?tab=capsule&exhibit=${one.id}`, onclick: link }, one.title)),
-    said(one),
+    h("h2", {}, h("a", { href: `?tab=capsule&exhibit=${one.id}`, onclick: link }, marked(one.title, query))),
+    said(one, query),
     h("button", { type: "button", class: "quiet read", hidden: true, "aria-label": `Read on: ${one.title}`, onclick: () => open(one.id) }, "Read on"),
-    one.note && one.text ? h("p", { class: "note" }, one.note) : null,
-    h("div", { class: "foot" }, miniature(curve, one), h("p", { title: settings(one) }, h("b", {}, one.run_name),
+    one.note && one.text ? h("p", { class: "note" }, marked(one.note, query)) : null,
+    h("div", { class: "foot" }, miniature(curve, one), h("p", { title: settings(one) }, h("b", {}, marked(one.run_name, query)),
       h("br"), published ? "published, December 2025" : `${age(one.tokens)}, ${lossThen(one)}`, h("br"),
       published ? "500 M tokens, counted" : date(one.created_at))),
     published ? null : h("button", { type: "button", class: "plain", onclick: () => askAgain(one) }, "Ask again"));
