@@ -156,7 +156,7 @@ def test_a_report_is_summed_up_in_true_sentences(db: Database) -> None:
         f"{read} On unseen text its loss is 8.000; it guesses 10.0% of the tokens right. The published Blueberry-Nano, "
         "44 times its size and 12,207 times its age, reached 3.194 and 40.2% on a text of its own in tokens of its own."
     )
-    assert "has read the 3 M tokens of starter that it was to read in 4 min. On" in summary(
+    assert "has read all of its 3 M tokens of starter in 4 min. On" in summary(
         status="finished", tokens=3_002_368, elapsed_seconds=240.0
     )
     assert "read 41 k of 3 M tokens of starter, then it was stopped. On" in summary(

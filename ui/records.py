@@ -164,7 +164,7 @@ def summed_up(run: Row, mine: dict[str, Any], published: dict[str, Any]) -> str:
     wanted, read, dataset = phrases.count(run["target_tokens"]), phrases.count(mine["tokens"]), mine["dataset"]
     time = f" in {phrases.duration(mine['seconds'])}" if mine["seconds"] else ""
     if run["status"] == "finished":
-        first = f"{who} has read the {read} tokens of {dataset} that it was to read{time}."
+        first = f"{who} has read all of its {read} tokens of {dataset}{time}."
     elif run["status"] in store.OPEN:
         first = f"{who} has so far read {read} of {wanted} tokens of {dataset}{time}."
     else:

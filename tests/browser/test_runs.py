@@ -145,6 +145,16 @@ def test_wrong_settings_are_shown_at_their_field(app: App, page: Any) -> None:
     assert "finite number > 0" in page.inner_text("#help-optimizer-muon_lr")
 
 
+def test_a_large_number_is_told_as_one_reads_it(app: App, page: Any) -> None:
+    visit(page, app)
+    unit = "document.querySelector('[data-unit=\"train.tokens\"]').textContent"
+    assert page.evaluate(unit) == "3 M tokens"
+    for typed, told in (("3002368", "3,002,368 tokens"), ("5M", "5 M tokens"), ("nine", "tokens"), ("9000", "tokens")):
+        page.locator("[data-key='train.tokens']").fill(typed)
+        page.wait_for_function(f"{unit} === '{told}'")
+        assert page.input_value("[data-key='train.tokens']") == typed
+
+
 def test_tabs_have_addresses_and_arrow_keys(app: App, page: Any) -> None:
     visit(page, app)
     page.focus("#tab-train")

@@ -20,6 +20,8 @@ SHIFTS = """
     }
   }).observe({type: 'layout-shift', buffered: true});
 """
+PLACES = """(header) => [...document.querySelectorAll(`${header} svg.mark, ${header} .tabs button`)]
+  .map((part) => part.getBoundingClientRect()).map((box) => [box.x, box.y, box.width, box.height].map(Math.round))"""
 SWITCH = """async (to) => {
   const began = performance.now();
   const select = document.querySelector('#run-select select');
@@ -61,6 +63,34 @@ def test_first_paint_and_a_layout_that_stands_still(
     shifts = cold.evaluate("window.shifts")
     assert paint < 2500
     assert sum(one[0] for one in shifts) < 0.02, shifts
+
+
+def test_the_frame_is_there_from_the_first_paint_and_where_the_page_will_be(
+    archive: tuple[App, dict[str, str]], cold: Any
+) -> None:
+    app, runs = archive
+    held: list[Any] = []
+    waiting = True
+    cold.route("**/assets/*.js", lambda route: held.append(route) if waiting else route.continue_())
+    cold.goto(f"{app.address}/?tab=capsule&run={runs['finished']}", wait_until="commit")
+    cold.wait_for_selector("#opening [aria-selected] >> text=Time capsule")
+    frame = {width: cold.evaluate(PLACES, "#opening") for width in widths(cold)}
+
+    waiting = False
+    for route in held:
+        route.continue_()
+    cold.wait_for_selector("body.ready")
+
+    assert cold.locator("#opening").count() == 0
+    page = {width: cold.evaluate(PLACES, "#topbar") for width in widths(cold)}
+    assert page == frame and len(frame[390]) == 7
+
+
+def widths(page: Any) -> Iterator[int]:
+    """A desk's and a phone's, one after the other."""
+    for width in (1280, 390):
+        page.set_viewport_size({"width": width, "height": 860})
+        yield width
 
 
 def test_switching_runs(archive: tuple[App, dict[str, str]], page: Any) -> None:

@@ -46,7 +46,7 @@ function filters() {
 }
 
 function again(name, value) {
-  state.capsule = { ...state.capsule, page: "", [name]: value };
+  state.capsule = { ...state.capsule, leaf: "", [name]: value };
   writeAddress();
   load();
 }
@@ -56,14 +56,14 @@ async function load() {
   const wanted = state.capsule;
   let answer;
   try {
-    answer = await get("/api/exhibits", { q: wanted.q, category: wanted.category, run: wanted.of, page: Number(wanted.page) || 0,
+    answer = await get("/api/exhibits", { q: wanted.q, category: wanted.category, run: wanted.of, page: Number(wanted.leaf) || 0,
       young: Number(wanted.young) || null, old: Number(wanted.old) || null });
   } catch (error) {
     say($("#capsule-count"), error.message);
     return;
   }
   if (ticket !== asked) return;
-  if (Number(wanted.page) && !answer.exhibits.length) return again("page", String(Math.max(0, Math.ceil(answer.total / answer.page_size) - 1) || ""));
+  if (Number(wanted.leaf) && !answer.exhibits.length) return again("leaf", String(Math.max(0, Math.ceil(answer.total / answer.page_size) - 1) || ""));
   stale = false;
   drawn = JSON.stringify(wanted);
   state.categories = answer.categories;
@@ -73,7 +73,7 @@ async function load() {
     Object.values(wanted).some(Boolean) ? h("button", { type: "button", class: "plain", onclick: showAll }, "Show all exhibits") : null));
   explainSigns(answer.exhibits.flatMap((one) => [one.prompt, one.text]), $("#gallery-signs"));
   for (const words of $$("#gallery .exhibit .words")) words.nextElementSibling.hidden = words.scrollHeight <= words.clientHeight + 2;
-  pages(answer, Number(wanted.page) || 0);
+  pages(answer, Number(wanted.leaf) || 0);
 }
 
 function showAll() {
@@ -85,7 +85,7 @@ function showAll() {
 
 function nothing(wanted) {
   const how = "Press Keep this beside anything it says, on Train or on Play.";
-  const asked = Object.keys(wanted).filter((name) => name !== "page" && wanted[name]);
+  const asked = Object.keys(wanted).filter((name) => name !== "leaf" && wanted[name]);
   if (!asked.length) return `Nothing is kept yet. ${how}`;
   if (asked.join() === "of") return `Nothing that ${runById(wanted.of)?.name || "this run"} said is kept yet. ${how}`;
   return "No exhibit matches. Try fewer words, or all categories and ages.";
@@ -100,7 +100,7 @@ function words({ total, published }) {
 
 function pages({ total, page_size }, page) {
   const many = Math.ceil(total / page_size);
-  const turn = (by) => { again("page", String(page + by || "")); $("#panel-capsule").scrollIntoView(); };
+  const turn = (by) => { again("leaf", String(page + by || "")); $("#panel-capsule").scrollIntoView(); };
   fill($("#panel-capsule .pages"), many < 2 ? null : [
     h("button", { type: "button", class: "plain", disabled: page === 0, onclick: () => turn(-1) }, "Newer"),
     h("span", {}, `Page ${(page + 1).toLocaleString("en")} of ${many.toLocaleString("en")}`),
