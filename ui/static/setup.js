@@ -130,11 +130,13 @@ async function check() {
     input.closest("details")?.setAttribute("open", "");
     input.parentElement.querySelector(".help").scrollIntoView({ block: "nearest" });
   }
-  for (const field of fields) say($(`#setup [data-unit="${field.key}"]`), unit(field, answer.values?.[field.key]));
+  const preset = presets.find((one) => one.name === chosen);
+  // While something is wrong the server has read nothing; what nobody touched is known all the same.
+  const read = answer.values || Object.fromEntries(Object.entries(preset.values).filter(([key]) => !typed.has(key)));
+  for (const field of fields) say($(`#setup [data-unit="${field.key}"]`), unit(field, read[field.key]));
   // Seen at its field, the sentence is here for screen readers only.
   $("#problem").classList.toggle("sr", answer.key === "name" || fields.some((field) => field.key === answer.key));
   say($("#problem"), answer.error);
-  const preset = presets.find((one) => one.name === chosen);
   const busy = state.runs.find((one) => one.active && one.device === preset.device && one.status !== "queued");
   $("#start").disabled = Boolean(answer.missing || busy);
   const estimate = answer.measured ? "" : " (estimate)";
