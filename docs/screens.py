@@ -113,7 +113,7 @@ def states(runs: dict[str, str]) -> dict[str, tuple[str, Do | None]]:
 
 def first_paint(page: Any) -> None:
     """What is seen before anything is there."""
-    page.route("**/assets/*.js", lambda route: None)
+    page.route("**/assets/*.js", lambda route: route.abort())
     page.reload(wait_until="commit")
     page.wait_for_selector("#opening .boxes")
 

@@ -127,9 +127,9 @@ def page(window: Any) -> Iterator[Any]:
     window.emulate_media(color_scheme="light", reduced_motion="reduce")
     with no_errors(window):
         yield window
-    if window.url.startswith("http"):
-        window.evaluate("localStorage.clear(); sessionStorage.clear()")
-    window.goto("about:blank")
+        if window.url.startswith("http"):
+            window.evaluate("localStorage.clear(); sessionStorage.clear()")
+        window.goto("about:blank")
 
 
 @pytest.fixture

@@ -93,12 +93,12 @@ def widths(page: Any) -> Iterator[int]:
         yield width
 
 
-def test_switching_runs(archive: tuple[App, dict[str, str]], page: Any) -> None:
+def test_switching_runs(archive: tuple[App, dict[str, str]], cold: Any) -> None:
     app, runs = archive
-    visit(page, app, f"?run={runs['finished']}")
-    page.wait_for_function("document.querySelector('#loss-chart .plot').data?.[0]?.x.length > 0")
+    visit(cold, app, f"?run={runs['finished']}")
+    cold.wait_for_function("document.querySelector('#loss-chart .plot').data?.[0]?.x.length > 0")
     took = sorted(
-        page.evaluate(SWITCH, runs[name]) for name in ("stopped", "failed", "crashed", "history", "long-name")
+        cold.evaluate(SWITCH, runs[name]) for name in ("stopped", "failed", "crashed", "history", "long-name")
     )
 
     assert took[2] < 300, took

@@ -54,7 +54,7 @@ function page(one, { summary, figures: mine, published: theirs, ages, kept, envi
     h("p", { class: "note" }, "* Of unseen text of its own corpus in its own tokens. The two models had different tokenizers and corpora, so these rows do not say which is better; bits per byte would, but were not published."),
     h("p", { class: "note" }, "Not measured here: tests of knowledge or reasoning, energy, the spread over several seeds, and the price in money."),
     h("div", { class: "row" }, h("button", { type: "button", class: "plain", onclick: () => emit("talk", { run: one.id }) }, ages ? `Talk to it at any of ${ages} ages` : "Talk to it"),
-      h("button", { type: "button", class: "plain", onclick: () => { state.capsule = { q: "", category: "", of: one.id, young: "", old: "", leaf: "" }; emit("show", "capsule"); } }, kept === 1 ? "1 exhibit in the time capsule" : `${kept} exhibits in the time capsule`))];
+      h("button", { type: "button", class: "plain", onclick: () => { state.capsule = { q: "", category: "", of: one.id, young: "", old: "", leaf: "" }; emit("show", "capsule"); } }, kept === 1 ? "1 exhibit in the time capsule" : `${kept.toLocaleString("en")} exhibits in the time capsule`))];
 }
 
 const value = (number, words) => (number === null || number === undefined ? "not measured yet" : words(number));
