@@ -69,11 +69,14 @@ def test_the_frame_is_there_from_the_first_paint_and_where_the_page_will_be(
     archive: tuple[App, dict[str, str]], cold: Any
 ) -> None:
     app, runs = archive
+    cold.emulate_media(color_scheme="dark")
     held: list[Any] = []
     waiting = True
     cold.route("**/assets/*.js", lambda route: held.append(route) if waiting else route.continue_())
     cold.goto(f"{app.address}/?tab=capsule&run={runs['finished']}", wait_until="commit")
     cold.wait_for_selector("#opening [aria-selected] >> text=Time capsule")
+    colour = "(part) => getComputedStyle(document.querySelector(part)).backgroundColor"
+    ground = cold.evaluate(colour, "#opening")
     frame = {width: cold.evaluate(PLACES, "#opening") for width in widths(cold)}
 
     waiting = False
@@ -84,6 +87,7 @@ def test_the_frame_is_there_from_the_first_paint_and_where_the_page_will_be(
     assert cold.locator("#opening").count() == 0
     page = {width: cold.evaluate(PLACES, "#topbar") for width in widths(cold)}
     assert page == frame and len(frame[390]) == 7
+    assert ground == cold.evaluate(colour, "body") == "rgb(17, 18, 26)"
 
 
 def widths(page: Any) -> Iterator[int]:
