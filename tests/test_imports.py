@@ -20,7 +20,20 @@ SQL = re.compile(
 )
 TORCH = {
     f"engine.{name}"
-    for name in ("model", "optim", "loss", "checkpoint", "generate", "attempt", "saver", "train", "device")
+    for name in (
+        "model",
+        "optim",
+        "loss",
+        "checkpoint",
+        "decode",
+        "decode_plain",
+        "decode_triton",
+        "generate",
+        "attempt",
+        "saver",
+        "train",
+        "device",
+    )
 }
 DRIVERS = {"sqlite3", "pysqlite3", "apsw", "sqlean"}
 WITHOUT_TORCH = [
@@ -136,7 +149,13 @@ def test_config_imports_only_its_machinery_and_the_schedule_only_it() -> None:
         ("engine.tokenizer", {"config", "store"}),
         ("engine.prompts", {"config"}),
         ("engine.ask", {"config"}),
-        ("engine.generate", {"ask", "store", "tokenizer", "checkpoint", "config", "data", "home", "model", "space"}),
+        (
+            "engine.generate",
+            {"ask", "store", "tokenizer", "checkpoint", "config", "data", "decode", "home", "model", "space"},
+        ),
+        ("engine.decode", {"ask", "decode_plain", "decode_triton", "model"}),
+        ("engine.decode_plain", {"model"}),
+        ("engine.decode_triton", set()),
     ],
 )
 def test_a_part_of_the_trainer_knows_only_what_it_stands_on(module: str, allowed: set[str]) -> None:
