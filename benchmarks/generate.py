@@ -168,26 +168,25 @@ def report_of(given: argparse.Namespace) -> dict[str, Any]:
         "step": speaker.decoder.backend.NAME if speaker.decoder else "the model, step by step",
         "sides": [],
     }
+    alone: list[int] = []
     for rows in given.rows:
         sides = {"blueberry": our_answer(speaker, prompts[:rows], given.new_tokens)}
         if peer is not None and rows == given.rows[0]:
             sides["transformers"] = peer_answer(peer, prompts[:rows], given.new_tokens, device)
         found = measure(sides, given.turns)
+        said = {name: side.pop("said") for name, side in found.items()}
         for name, side in found.items():
             speed = rows * given.new_tokens / side["seconds"]
             report["sides"].append({"side": name, "rows": rows, "tokens_per_second": speed} | side)
         if "transformers" in found:
-            ours, theirs = found["blueberry"], found["transformers"]
-            report["faster"] = theirs["seconds"] / ours["seconds"]
-            report["same_tokens"] = agreement(ours["said"], theirs["said"])
+            report["faster"] = found["transformers"]["seconds"] / found["blueberry"]["seconds"]
+            report["same_tokens"] = agreement(said["blueberry"], said["transformers"])
             compiled = getattr(peer, "_last_compile_config", None)
             report["peer_compile"] = f"compiled, mode {compiled.mode}" if compiled else "not compiled"
-    ours = [side for side in report["sides"] if side["side"] == "blueberry"]
-    report["batch_ratio"] = ours[-1]["seconds"] / ours[0]["seconds"]
-    report["same_in_a_batch"] = all(side["said"][0] == ours[0]["said"][0] for side in ours)
-    for side in report["sides"]:
-        del side["said"]
-    return report
+        alone = alone or said["blueberry"][0]
+        report["same_in_a_batch"] = report.get("same_in_a_batch", True) and said["blueberry"][0] == alone
+    ours = [side["seconds"] for side in report["sides"] if side["side"] == "blueberry"]
+    return report | {"batch_ratio": ours[-1] / ours[0]}
 
 
 def table(report: dict[str, Any]) -> str:

@@ -9,7 +9,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from types import ModuleType
-from typing import cast
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -102,6 +102,12 @@ class _Board:
         self.top_k.copy_(torch.tensor([*top_k, *(1 for _ in idle)]))
         self.top_p.copy_(torch.tensor([*(ask.top_p for ask in asks), *(1.0 for _ in idle)], dtype=torch.float64))
 
+    def throw(self, slot: int, number: int, asks: Sequence[Ask]) -> None:
+        """Send the draws for token `number` of each answer."""
+        for row, ask in enumerate(asks):
+            self.thrown[slot, row] = ask.dice(number)
+        self.dice.copy_(self.thrown[slot], non_blocking=True)
+
 
 class Decoder:
     """Makes the tokens of answers from a dense model's weights, which it lays out anew."""
@@ -133,23 +139,25 @@ class Decoder:
         board.steps[greedy] = advance
         board.begin(asks, self.config.vocab_size)
         arrived = [_Moment(self.device) for _ in range(LEAD + 1)]
-        for number in range(max(most) + LEAD):
-            if number < max(most):
-                slot = number % (LEAD + 1)
-                if not greedy:
-                    for row, ask in enumerate(asks):
-                        board.thrown[slot, row] = ask.dice(number)
-                    board.dice.copy_(board.thrown[slot], non_blocking=True)
-                if number:
-                    advance()
-                else:
-                    self._read(board, prompts, greedy)
-                board.chosen[slot].copy_(board.ids, non_blocking=True)
-                arrived[slot].mark()
-            if number >= LEAD:
-                slot = (number - LEAD) % (LEAD + 1)
-                arrived[slot].wait()
-                yield board.chosen[slot, : len(prompts)].tolist()
+        try:
+            for number in range(max(most) + LEAD):
+                if number < max(most):
+                    slot = number % (LEAD + 1)
+                    if not greedy:
+                        board.throw(slot, number, asks)
+                    if number:
+                        advance()
+                    else:
+                        self._read(board, prompts, greedy)
+                    board.chosen[slot].copy_(board.ids, non_blocking=True)
+                    arrived[slot].mark()
+                if number >= LEAD:
+                    slot = (number - LEAD) % (LEAD + 1)
+                    arrived[slot].wait()
+                    yield board.chosen[slot, : len(prompts)].tolist()
+        finally:
+            for moment in arrived:  # nothing of this answer goes on when the next one writes on the board
+                moment.wait()
 
     def _board_for(self, rows: int, length: int) -> _Board:
         """The board of the last answers if these fit on it, else a new one."""
@@ -185,16 +193,15 @@ class Decoder:
     def _read(self, board: _Board, prompts: Sequence[Sequence[int]], greedy: bool) -> None:
         """Take the prompts in, and choose the first token of each answer."""
         lengths = [len(ids) for ids in prompts]
+        board.positions.copy_(torch.tensor([*(n - 1 for n in lengths), *[0] * (board.rows - len(lengths))]))
         lasts = torch.zeros(board.rows, self.config.width, dtype=self.model.compute_dtype, device=self.device)
         parts = [range(len(prompts))] if self.backend.INDEPENDENT else [range(n, n + 1) for n in range(len(prompts))]
         for part in parts:
             # Packed one after the other: no padding, whatever their lengths.
             packed = [(token, row, place) for row in part for place, token in enumerate(prompts[row])]
             ids, rows, positions = torch.tensor(packed).T.contiguous().to(self.device)
-            hidden = self._blocks(ids, rows, positions, board, prompt=True)
             ends = torch.tensor(lengths[part.start : part.stop]).cumsum(0).to(self.device) - 1
-            lasts[part.start : part.stop] = hidden[ends]
-        board.positions.copy_(torch.tensor([*(n - 1 for n in lengths), *[0] * (board.rows - len(lengths))]))
+            lasts[part.start : part.stop] = self._blocks(ids, rows, positions, board, prompt=True)[ends]
         self._choose(lasts, board, greedy)
 
     def _step(self, board: _Board, greedy: bool) -> None:
@@ -208,7 +215,7 @@ class Decoder:
         x = F.embedding(ids, self.model.embed_tokens.weight) * math.sqrt(self.config.width)
         for layer, cache in zip(self.layers, board.caches, strict=True):
             heads = project(x, layer.heads, gain=layer.before_attention, eps=eps, prompt=prompt)
-            heads = heads.unflatten(1, (-1, size))
+            heads = heads.view(len(ids), -1, size)
             mixed = attend(heads, layer.gains, rotary, rows, positions, cache, eps, prompt=prompt)
             x = project(mixed, layer.output, residual=x, prompt=prompt)
             y = project(x, layer.up, gain=layer.before_mlp, eps=eps, after=self.config.activation, prompt=prompt)
@@ -231,7 +238,7 @@ class _Moment:
     """When a copy to the host is there; on a processor, it is."""
 
     def __init__(self, device: torch.device) -> None:
-        self.event = torch.cuda.Event() if device.type == "cuda" else None
+        self.event: Any = torch.cuda.Event() if device.type == "cuda" else None  # type: ignore[no-untyped-call]
 
     def mark(self) -> None:
         if self.event is not None:

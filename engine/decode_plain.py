@@ -71,7 +71,7 @@ def attend(
     mixed = []
     for start in range(0, len(heads), QUERIES):
         part = slice(start, start + QUERIES)
-        grouped = q[part].unflatten(1, (kv_heads, -1))
+        grouped = q[part].view(-1, kv_heads, q.shape[1] // kv_heads, size)
         scores = (grouped @ keys[rows[part]].mT).float() * size**-0.5
         weights = scores.masked_fill(future[part, None, None], -math.inf).softmax(dim=-1).to(values.dtype)
         mixed.append((weights @ values[rows[part]]).flatten(1))

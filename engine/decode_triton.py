@@ -2,7 +2,11 @@
 
 They say what engine/decode_plain.py says (its docstrings are theirs). Each token is computed by itself, in an order
 that depends on neither the other tokens nor the length of the cache, so every batch gives a prompt the same words.
+On a Hopper GPU or a later one each kernel starts while the one before it ends, and asks for its weights meanwhile.
 """
+
+from functools import cache
+from typing import Any
 
 import torch
 import triton
@@ -11,18 +15,27 @@ from torch import Tensor
 
 NAME = "Triton kernels"
 INDEPENDENT = True
-TILES = {False: (16, 16, 256, 4), True: (64, 64, 64, 3)}
-"""Tokens, outputs and inputs of a tile and loads under way, for one token a row and for prompts."""
-WIDE = (16, 64, 128, 4)
+TILES = {False: (16, 16, 256, 4, 4), True: (64, 64, 64, 3, 4)}
+"""Tokens, outputs and inputs of a tile, loads under way, and warps: for one token a row, and for prompts."""
+WIDE = (16, 64, 128, 4, 4)
 """The same for a vocabulary's scores: more outputs than the GPU has places."""
 KEYS = 64
 """Keys that attention takes at once."""
 
 
 @triton.jit
+def _fetch(at):
+    """Ask for the memory at `at` without waiting for it."""
+    tl.inline_asm_elementwise(
+        "prefetch.global.L2 [$1]; // $0", "=r,l", [at.to(tl.int64)], dtype=tl.int32, is_pure=False, pack=1
+    )
+
+
+@triton.jit(do_not_specialize=["tokens"])
 def _project(
     x, gain, weight, residual, out, tokens, eps, outputs: tl.constexpr, inputs: tl.constexpr, AFTER: tl.constexpr,
     NORM: tl.constexpr, ADD: tl.constexpr, M: tl.constexpr, N: tl.constexpr, K: tl.constexpr, STAGES: tl.constexpr,
+    EARLY: tl.constexpr,
 ):  # fmt: skip
     token = tl.program_id(1) * M + tl.arange(0, M)
     output = tl.program_id(0) * N + tl.arange(0, N)
@@ -33,6 +46,15 @@ def _project(
     total = tl.zeros((M, N), tl.float32)
     second = tl.zeros((M, N), tl.float32)
     squares = tl.zeros((M,), tl.float32)
+    if EARLY:
+        line = weight + tl.minimum(output, outputs - 1).to(tl.int64)[:, None] * inputs
+        for start in tl.static_range(0, inputs, K):
+            ahead = tl.minimum(start + tl.arange(0, K // 64) * 64, inputs - 1)[None, :]  # 64 numbers are a cache line
+            _fetch(line + ahead)
+            if AFTER == "swiglu":
+                _fetch(line + outputs * inputs + ahead)
+        tl.extra.cuda.gdc_wait()
+        tl.extra.cuda.gdc_launch_dependents()
     for start in tl.range(0, inputs, K, num_stages=STAGES):
         column = start + tl.arange(0, K)
         known = column < inputs
@@ -77,12 +99,15 @@ def _turned(start, gain, row, cosine, sine, eps, HALF: tl.constexpr, P: tl.const
     return first * turn - second * lean, second * turn + first * lean
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["length"])
 def _attend(
     heads, q_gain, k_gain, cosines, sines, rows, positions, keys, values, out, length, eps, scale,
     KV: tl.constexpr, GROUP: tl.constexpr, HALF: tl.constexpr, G: tl.constexpr, P: tl.constexpr, D: tl.constexpr,
-    BLOCK: tl.constexpr, WRITE: tl.constexpr, READ: tl.constexpr,
+    BLOCK: tl.constexpr, WRITE: tl.constexpr, READ: tl.constexpr, EARLY: tl.constexpr,
 ):  # fmt: skip
+    if EARLY:
+        tl.extra.cuda.gdc_wait()
+        tl.extra.cuda.gdc_launch_dependents()
     token, kv = tl.program_id(0).to(tl.int64), tl.program_id(1)
     row, position = tl.load(rows + token), tl.load(positions + token)
     size: tl.constexpr = 2 * HALF
@@ -132,6 +157,13 @@ def _attend(
         tl.store(to, mixed.to(out.dtype.element_ty), mask=(member < GROUP)[:, None] & (wide < size)[None, :])
 
 
+@cache
+def _early(device: torch.device) -> dict[str, Any]:
+    """How kernels follow each other: overlapping from Hopper on (programmatic dependent launch)."""
+    overlap = device.type == "cuda" and torch.cuda.get_device_capability(device) >= (9, 0)
+    return {"EARLY": True, "launch_pdl": True} if overlap else {"EARLY": False}
+
+
 def project(
     x: Tensor,
     weight: Tensor,
@@ -147,11 +179,12 @@ def project(
     tokens, inputs = x.shape
     outputs = len(weight) // 2 if after == "swiglu" else len(weight)
     out = torch.empty(tokens, outputs, dtype=dtype or x.dtype, device=x.device)
-    m, n, k, stages = WIDE if outputs > 16_384 else TILES[prompt]
+    m, n, k, stages, warps = WIDE if outputs > 16_384 else TILES[prompt]
     grid = (triton.cdiv(outputs, n), triton.cdiv(tokens, m))
     _project[grid](
         x, x if gain is None else gain, weight, x if residual is None else residual, out, tokens, eps, outputs, inputs,
         AFTER=after, NORM=gain is not None, ADD=residual is not None, M=m, N=n, K=k, STAGES=stages,
+        num_warps=warps, **_early(x.device),
     )  # fmt: skip
     return out
 
@@ -176,6 +209,6 @@ def attend(
             heads, *gains, *rotary, rows, positions, keys, values, out, length, eps, size**-0.5,
             KV=kv_heads, GROUP=group, HALF=size // 2, G=max(16, triton.next_power_of_2(group)),
             P=max(16, triton.next_power_of_2(size // 2)), D=max(16, triton.next_power_of_2(size)),
-            BLOCK=KEYS, WRITE=write, READ=read,
+            BLOCK=KEYS, WRITE=write, READ=read, **_early(keys.device),
         )  # fmt: skip
     return out

@@ -85,7 +85,7 @@ def triton_kernels(cuda: torch.device) -> Any:
 
 
 def close(ours: Tensor, plain: Tensor) -> None:
-    torch.testing.assert_close(ours.float(), plain.float(), rtol=2e-2, atol=2e-2)
+    torch.testing.assert_close(ours.float(), plain.float(), rtol=2e-2, atol=4e-2)
 
 
 @pytest.mark.parametrize("prompt", [False, True])
@@ -129,8 +129,9 @@ def test_attention_is_that_of_plain_torch(
     angles = torch.rand(150, size // 2, device="cuda") * 6
     rotary = (angles.cos().bfloat16(), angles.sin().bfloat16())
     heads = torch.randn(len(rows), kv_heads * (group + 2), size, **wide)
-    ours, plain = ((torch.zeros(4, kv_heads, 150, size, **wide), torch.zeros(4, kv_heads, 150, size, **wide)),) * 2
-    ours = (ours[0].clone(), ours[1].clone())
+    ours, plain = (
+        (torch.zeros(4, kv_heads, 150, size, **wide), torch.zeros(4, kv_heads, 150, size, **wide)) for _ in range(2)
+    )
 
     close(
         triton_kernels.attend(heads, gains, rotary, rows, positions, ours, 1e-6, prompt),
