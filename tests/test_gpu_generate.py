@@ -204,7 +204,7 @@ def test_a_capture_leaves_other_threads_alone() -> None:
         try:
             while not ended.is_set():
                 torch.ones(1 << 16).pin_memory().to("cuda", non_blocking=True)
-                torch.cuda.synchronize()
+                torch.cuda.current_stream().synchronize()
         except RuntimeError as error:
             failed.append(error)
 
