@@ -249,8 +249,24 @@ class _Moment:
             self.event.synchronize()
 
 
+def pick(logits: Tensor, ask: Ask, position: int) -> int:
+    """The next token's id from fp32 scores [vocabulary].
+
+    Temperature, then top-k, then top-p (Holtzman et al. 2020), then one draw from (seed, position) alone.
+    """
+    if ask.temperature == 0:
+        return int(logits.argmax())
+    scores, ids = logits.div(ask.temperature).sort(descending=True, stable=True)
+    mass = scores[: ask.top_k or None].double().softmax(dim=0).cumsum(dim=0)
+    # The smallest set of tokens that reaches top_p; the first one is always in it.
+    kept = int((mass < ask.top_p).sum()) + 1
+    mass = mass[:kept]
+    dice = ask.dice(position)
+    return int(ids[int(torch.searchsorted(mass, dice * mass[-1], right=True).clamp(max=len(mass) - 1))])
+
+
 def pick_rows(logits: Tensor, temperature: Tensor, top_k: Tensor, top_p: Tensor, dice: Tensor) -> Tensor:
-    """engine.generate.pick for every row at once, without a word to the host: ids [rows].
+    """`pick` for every row at once, without a word to the host: ids [rows].
 
     logits fp32 [rows, vocabulary]; the others [rows]: temperature fp32, top_k int64 (the vocabulary's size for all),
     top_p and dice fp64.

@@ -20,6 +20,7 @@ from engine.ask import Ask as Ask
 from engine.checkpoint import CorruptCheckpoint, load_sampling, read_sampling
 from engine.config import ConfigError, ModelConfig, from_json
 from engine.decode import Decoder
+from engine.decode import pick as pick
 from engine.home import Home
 from engine.model import Cache, Transformer
 from engine.space import reason
@@ -248,22 +249,6 @@ def make_speaker(
         device=device,
         decoder=Decoder(model) if Decoder.suits(model) else None,
     )
-
-
-def pick(logits: Tensor, ask: Ask, position: int) -> int:
-    """The next token's id from fp32 scores [vocabulary].
-
-    Temperature, then top-k, then top-p (Holtzman et al. 2020), then one draw from (seed, position) alone.
-    """
-    if ask.temperature == 0:
-        return int(logits.argmax())
-    scores, ids = logits.div(ask.temperature).sort(descending=True, stable=True)
-    mass = scores[: ask.top_k or None].double().softmax(dim=0).cumsum(dim=0)
-    # The smallest set of tokens that reaches top_p; the first one is always in it.
-    kept = int((mass < ask.top_p).sum()) + 1
-    mass = mass[:kept]
-    dice = ask.dice(position)
-    return int(ids[int(torch.searchsorted(mass, dice * mass[-1], right=True).clamp(max=len(mass) - 1))])
 
 
 @dataclass
