@@ -20,7 +20,7 @@ STORY = (
     "there was a little boat that had never seen the sea. It asked the gulls what the sea was like, and the gulls "
     "said that it was like the sky, only louder. So the boat waited for rain, and looked up. "
 )
-BABBLE = "the the of , and was a to the in he the , of not the and the it ."
+BABBLE = "the \ufffd of , and was a to the in he the , of not the and the it ."
 TEXTS = {
     "Once upon a time": STORY,
     "The old house on the hill": "was not empty; it was only waiting for somebody to say good morning to it.",
@@ -196,7 +196,7 @@ def add_sample(db: Database, run_id: str, prompt: str, text: str, step: int, sou
 def keep_exhibits(db: Database, run_id: str, count: int) -> None:
     """Exhibits of every category, one of them of the user's own, with notes here and there."""
     samples = [row for row in store.list_samples(db, run_id) if row["step"] == STEPS]
-    categories = [*store.CATEGORIES, "lighthouse logic"]
+    categories = [*store.CATEGORIES, "Lighthouse logic"]
     for number in range(count):
         like = samples[number % len(samples)]
         sample = add_sample(db, run_id, like["prompt"], like["text"], (number * 7) % STEPS, source="playground")

@@ -2,6 +2,7 @@
 
 python docs/screens.py --out DIR                  # all pictures, about 10 minutes on two cores
 python docs/screens.py --out DIR --only paused    # those whose name contains `paused`
+python docs/screens.py --out DIR --looks 390-light
 """
 
 import argparse
@@ -28,6 +29,13 @@ SCROLL = """async () => {
   }
   scrollTo({top: 0, behavior: "instant"});
 }"""
+YOUNGEST = """() => {
+  for (const slider of document.querySelectorAll("#feed .ages")) {
+    slider.value = 0;
+    slider.dispatchEvent(new Event("input"));
+  }
+}"""
+LOOKS = tuple(f"{size}-{theme}" for size in SIZES for theme in ("light", "dark"))
 Do = Callable[[Any], None]
 
 
@@ -36,7 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", required=True, type=Path, help="folder for the pictures")
     parser.add_argument("--only", nargs="+", default=[""], help="parts of the names of the states wanted")
-    parser.add_argument("--quick", action="store_true", help="wide and light only, and narrow and dark")
+    parser.add_argument("--looks", nargs="+", default=list(LOOKS), choices=LOOKS, help="widths and themes wanted")
     args = parser.parse_args(argv)
     args.out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder, screenshots.opened() as browser:
@@ -68,6 +76,7 @@ def first_open() -> dict[str, tuple[str, Do | None]]:
         "first-play": ("?tab=play", None),
         "first-capsule": ("?tab=capsule", None),
         "first-capsule-nothing-found": ("?tab=capsule", nothing_found),
+        "first-paint": ("", first_paint),
     } | {f"first-{tab}": (f"?tab={tab}", None) for tab in ("compare", "data", "report")}
 
 
@@ -94,10 +103,19 @@ def states(runs: dict[str, str]) -> dict[str, tuple[str, Do | None]]:
         f"full-{tab}": (f"?tab={tab}&run={done}", None) for tab in ("play", "capsule", "compare", "data", "report")
     }
     found["exhibit"] = (f"?tab=capsule&run={done}", read_on)
+    found["capsule-search"] = (f"?tab=capsule&run={done}&q=boat+lou", None)
+    found["young-words"] = (f"?run={done}", young_words)
     found["form-again"] = (f"?run={done}", lambda page: page.click("text=Start another"))
     found["keep"] = (f"?run={done}", lambda page: page.locator(".answer >> text=Keep this").first.click())
     found["log"] = (f"?run={runs['failed']}", lambda page: page.click("text=Read the log"))
     return found
+
+
+def first_paint(page: Any) -> None:
+    """What is seen before anything is there."""
+    page.route("**/assets/*.js", lambda route: route.abort())
+    page.reload(wait_until="commit")
+    page.wait_for_selector("#opening .boxes")
 
 
 def wrong_setting(page: Any) -> None:
@@ -119,6 +137,12 @@ def whole_feed(page: Any) -> None:
         page.click("#all-answers")
 
 
+def young_words(page: Any) -> None:
+    """Every prompt's first answer: the same words, with signs that are no letters."""
+    page.wait_for_selector("#feed .answer")
+    page.evaluate(YOUNGEST)
+
+
 def read_on(page: Any) -> None:
     """A long exhibit, opened."""
     page.locator(".exhibit .read:visible").first.click()
@@ -130,7 +154,7 @@ def shoot_all(browser: Any, address: str, wanted: dict[str, tuple[str, Do | None
     for name, (query, do) in wanted.items():
         if not any(part in name for part in args.only):
             continue
-        for look, page in looks(browser, args.quick):
+        for look, page in looks(browser, args.looks):
             page.goto(f"{address}/{query}")
             page.wait_for_selector("body.ready")
             page.wait_for_timeout(1500)  # charts have no event to wait for
@@ -141,21 +165,19 @@ def shoot_all(browser: Any, address: str, wanted: dict[str, tuple[str, Do | None
             page.context.close()
 
 
-def looks(browser: Any, quick: bool) -> Any:
-    """A window for each width and theme, with its name."""
-    for size, viewport in SIZES.items():
-        for theme in ("light", "dark"):
-            if quick and (size == "390") == (theme == "light"):
-                continue
-            context = browser.new_context(viewport=viewport, color_scheme=theme, reduced_motion="reduce")
-            yield f"{size}-{theme}", context.new_page()
+def looks(browser: Any, wanted: list[str]) -> Any:
+    """A window for each look wanted, with its name."""
+    for look in wanted:
+        size, theme = look.split("-")
+        context = browser.new_context(viewport=SIZES[size], color_scheme=theme, reduced_motion="reduce")
+        yield look, context.new_page()
 
 
 def away_pages(browser: Any, address: str, runs: dict[str, str], args: argparse.Namespace) -> list[tuple[str, Any]]:
     """Open pages whose server is about to go."""
     found = []
     if any(part in "away" for part in args.only):
-        for look, page in looks(browser, args.quick):
+        for look, page in looks(browser, args.looks):
             page.goto(f"{address}/?run={runs['running']}")
             page.wait_for_selector("body.ready")
             page.wait_for_timeout(1500)

@@ -1,5 +1,6 @@
 """A question to a model: a prompt, and how it is to be answered."""
 
+import random
 from dataclasses import dataclass
 
 from engine.config import ConfigError, SampleConfig
@@ -34,6 +35,10 @@ class Ask:
         # A lone surrogate cannot be encoded, and NUL ends a text in many programs.
         clean = self.prompt.encode("utf-8", "replace").decode("utf-8").replace("\0", "")
         object.__setattr__(self, "prompt", clean or " ")
+
+    def dice(self, position: int) -> float:
+        """The one draw, 0 <= x < 1, of the answer's token number `position`."""
+        return random.Random(f"{self.seed}:{position}").random()
 
     @classmethod
     def from_config(cls, prompt: str, config: SampleConfig) -> "Ask":

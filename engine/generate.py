@@ -5,7 +5,6 @@ Every answer is made with the bf16 weights that are kept on disk, so that it can
 """
 
 import contextlib
-import random
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -20,6 +19,8 @@ from engine import store, tokenizer
 from engine.ask import Ask as Ask
 from engine.checkpoint import CorruptCheckpoint, load_sampling, read_sampling
 from engine.config import ConfigError, ModelConfig, from_json
+from engine.decode import Decoder
+from engine.decode import pick as pick
 from engine.home import Home
 from engine.model import Cache, Transformer
 from engine.space import reason
@@ -53,6 +54,8 @@ class Speaker:
     tokens: int
     weights_sha256: str
     device: torch.device
+    decoder: Decoder | None = None
+    """Makes the tokens where there is a GPU; None: `model` does, step by step."""
 
     @property
     def dtype(self) -> str:
@@ -62,13 +65,13 @@ class Speaker:
     def stream(self, ask: Ask, cancelled: Callable[[], bool] = lambda: False) -> Iterator[Piece]:
         """Answer one prompt token by token; the last piece has a `finish`."""
         with one_thread(self.device):
-            for pieces in self._answer([ask], cancelled):
-                yield pieces[0]
+            for answers in self._answer([ask], cancelled):
+                yield answers[0].piece()
 
     def answer(self, asks: Sequence[Ask], cancelled: Callable[[], bool] = lambda: False) -> list[Piece]:
         """Answer several prompts at once; each gets the text it would get alone."""
         with one_thread(self.device):
-            return deque(self._answer(asks, cancelled), maxlen=1).pop()
+            return [answer.piece() for answer in deque(self._answer(asks, cancelled), maxlen=1).pop()]
 
     def sample_row(self, ask: Ask, piece: Piece, source: str, suite: str = "") -> store.Row:
         """The answer as a row of the table `samples`, with all that is needed to ask again."""
@@ -95,9 +98,22 @@ class Speaker:
         }
 
     @torch.inference_mode()
-    def _answer(self, asks: Sequence[Ask], cancelled: Callable[[], bool]) -> Iterator[list[Piece]]:
+    def _answer(self, asks: Sequence[Ask], cancelled: Callable[[], bool]) -> Iterator[list["_Answer"]]:
         answers = [_Answer(self.tokenizer, ask, self.model.config.context) for ask in asks]
-        padded = -(-len(asks) // ROWS) * ROWS
+        prompts = [answer.prompt_ids for answer in answers]
+        for ids in self.decoder.rounds(prompts, asks) if self.decoder else self._rounds(answers):
+            for answer, token in zip(answers, ids, strict=True):
+                if not answer.finish:
+                    answer.add(token)
+            if cancelled():
+                answers = [answer.cancelled() for answer in answers]
+            yield answers
+            if all(answer.finish for answer in answers):
+                return
+
+    def _rounds(self, answers: Sequence["_Answer"]) -> Iterator[list[int]]:
+        """The next token of every answer, again and again; each is to be added before the next round."""
+        padded = -(-len(answers) // ROWS) * ROWS
         cache = Cache.empty(self.model.config, padded, self.model.compute_dtype, self.device)
         # Prompts go in one by one: a batch of different lengths would need padding inside the rows.
         logits = torch.zeros(padded, self.model.config.vocab_size, device=self.device)
@@ -109,15 +125,12 @@ class Speaker:
         next_ids = torch.zeros(padded, 1, dtype=torch.int64, device=self.device)
         next_positions = torch.zeros(padded, 1, dtype=torch.int64, device=self.device)
         while True:
+            yield [
+                answer.ids[-1] if answer.finish else pick(logits[row], answer.ask, len(answer.ids))
+                for row, answer in enumerate(answers)
+            ]
             for row, answer in enumerate(answers):
-                if not answer.finish:
-                    answer.add(pick(logits[row], answer.ask, len(answer.ids)))
-                    next_ids[row, 0], next_positions[row, 0] = answer.ids[-1], answer.position
-            if cancelled():
-                answers = [answer.cancelled() for answer in answers]
-            yield [answer.piece() for answer in answers]
-            if all(answer.finish for answer in answers):
-                return
+                next_ids[row, 0], next_positions[row, 0] = answer.ids[-1], answer.position
             logits = self.model.next_logits(next_ids, next_positions, cache)
 
 
@@ -224,8 +237,9 @@ def make_speaker(
     model = model.to_empty(device=device).to(dtype)
     model.load_state_dict(weights)
     model.reset_rotary()
+    model.requires_grad_(False)
     return Speaker(
-        model=model.requires_grad_(False),
+        model=model,
         tokenizer=words,
         run_id=run_id,
         attempt=attempt,
@@ -233,23 +247,8 @@ def make_speaker(
         tokens=tokens,
         weights_sha256=weights_sha256,
         device=device,
+        decoder=Decoder(model) if Decoder.suits(model) else None,
     )
-
-
-def pick(logits: Tensor, ask: Ask, position: int) -> int:
-    """The next token's id from fp32 scores [vocabulary].
-
-    Temperature, then top-k, then top-p (Holtzman et al. 2020), then one draw from (seed, position) alone.
-    """
-    if ask.temperature == 0:
-        return int(logits.argmax())
-    scores, ids = logits.div(ask.temperature).sort(descending=True, stable=True)
-    mass = scores[: ask.top_k or None].double().softmax(dim=0).cumsum(dim=0)
-    # The smallest set of tokens that reaches top_p; the first one is always in it.
-    kept = int((mass < ask.top_p).sum()) + 1
-    mass = mass[:kept]
-    dice = random.Random(f"{ask.seed}:{position}").random()
-    return int(ids[int(torch.searchsorted(mass, dice * mass[-1], right=True).clamp(max=len(mass) - 1))])
 
 
 @dataclass
@@ -261,7 +260,6 @@ class _Answer:
     context: int
     ids: list[int] = field(default_factory=list)
     finish: str = ""
-    text: str = ""
 
     def __post_init__(self) -> None:
         self.prompt_ids = self.tokenizer.encode(self.ask.prompt).ids
@@ -285,11 +283,10 @@ class _Answer:
             self.finish = "length"
         elif self.position + 1 >= self.context:
             self.finish = "context"
-        # Half a character is held back until its other bytes have come.
-        self.text = self.tokenizer.decode(self.ids).rstrip("\ufffd")
 
     def cancelled(self) -> "_Answer":
         return self if self.finish else replace(self, finish="cancelled")
 
     def piece(self) -> Piece:
-        return Piece(self.text, len(self.ids), self.finish)
+        # Half a character is held back until its other bytes have come.
+        return Piece(self.tokenizer.decode(self.ids).rstrip("\ufffd"), len(self.ids), self.finish)

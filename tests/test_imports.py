@@ -23,15 +23,23 @@ TORCH = {
     for name in (
         "model",
         "experts",
+        "stacks",
+        "attention",
+        "kernels",
+        "fused",
+        "gradients",
         "optim",
         "loss",
         "checkpoint",
+        "decode",
+        "decode_plain",
+        "decode_triton",
+        "export",
         "generate",
         "attempt",
         "saver",
         "train",
         "device",
-        "export",
     )
 }
 DRIVERS = {"sqlite3", "pysqlite3", "apsw", "sqlean"}
@@ -153,7 +161,18 @@ def test_config_imports_only_its_machinery_and_the_schedule_only_it() -> None:
             "engine.export",
             {"checkpoint", "config", "home", "space", "store", "sync", "tokenizer"},
         ),
-        ("engine.generate", {"ask", "store", "tokenizer", "checkpoint", "config", "data", "home", "model", "space"}),
+        (
+            "engine.generate",
+            {"ask", "store", "tokenizer", "checkpoint", "config", "data", "decode", "home", "model", "space"},
+        ),
+        ("engine.decode", {"ask", "decode_plain", "decode_triton", "model"}),
+        ("engine.decode_plain", {"model"}),
+        ("engine.decode_triton", set()),
+        ("engine.stacks", set()),
+        ("engine.attention", {"config"}),
+        ("engine.kernels", set()),
+        ("engine.fused", {"attention", "kernels", "loss", "model"}),
+        ("engine.gradients", {"model"}),
     ],
 )
 def test_a_part_of_the_trainer_knows_only_what_it_stands_on(module: str, allowed: set[str]) -> None:

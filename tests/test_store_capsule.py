@@ -107,7 +107,20 @@ def test_ages_limit_what_is_found(home: Home, db: Database) -> None:
 def test_categories_in_use_are_listed(home: Home, db: Database) -> None:
     store.keep(db, say(db, new_run(home, db), 1), "Haiku", "Frog")
 
-    assert "haiku" in store.categories(db)
+    assert "Haiku" in store.categories(db)
+
+
+def test_a_category_stays_as_it_was_written_and_is_found_however_it_is_written(home: Home, db: Database) -> None:
+    run_id = new_run(home, db)
+    for step, category in enumerate(("haiku", "Haiku", "GOOD", "Élan vital"), start=1):
+        store.keep(db, say(db, run_id, step), category, f"At {step}")
+
+    def found(category: str) -> list[str]:
+        return [row["category"] for row in store.search_archive(db, category=category, run_id=run_id)[0]]
+
+    assert found("HAIKU") == ["Haiku", "haiku"]
+    assert found("good") == ["good"] and found("élan Vital") == ["Élan vital"] and found("hai") == []
+    assert set(store.categories(db)) - set(store.CATEGORIES) == {"Haiku", "Élan vital"}
 
 
 def test_an_archive_from_before_the_index_is_found(home: Home, db: Database) -> None:

@@ -178,6 +178,19 @@ def test_answers_by_prompt_and_age(home: Home, db: Database) -> None:
     assert store.newest_sample_id(db, "nobody") == 0
 
 
+def test_an_answer_tells_when_the_age_before_said_the_very_same(home: Home, db: Database) -> None:
+    run_id = new_run(home, db)
+    for step, text in ((0, " the"), (5, " the"), (9, " tea"), (12, " the"), (14, " the")):
+        say(db, run_id, step, "Alice", text, "periodic")
+        say(db, run_id, step, "Alice", " the", "playground")
+        say(db, run_id, step, "Queen", " the", "periodic")
+
+    ages = store.answers(db, run_id, "stories", "Alice")
+
+    assert [(row["step"], row["same_as"]) for row in ages] == [(0, None), (5, 0), (9, None), (12, None), (14, 12)]
+    assert {row["prompt"]: row["same_as"] for row in store.newest_samples(db, run_id)} == {"Alice": 12, "Queen": 12}
+
+
 def test_weights_on_disk_are_indexed_by_kind_and_forgotten(home: Home, db: Database) -> None:
     run_id = new_run(home, db)
 

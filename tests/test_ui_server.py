@@ -61,7 +61,7 @@ def result(stream: str) -> Any:
 def test_the_page_opens_and_fetches_nothing_from_elsewhere(page: TestClient) -> None:
     html = page.get("/").text
 
-    assert "Blueberry Studio" in html
+    assert "Blueberry Studio" in html and 'id="opening"' in html.partition("<body")[2]
     assert "fonts.googleapis" not in html and "cdn." not in html
 
 
@@ -174,7 +174,9 @@ def test_settings_are_checked_as_one_types(page: TestClient) -> None:
 
     wrong = check({"optimizer.muon_lr": "-1"})
     assert wrong["key"] == "optimizer.muon_lr" and "> 0" in wrong["error"]
-    assert check({"train.tokens": "1M"})["tokens"] == 1_000_000
+    assert (
+        check({"train.tokens": "1M"})["tokens"] == check({"train.tokens": "1M"})["values"]["train.tokens"] == 1_000_000
+    )
     assert "must be a whole number" in check({"train.tokens": "abc"})["error"]
     assert check({"data.tokenizer": "/etc/passwd"})["key"] == "data.tokenizer"
     assert check({"data.dataset": "../../etc"})["key"] == "data.dataset"

@@ -17,6 +17,7 @@ def build() -> None:
           <label class="field" id="gallery-young"><span class="sr">Youngest age</span><select></select></label>
           <label class="field" id="gallery-old"><span class="sr">Oldest age</span><select></select></label>
         </div>
+        <p class="note" id="gallery-signs" hidden></p>
         <div id="gallery"></div>
         <nav class="pages" aria-label="Pages"></nav>
         <dialog id="exhibit" class="sheet" aria-labelledby="exhibit-title"></dialog>""",

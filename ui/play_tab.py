@@ -37,8 +37,7 @@ def _answer() -> str:
     <article id="output" aria-live="polite" aria-busy="false">
       <p class="empty">What it answers appears here.</p></article>
     <p id="answer-facts" class="note"></p>
-    <p id="no-letter" class="note" hidden>� stands for bytes that are no letter: it learned
-      bytes before letters, or its answer ended inside one.</p>
+    <p id="no-letter" class="note" hidden></p>
     <div class="row"><button type="button" class="plain" id="archive" hidden>Keep this</button></div>"""
 
 

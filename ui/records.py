@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from sqlite_utils import Database
 
-from engine import config, store
+from engine import config, phrases, store
 from engine.home import PROJECT, Home
 from engine.store import Row
 from ui import describe
@@ -141,17 +141,50 @@ def _sources(sources: Any) -> list[dict[str, str]]:
 
 def report(db: Database, run: Row) -> dict[str, Any]:
     """Final figures of a run beside the published ones; what was not measured is None."""
-    mine, published = store.last_eval(db, run["id"]), store.last_eval(db, store.REFERENCE_ID)
+    mine = figures(run, store.last_eval(db, run["id"]))
+    published = figures(store.get_run(db, store.REFERENCE_ID), store.last_eval(db, store.REFERENCE_ID))
     return {
         "run": run["id"],
-        "figures": figures(run, mine),
-        "published": figures(store.get_run(db, store.REFERENCE_ID), published),
+        "summary": summed_up(run, mine, published),
+        "figures": mine,
+        "published": published,
         "ages": len(store.ages(db, run["id"])),
         "kept": store.search_archive(db, run_id=run["id"])[1],
         "environment": {
             name: str(run["environment"][name]) for name in ("device_name", "precision") if run["environment"].get(name)
         },
     }
+
+
+def summed_up(run: Row, mine: dict[str, Any], published: dict[str, Any]) -> str:
+    """What was trained and how far, what it reached, and how that stands beside the published run, in sentences."""
+    who = f"{run['name']}, a model of {phrases.count(mine['parameters'])} parameters,"
+    if not mine["tokens"]:
+        return f"{who} has read nothing yet."
+    wanted, read, dataset = phrases.count(run["target_tokens"]), phrases.count(mine["tokens"]), mine["dataset"]
+    time = f" in {phrases.duration(mine['seconds'])}" if mine["seconds"] else ""
+    if run["status"] == "finished":
+        first = f"{who} has read all of its {read} tokens of {dataset}{time}."
+    elif run["status"] in store.OPEN:
+        first = f"{who} has so far read {read} of {wanted} tokens of {dataset}{time}."
+    else:
+        ended = "was stopped" if run["status"] == "stopped" else run["status"]
+        first = f"{who} read {read} of {wanted} tokens of {dataset}{time}, then it {ended}."
+    if mine["val_loss"] is None:
+        return f"{first} How well it does on unseen text was not measured yet."
+    guesses = f"; it guesses {mine['accuracy']:.1%} of the tokens right" if mine["accuracy"] is not None else ""
+    return (
+        f"{first} On unseen text its loss is {phrases.loss(mine['val_loss'])}{guesses}. The published Blueberry-Nano, "
+        f"{_times(published['parameters'], mine['parameters'])} its size and "
+        f"{_times(published['tokens'], mine['tokens'])} its age, reached {phrases.loss(published['val_loss'])} and "
+        f"{published['accuracy']:.1%} on a text of its own in tokens of its own."
+    )
+
+
+def _times(one: float, other: float) -> str:
+    """How many times `other` goes into `one`, in sensible digits."""
+    ratio = one / other
+    return f"{ratio:,.0f} times" if ratio >= 10 else f"{ratio:.2g} times"
 
 
 def figures(run: Row, evaluation: Row | None) -> dict[str, Any]:

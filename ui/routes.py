@@ -35,6 +35,7 @@ SAMPLE_FIELDS = (
     "device",
     "dtype",
     "exhibit",
+    "same_as",
 )
 
 
@@ -171,6 +172,7 @@ def check_settings(reader: Reader, launch: Launch, preset: str, overrides: str, 
         "error": "",
         "missing": missing,
         "measured": measured,
+        "values": config.settings(chosen),
         "parameters": chosen.model.parameters,
         "active_parameters": chosen.model.active_parameters,
         "tokens": chosen.train.tokens,

@@ -39,6 +39,7 @@ def create_app(
     """The whole page of one home, whose database must have been migrated. `hosts` may be used besides loopback."""
     import gradio as gr  # 3 s: only the web process pays for it, and only when a page is built
 
+    from ui.opening import Opening
     from ui.page import build_page
     from ui.theme import make_theme, page_head
 
@@ -71,6 +72,8 @@ def create_app(
         favicon_path=str(STATIC / "favicon.svg"),
     )
     rest_quietly(demo)
+    scripts = sorted(path.name for path in STATIC.glob("*.js"))
+    app.add_middleware(Opening, base=f"/static/studio/{version}", scripts=scripts)
     app.add_middleware(Guard, hosts=hosts, user=user, password=password)
     app.router.on_shutdown.append(talker.close)
     return app

@@ -75,7 +75,7 @@ def _watch() -> str:
     </div>
     <div class="charts">{charts[0]}</div>
     <section id="feed"><div class="heading"><h2>What it says now</h2><p class="note rhythm"></p></div>
-      <p class="empty"></p><div class="answers"></div>
+      <p class="empty"></p><div class="answers"></div><p class="note signs" hidden></p>
       <button type="button" class="quiet" id="all-answers" hidden></button></section>
     <section><h2 class="sr">More curves</h2><div class="charts small">{"".join(charts[1:])}</div></section>
     <section id="events" hidden><h2>What happened</h2><ol></ol></section>"""

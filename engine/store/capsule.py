@@ -25,7 +25,9 @@ _EXHIBIT = """
 
 def keep(db: Database, sample_id: int, category: str, title: str, note: str = "") -> int:
     """Put a sample into the archive, or change how it is kept; returns the archive entry's id."""
-    category, title = category.strip().lower(), title.strip()
+    category, title = category.strip(), title.strip()
+    if category.casefold() in CATEGORIES:
+        category = category.casefold()
     if not 1 <= len(category) <= 40:
         raise Refused("A category needs 1 to 40 characters, for example good, strange or hallucination.")
     if not 1 <= len(title) <= 200:
@@ -61,8 +63,14 @@ def remove_exhibit(db: Database, exhibit: int) -> None:
 
 
 def categories(db: Database) -> list[str]:
-    """The categories in use, in alphabetical order."""
-    return [row["category"] for row in rows(db, "SELECT DISTINCT category FROM archive ORDER BY category")]
+    """The categories in use, in alphabetical order; of several spellings, Haiku and haiku, the one kept last."""
+    spellings = {name.casefold(): name for name in _spellings(db)}
+    return [spellings[name] for name in sorted(spellings)]
+
+
+def _spellings(db: Database) -> list[str]:
+    """Every category as it is written, the one kept last at the end."""
+    return [row["category"] for row in rows(db, "SELECT category FROM archive GROUP BY category ORDER BY max(id)")]
 
 
 def search_archive(
@@ -77,9 +85,14 @@ def search_archive(
     """One page of exhibits, newest first, and how many match in all.
 
     Every word of `query` must occur in title, note, prompt, text or the run's name; the last one may be the beginning
-    of a word. `youngest` and `oldest` limit the age in tokens and are included.
+    of a word. Capital letters make no difference, in `category` neither. `youngest` and `oldest` limit the age in
+    tokens and are included.
     """
-    where, values = _conditions(query, category, run_id, youngest, oldest)
+    where, values = _conditions(query, run_id, youngest, oldest)
+    if category:
+        spellings = [name for name in _spellings(db) if name.casefold() == category.strip().casefold()]
+        where.append(f"category IN ({', '.join('?' * len(spellings))})")
+        values += spellings
     matching = f"WHERE {' AND '.join(where)}"
     total = rows(
         db,
@@ -95,9 +108,7 @@ def search_archive(
     return found, total
 
 
-def _conditions(
-    query: str, category: str, run_id: str, youngest: int | None, oldest: int | None
-) -> tuple[list[str], list[Any]]:
+def _conditions(query: str, run_id: str, youngest: int | None, oldest: int | None) -> tuple[list[str], list[Any]]:
     where, values = ["1 = 1"], list[Any]()
     query = query.encode("utf-8", "replace").decode("utf-8").replace("\x00", " ").strip()
     if words := match_of(query):
@@ -107,7 +118,6 @@ def _conditions(
         where.append("instr(prompt || ' ' || text || ' ' || title || ' ' || archive.note, ?) > 0")
         values.append(query)
     for condition, value in (
-        ("category = ?", category or None),
         ("samples.run_id = ?", run_id or None),
         ("samples.tokens >= ?", youngest),
         ("samples.tokens <= ?", oldest),

@@ -8,6 +8,11 @@ from sqlite_utils import Database
 from engine.store.connect import Refused, Row, insert, rows, writing
 
 _EXHIBIT = "(SELECT archive.id FROM archive WHERE archive.sample_id = samples.id) AS exhibit"
+_SAME_AS = """(SELECT CASE WHEN earlier.text = samples.text THEN earlier.step END FROM samples AS earlier
+    WHERE earlier.run_id = samples.run_id AND earlier.suite = samples.suite AND earlier.prompt = samples.prompt
+    AND earlier.superseded = 0 AND earlier.source != 'playground' AND earlier.id < samples.id
+    ORDER BY earlier.id DESC LIMIT 1) AS same_as"""
+"""The step of the age before, where the same prompt was answered word for word the same."""
 
 
 def add_sample(db: Database, sample: Row) -> int:
@@ -35,11 +40,12 @@ def list_samples(db: Database, run_id: str, cursor: int = 0, limit: int = 1000) 
 def newest_samples(db: Database, run_id: str) -> list[Row]:
     """The newest periodic answer to each prompt of a run, with the number of `ages` at which it was given.
 
-    In the order in which the prompts are asked; `exhibit` is its place in the archive, or None.
+    In the order in which the prompts are asked; `exhibit` is its place in the archive, or None, and `same_as` the step
+    of the age before where that said the very same words, or None.
     """
     return rows(
         db,
-        f"""SELECT samples.*, ages, {_EXHIBIT} FROM samples JOIN (
+        f"""SELECT samples.*, ages, {_EXHIBIT}, {_SAME_AS} FROM samples JOIN (
                SELECT max(id) AS newest, count(*) AS ages FROM samples
                WHERE run_id = ? AND superseded = 0 AND source != 'playground' GROUP BY suite, prompt)
            ON id = newest ORDER BY id""",
@@ -48,11 +54,12 @@ def newest_samples(db: Database, run_id: str) -> list[Row]:
 
 
 def answers(db: Database, run_id: str, suite: str, prompt: str) -> list[Row]:
-    """Every current periodic answer of a run to one prompt, youngest age first, with its `exhibit` in the archive."""
+    """Every current periodic answer of a run to one prompt, youngest age first, with `exhibit` and `same_as`."""
     return rows(
         db,
-        f"""SELECT samples.*, {_EXHIBIT} FROM samples WHERE run_id = ? AND suite = ? AND prompt = ? AND superseded = 0
-                       AND source != 'playground' ORDER BY step, id""",
+        f"""SELECT samples.*, {_EXHIBIT}, {_SAME_AS} FROM samples
+                       WHERE run_id = ? AND suite = ? AND prompt = ? AND superseded = 0 AND source != 'playground'
+                       ORDER BY step, id""",
         [run_id, suite, prompt],
     )
 

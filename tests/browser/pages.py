@@ -15,6 +15,19 @@ from helpers import wait_for
 from engine import store
 from engine.home import PROJECT, Home
 
+FORM = "?run=blueberry-nano-2025"
+"""Where the form to start a run is in front, whatever ran before."""
+
+SEEN = {
+    "train": "#loss-chart .plot svg",
+    "compare": "#runs-table tbody tr",
+    "play": "#play-age option",
+    "capsule": "#gallery > *",
+    "data": "#health li[data-state]",
+    "report": "#report h1",
+}
+"""What a tab shows once it is drawn."""
+
 
 class App:
     """An app.py process that can be restarted on the same port."""
@@ -70,6 +83,13 @@ def visit(page: Any, app: App, query: str = "") -> None:
     """Open the page and wait until it is drawn."""
     page.goto(f"{app.address}/{query}")
     page.wait_for_selector("body.ready")
+
+
+def switch(page: Any, run_id: str) -> None:
+    """Choose another run in the header and wait until its words are here, which takes less than a new visit."""
+    page.select_option("#run-select select", run_id)
+    page.wait_for_function(f"location.search.includes('run={run_id}')")
+    page.wait_for_selector("#feed .answer", state="attached")
 
 
 def newest_run(home: Home) -> store.Row:

@@ -1,12 +1,37 @@
-"""A home with finished runs, answers of several ages and exhibits, written at once."""
+"""A home with finished runs, answers of several ages and exhibits, written at once; and an empty one again."""
+
+import shutil
 
 from sqlite_utils import Database
 from ui_helpers import add_answer, add_points, make_run
 
 from engine import store
 from engine.home import Home
+from engine.store.reference import add_reference
 
 PROMPTS = ("Once upon a time", "The captain of the ship")
+
+
+TABLES = ("archive", "samples", "metrics", "evals", "events", "commands", "checkpoints", "run_state", "runs")
+
+
+def empty(home: Home) -> None:
+    """Make a home in which nothing trains as it was at first."""
+    db = store.connect(home.database)
+    for table in TABLES:
+        db.conn.execute(f"DELETE FROM {table}")
+    add_reference(db)
+    db.close()
+    for folder in ("checkpoints", "datasets"):
+        shutil.rmtree(home.path / folder, ignore_errors=True)
+
+
+def open_runs(home: Home) -> list[str]:
+    """The names of runs that wait or train."""
+    db = store.connect(home.database)
+    found = [run["name"] for run in store.list_runs(db) if run["status"] in store.OPEN]
+    db.close()
+    return found
 
 
 def finished_run(db: Database, name: str, steps: int = 60) -> str:

@@ -10,7 +10,7 @@ from engine.home import PROJECT
 
 
 def test_the_example_goes_through_every_api_name(grown: App) -> None:
-    settings = TINY | {"train.tokens": 120 * 4096, "eval.every": 100, "sample.every": 100, "checkpoint.every": 100}
+    settings = TINY | {"train.tokens": 60 * 4096, "eval.every": 100, "sample.every": 100, "checkpoint.every": 100}
     options = [part for key, value in settings.items() for part in ("--set", f"{key}={value}")]
 
     done = subprocess.run(

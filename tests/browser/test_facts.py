@@ -2,31 +2,30 @@
 
 from typing import Any
 
-from helpers import supervised, wait_for
-from pages import App, newest_run, visit
+from helpers import wait_for
+from pages import FORM, App, newest_run, visit
 from rooms import furnished
 
 from engine import store
 
 
-def test_a_run_is_paused_and_goes_on(app: App, page: Any) -> None:
-    with supervised(app.home, "--speed", "40"):
-        visit(page, app)
-        page.locator("[data-key='train.tokens']").fill(str(2000 * 4096))
-        page.wait_for_function("document.querySelector('#plan').textContent.includes(' steps')")
-        page.click("#start")
-        page.click("#pause")
-        page.wait_for_function("document.querySelector('#status').textContent.includes('Paused')")
-        page.wait_for_selector("#facts >> text=device stays taken")
-        step = newest_run(app.home)["step"]
+def test_a_run_is_paused_and_goes_on(workshop: App, page: Any) -> None:
+    visit(page, workshop, FORM)
+    page.locator("[data-key='train.tokens']").fill(str(2000 * 4096))
+    page.wait_for_function("document.querySelector('#plan').textContent.includes(' steps')")
+    page.click("#start")
+    page.click("#pause")
+    page.wait_for_function("document.querySelector('#status').textContent.includes('Paused')")
+    page.wait_for_selector("#facts >> text=device stays taken")
+    step = newest_run(workshop.home)["step"]
 
-        page.click("#unpause")
-        wait_for(lambda: newest_run(app.home)["step"] > step)
-        page.wait_for_selector("#pause")
+    page.click("#unpause")
+    wait_for(lambda: newest_run(workshop.home)["step"] > step)
+    page.wait_for_selector("#pause")
 
 
 def test_saves_are_on_the_chart_and_the_log_is_read_without_paths(app: App, page: Any) -> None:
-    run_id = furnished(app.home, 0)[0]
+    run_id = furnished(app.home, 0)[1]  # the second run: its colour is not the page's accent
     db = store.connect(app.home.database)
     values = {"step": 30, "tokens": 30 * 4096, "kind": "full", "path": "x", "bytes": 1, "sha256": ""}
     store.add_checkpoint(db, run_id, attempt=1, **values)
@@ -44,5 +43,7 @@ def test_saves_are_on_the_chart_and_the_log_is_read_without_paths(app: App, page
     assert marks == ["saved at step 30", "resumed at step 30"]
     facts = page.locator("#facts dl").first.inner_text()
     assert all(fact in facts for fact in ran_on.values())
+    curve, ticks = page.evaluate(f"[{chart}.data[0].line.color, {chart}.data.at(-1).marker.line.color]")
+    assert ticks == curve and curve != page.evaluate("getComputedStyle(document.body).getPropertyValue('--accent')")
     page.click("#facts >> text=Log")
     page.wait_for_function("document.querySelector('#facts pre').textContent === 'saved checkpoints/x\\n<b>done</b>'")

@@ -59,13 +59,10 @@ def test_no_text_of_a_run_is_ever_a_script(app: App, page: Any) -> None:
 
 def test_no_address_of_the_page_is_ever_a_script(app: App, page: Any) -> None:
     furnished(app.home)
-    for query in (
-        f"?run={HOSTILE}",
-        f"?tab={HOSTILE}",
-        f"?exhibit={HOSTILE}",
-        f"?q={HOSTILE}&tab=capsule",
-        f"#{HOSTILE}",
-    ):
-        visit(page, app, query)
+    names = ("run", "exhibit", "q", "category", "of", "young", "leaf", "x", "zoom", "chosen", "with")
+    everywhere = "&".join(f"{name}={HOSTILE}" for name in names)
+    for tab in (HOSTILE, "capsule", "compare"):
+        visit(page, app, f"?{everywhere}&tab={tab}#{HOSTILE}")
+        page.wait_for_selector("#panel-train:visible, #gallery > *, #runs-table tr")
 
         assert page.evaluate("window.hurt") is None

@@ -3,8 +3,8 @@
 from typing import Any
 
 import pytest
-from helpers import supervised, wait_for
-from pages import App, newest_run, visit
+from helpers import wait_for
+from pages import FORM, App, newest_run, visit
 
 FOCUS = """() => {
   const at = document.activeElement;
@@ -25,22 +25,21 @@ def tab_to(page: Any, selector: str, most: int = 60, key: str = "Tab") -> None:
     raise AssertionError(f"{selector} cannot be reached; the last stop was {page.evaluate(FOCUS)}")
 
 
-def test_start_a_run_and_stop_it(app: App, page: Any) -> None:
-    with supervised(app.home, "--speed", "20"):
-        visit(page, app)
-        page.wait_for_selector("#preset .card")
-        tab_to(page, "#preset input")
-        tab_to(page, "[data-key='train.tokens']")
-        page.keyboard.press("Control+A")
-        page.keyboard.type("8192000")
-        tab_to(page, "#start")
-        page.keyboard.press("Enter")
-        page.wait_for_selector("body[data-open=true]")
-        tab_to(page, "#stop")
-        page.keyboard.press("Enter")
+def test_start_a_run_and_stop_it(workshop: App, page: Any) -> None:
+    visit(page, workshop, FORM)
+    page.wait_for_selector("#preset .card")
+    tab_to(page, "#preset input")
+    tab_to(page, "[data-key='train.tokens']")
+    page.keyboard.press("Control+A")
+    page.keyboard.type("8192000")
+    tab_to(page, "#start")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("body[data-open=true]")
+    tab_to(page, "#stop")
+    page.keyboard.press("Enter")
 
-        wait_for(lambda: newest_run(app.home)["status"] == "stopped")
-        page.wait_for_selector("body[data-status=stopped]")
+    wait_for(lambda: newest_run(workshop.home)["status"] == "stopped")
+    page.wait_for_selector("body[data-status=stopped]")
 
 
 def test_ask_cancel_keep_and_find(grown: App, page: Any) -> None:

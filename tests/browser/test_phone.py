@@ -4,7 +4,8 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from pages import App, visit
+from conftest import new_window, no_errors
+from pages import SEEN, App, switch, visit
 
 SMALL = """() => {
   const targets = 'button, select, summary, a, textarea, input';
@@ -22,23 +23,31 @@ WIDE = """() => {
   const all = document.documentElement.scrollWidth > most ? ['the page scrolls sideways'] : [];
   return [...all, ...over.slice(0, 8).map((one) => `${one.tagName}#${one.id}.${one.getAttribute('class')}`)];
 }"""
-STATES = ["finished", "running", "failed", "long-name", "blueberry-nano-2025"]
+STATES = {
+    "finished": "finished",
+    "running": "running",
+    "failed": "failed",
+    "long-name": "finished",
+    "blueberry-nano-2025": "published",
+}
+"""Runs, and the status that each has."""
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def phone(browser: Any) -> Iterator[Any]:
     """A page as narrow as the narrowest phones."""
-    size = {"width": 360, "height": 780}
-    context = browser.new_context(viewport=size, has_touch=True, reduced_motion="reduce")
-    yield context.new_page()
-    context.close()
+    opened = new_window(browser, viewport={"width": 360, "height": 780}, has_touch=True)
+    with no_errors(opened):
+        yield opened
+    opened.context.close()
 
 
 def test_every_state_fits(full: tuple[App, dict[str, str]], phone: Any) -> None:
     app, runs = full
+    visit(phone, app)
     for state in STATES:
-        visit(phone, app, f"?run={runs.get(state, state)}")
-        phone.wait_for_selector("#feed .answer")
+        switch(phone, runs.get(state, state))
+        phone.wait_for_function(f"document.body.dataset.status === '{STATES[state]}'")
 
         assert phone.evaluate(WIDE) == [], state
         assert phone.evaluate(SMALL) == [], state
@@ -46,9 +55,10 @@ def test_every_state_fits(full: tuple[App, dict[str, str]], phone: Any) -> None:
 
 def test_every_tab_fits(full: tuple[App, dict[str, str]], phone: Any) -> None:
     app, runs = full
+    visit(phone, app, f"?run={runs['finished']}")
     for tab in ("play", "capsule", "compare", "data", "report"):
-        visit(phone, app, f"?run={runs['finished']}&tab={tab}")
-        phone.wait_for_timeout(300)
+        phone.click(f"#tab-{tab}")
+        phone.wait_for_selector(SEEN[tab], state="attached")
 
         assert phone.evaluate(WIDE) == [], tab
         assert phone.evaluate(SMALL) == [], tab

@@ -3,8 +3,8 @@
 import signal
 from typing import Any
 
-from helpers import supervised, wait_for
-from pages import App, newest_run, visit
+from helpers import wait_for
+from pages import FORM, App, newest_run, visit
 
 from engine import store
 from engine.home import Home
@@ -58,67 +58,64 @@ def test_first_open_is_not_empty(app: App, page: Any) -> None:
     assert "published, December 2025" in page.inner_text("#gallery")
 
 
-def test_a_run_survives_reload_and_restart_of_the_page(app: App, page: Any) -> None:
-    with supervised(app.home, "--speed", "40"):
-        visit(page, app, "?x=steps")
-        start(page)
-        wait_for(lambda: points(page) > 20)
-        run_id = newest_run(app.home)["id"]
-        assert f"run={run_id}" in page.url
-        page.evaluate("Plotly.relayout(document.querySelector('#loss-chart .plot'), {'xaxis.range': [5, 15]})")
-        page.wait_for_function("location.search.includes('zoom=5_15')")
+def test_a_run_survives_reload_and_restart_of_the_page(workshop: App, page: Any) -> None:
+    visit(page, workshop, f"{FORM}&x=steps")
+    start(page)
+    wait_for(lambda: points(page) > 20)
+    run_id = newest_run(workshop.home)["id"]
+    assert f"run={run_id}" in page.url
+    page.evaluate("Plotly.relayout(document.querySelector('#loss-chart .plot'), {'xaxis.range': [5, 15]})")
+    page.wait_for_function("location.search.includes('zoom=5_15')")
 
-        page.reload()
-        page.wait_for_function(f"JSON.stringify({RANGE}) === '[5,15]'")
-        page.wait_for_function("document.querySelector('#loss-chart .plot').data[0]?.x.length < 20")
+    page.reload()
+    page.wait_for_function(f"JSON.stringify({RANGE}) === '[5,15]'")
+    page.wait_for_function("document.querySelector('#loss-chart .plot').data[0]?.x.length < 20")
 
-        app.stop(signal.SIGKILL)
-        page.wait_for_selector("body.away")
-        assert "Reconnecting" in page.inner_text("#status")
-        before = len(history(app.home, run_id))
-        app.start()
-        page.wait_for_selector("body:not(.away)")
-        wait_for(lambda: len(history(app.home, run_id)) > before)
-        assert page.evaluate(RANGE) == [5, 15]
+    workshop.stop(signal.SIGKILL)
+    page.wait_for_selector("body.away")
+    assert "Reconnecting" in page.inner_text("#status")
+    before = len(history(workshop.home, run_id))
+    workshop.start()
+    page.wait_for_selector("body:not(.away)")
+    wait_for(lambda: len(history(workshop.home, run_id)) > before)
+    assert page.evaluate(RANGE) == [5, 15]
 
-        page.click("#reset-zoom")
-        wait_for(lambda: points(page) > 20)
-        wait_for(lambda: newest_run(app.home)["status"] == "finished", timeout=30)
-        page.wait_for_function("document.querySelector('#status').textContent.includes('Finished')")
-        same_as_database(page, app.home, run_id)
-        assert points(page) == 400
-
-
-def test_stop_and_resume(app: App, page: Any) -> None:
-    with supervised(app.home, "--speed", "40"):
-        visit(page, app, "?x=steps")
-        start(page, 200)
-        wait_for(lambda: points(page) > 5)
-        run_id = newest_run(app.home)["id"]
-
-        page.click("#stop")
-        page.wait_for_function("document.querySelector('#status').textContent.includes('Stopped')")
-        assert not page.locator("#stop").is_visible()
-
-        page.click("#resume")
-        page.wait_for_function("document.querySelector('#status').textContent.includes('Finished')", timeout=30_000)
-        assert newest_run(app.home)["attempt"] == 2
-        same_as_database(page, app.home, run_id)
+    page.click("#reset-zoom")
+    wait_for(lambda: points(page) > 20)
+    wait_for(lambda: newest_run(workshop.home)["status"] == "finished", timeout=30)
+    page.wait_for_function("document.querySelector('#status').textContent.includes('Finished')")
+    same_as_database(page, workshop.home, run_id)
+    assert points(page) == 400
 
 
-def test_a_second_run_on_the_device_is_refused_in_a_sentence(app: App, page: Any) -> None:
-    with supervised(app.home, "--speed", "5"):
-        visit(page, app)
-        start(page)
-        page.wait_for_selector("body[data-side=facts]")
-        page.click("text=Start another")
-        page.wait_for_function("document.querySelector('#plan').textContent.includes('is still on')")
-        assert page.locator("#start").is_disabled()
-        # A page that has not heard of the other run yet is refused by the server, and can try again.
-        page.evaluate("document.querySelector('#start').disabled = false")
-        page.click("#start")
-        assert "stop it first" in page.locator(".toast-body").first.inner_text()
-        page.wait_for_selector("body:not(.starting)")
+def test_stop_and_resume(workshop: App, page: Any) -> None:
+    visit(page, workshop, f"{FORM}&x=steps")
+    start(page, 200)
+    wait_for(lambda: points(page) > 5)
+    run_id = newest_run(workshop.home)["id"]
+
+    page.click("#stop")
+    page.wait_for_function("document.querySelector('#status').textContent.includes('Stopped')")
+    assert not page.locator("#stop").is_visible()
+
+    page.click("#resume")
+    page.wait_for_function("document.querySelector('#status').textContent.includes('Finished')", timeout=30_000)
+    assert newest_run(workshop.home)["attempt"] == 2
+    same_as_database(page, workshop.home, run_id)
+
+
+def test_a_second_run_on_the_device_is_refused_in_a_sentence(workshop: App, page: Any) -> None:
+    visit(page, workshop, FORM)
+    start(page, 2000)
+    page.wait_for_selector("body[data-side=facts]")
+    page.click("text=Start another")
+    page.wait_for_function("document.querySelector('#plan').textContent.includes('is still on')")
+    assert page.locator("#start").is_disabled()
+    # A page that has not heard of the other run yet is refused by the server, and can try again.
+    page.evaluate("document.querySelector('#start').disabled = false")
+    page.click("#start")
+    assert "stop it first" in page.locator(".toast-body").first.inner_text()
+    page.wait_for_selector("body:not(.starting)")
 
 
 def test_a_name_is_put_right_or_refused_at_its_field(app: App, page: Any) -> None:
@@ -159,6 +156,16 @@ def test_wrong_settings_are_shown_at_their_field(app: App, page: Any) -> None:
     page.wait_for_selector("[data-key='optimizer.muon_lr'][aria-invalid]")
     assert "finite number > 0" in page.inner_text("#problem")
     assert "finite number > 0" in page.inner_text("#help-optimizer-muon_lr")
+
+
+def test_a_large_number_is_told_as_one_reads_it(app: App, page: Any) -> None:
+    visit(page, app)
+    unit = "document.querySelector('[data-unit=\"train.tokens\"]').textContent"
+    assert page.evaluate(unit) == "3 M tokens"
+    for typed, told in (("3002368", "3,002,368 tokens"), ("5M", "5 M tokens"), ("nine", "tokens"), ("9000", "tokens")):
+        page.locator("[data-key='train.tokens']").fill(typed)
+        page.wait_for_function(f"{unit} === '{told}'")
+        assert page.input_value("[data-key='train.tokens']") == typed
 
 
 def test_tabs_have_addresses_and_arrow_keys(app: App, page: Any) -> None:

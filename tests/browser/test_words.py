@@ -5,6 +5,7 @@ from typing import Any
 
 from helpers import wait_for
 from pages import App, newest_run, visit
+from ui_helpers import add_answer, make_run
 
 from engine import store
 
@@ -128,6 +129,39 @@ def test_the_feed_steps_back_through_the_ages(grown: App, page: Any) -> None:
     page.wait_for_function(f"document.querySelector('#feed .age').textContent.endsWith('{ages - 1} of {ages}')")
 
     assert card.inner_text() != newest
+
+
+def test_the_same_words_and_signs_that_are_no_letters_are_explained(app: App, page: Any) -> None:
+    db = store.connect(app.home.database)
+    run_id = make_run(db)
+    for step, said in ((0, " \ufffd of the"), (10, " \ufffd of the"), (20, " a word")):
+        for prompt in ("Once", "Alice"):
+            add_answer(db, run_id, said if prompt == "Once" or step < 10 else f" {prompt}", step, prompt)
+    store.end_run(db, run_id, "finished")
+    db.close()
+
+    visit(page, app, f"?run={run_id}")
+    cards, signs = page.locator("#feed .answer"), page.locator("#feed .signs")
+
+    def notes(age: int) -> list[str | None]:
+        told = f"'{age} of 3'"
+        page.wait_for_function(
+            f"[...document.querySelectorAll('.age')].every((one) => one.textContent.endsWith({told}))"
+        )
+        return [cards.nth(at).locator(".note").text_content() for at in (0, 1)]
+
+    def back() -> None:
+        for at in (0, 1):
+            cards.nth(at).locator("[aria-label=Younger]").click()
+
+    assert notes(3) == ["", "Word for word what it said at step 10."] and not signs.is_visible()
+    back()
+    assert notes(2) == ["Word for word what it said before its first step.", ""] and signs.is_visible()
+    back()
+    same = "The same words as for “Once”: all are drawn with seed 7, and so young it does not heed the prompt."
+    assert notes(1) == ["", same]
+    cards.nth(0).locator("text=Keep this").click()
+    assert "stands for bytes that are no letter" in page.inner_text("#keep")
 
 
 def test_texts_that_want_to_be_scripts_stay_texts(grown: App, page: Any) -> None:

@@ -17,7 +17,7 @@ import * as exhibit from "./exhibit.js";
 
 const BUSY_MS = 1000;
 const IDLE_MS = 10000;
-const PATIENCE_MS = 1500;
+const PATIENCE_MS = 4000;
 let timer = 0;
 let asking = false;
 let again = false;
@@ -141,6 +141,7 @@ async function start() {
   const here = Promise.allSettled([refresh(), setup.settled(), charts.settled()]);
   await Promise.race([here, new Promise((done) => setTimeout(done, PATIENCE_MS))]);
   document.body.classList.add("ready");
+  $("#opening")?.remove(); // painted since the first moment, see ui/opening.py
   document.addEventListener("visibilitychange", () => !document.hidden && refresh());
   window.addEventListener("popstate", () => {
     readAddress();

@@ -5,6 +5,7 @@ import { mark } from "./categories.js";
 import { age, continuation, date, loss } from "./format.js";
 import { keepForm } from "./keep.js";
 import { emit, get, on, send, state, writeAddress } from "./state.js";
+import { explainSigns, marked } from "./texts.js";
 
 let shown = null;
 let closing = false;
@@ -58,10 +59,11 @@ export function settings(one) {
   return `seed ${one.seed}, temperature ${one.temperature}, top-k ${one.top_k}, top-p ${one.top_p}, ${one.max_tokens} tokens at most`;
 }
 
-/** Prompt and answer as they were said; the report of a published one may give a description only. */
-export function said(one) {
-  if (!one.text) return h("p", { class: "words" }, h("span", { class: "prompt" }, one.prompt), h("span", { class: "none" }, ` ${one.note}`));
-  return h("p", { class: "words" }, h("span", { class: "prompt" }, one.prompt), continuation(one.prompt, one.text, one.run_kind === "published"));
+/** Prompt and answer as they were said, hits of the search marked; the report of a published one may give a description only. */
+export function said(one, query) {
+  const rest = one.text ? marked(continuation(one.prompt, one.text, one.run_kind === "published"), query)
+    : h("span", { class: "none" }, " ", marked(one.note, query));
+  return h("p", { class: "words" }, h("span", { class: "prompt" }, marked(one.prompt, query)), rest);
 }
 
 /** The validation loss that was known when it spoke. */
@@ -77,15 +79,16 @@ function missing(sentence) {
 
 function whole() {
   const { exhibit: one, curve } = shown;
+  const { q } = state.capsule;
   const published = one.run_kind === "published";
   const actions = h("div", { class: "row" }, button("Close", "strong", close, { autofocus: true }),
     published ? null : [button("Ask again", "plain", () => { close(); askAgain(one); }),
       button("Edit", "plain", edit), button("Remove", "quiet", confirm)],
     button("Copy link", "quiet", copy));
-  return h("article", { class: "whole" }, mark(one.category), h("h2", { id: "exhibit-title" }, one.title),
-    said(one),
-    one.note && one.text ? h("p", { class: "note" }, one.note) : null,
-    h("div", { class: "foot" }, miniature(curve, one), h("p", {}, h("b", {}, one.run_name), h("br"),
+  return h("article", { class: "whole" }, mark(one.category), h("h2", { id: "exhibit-title" }, marked(one.title, q)),
+    said(one, q), explainSigns([one.prompt, one.text]),
+    one.note && one.text ? h("p", { class: "note" }, marked(one.note, q)) : null,
+    h("div", { class: "foot" }, miniature(curve, one), h("p", {}, h("b", {}, marked(one.run_name, q)), h("br"),
       published ? "published, December 2025" : `${age(one.tokens)}, ${lossThen(one)}, kept ${date(one.created_at)}`,
       h("br"), settings(one))), actions);
 }

@@ -3,7 +3,10 @@
 import { $, $$, fill, h, say } from "./dom.js";
 import { age, clock, continuation, count, date, duration, isOpen, percent } from "./format.js";
 import { emit, get, on, run, state } from "./state.js";
+import { explainSigns } from "./texts.js";
 
+/** Prompts that are shown before one asks for all of them; train.css counts them too. */
+const FEW = 4;
 let heard = 0;
 let every = null;
 let lastEvent = 0;
@@ -14,6 +17,7 @@ export function mount() {
   on("now", banner);
   $("#all-answers").addEventListener("click", () => {
     say($("#all-answers"), $("#feed").classList.toggle("all") ? "Fewer prompts" : `All ${cards.size} prompts`);
+    beside();
   });
   on("runs", banner);
 }
@@ -56,12 +60,26 @@ export async function said(id) {
     }
     cards.get(key).newest(sample);
   }
+  beside();
   const all = $("#all-answers");
-  all.hidden = cards.size <= 4;
+  all.hidden = cards.size <= FEW;
   say(all, $("#feed").classList.contains("all") ? "Fewer prompts" : `All ${cards.size} prompts`);
   say($("#feed .empty"), answer.samples.length ? "" : isOpen(one)
     ? "Its first words appear here in a moment. The same prompts are asked again and again as it grows."
     : "This run was never asked anything.");
+}
+
+/** What one card cannot know: whether others above it say the very same, and whether "�" is to be explained. */
+function beside() {
+  const first = new Map();
+  for (const card of cards.values()) {
+    const { source, step, seed, prompt, text } = card.shown();
+    const key = [step, seed, text].join();
+    card.compare(first.get(key));
+    if (source !== "published" && text.trim() && !first.has(key)) first.set(key, prompt);
+  }
+  const seen = [...cards.values()].slice(0, $("#feed").classList.contains("all") ? cards.size : FEW);
+  explainSigns(seen.map((card) => card.shown().text), $("#feed .signs"));
 }
 
 /** One prompt: its newest answer, and a slider back through all its ages, which are read when it is first moved. */
@@ -79,7 +97,8 @@ class Card {
     this.slider = h("input", { type: "range", class: "ages", min: 0, max: 0, value: 0, oninput: () => this.go(Number(this.slider.value)) });
     this.age = h("span", { class: "age", "aria-live": "polite" });
     this.keep = h("button", { type: "button", class: "quiet", onclick: () => this.keepIt() }, "Keep this");
-    this.element = h("article", { class: "answer" }, this.words,
+    this.same = h("p", { class: "note", hidden: true });
+    this.element = h("article", { class: "answer" }, h("div", { class: "saying" }, this.words, this.same),
       h("footer", {}, this.older, this.slider, this.newer, this.age, this.keep));
   }
 
@@ -115,13 +134,25 @@ class Card {
       this.at = Math.min(this.ages - 1, this.at);
     }
     this.draw();
+    beside();
+  }
+
+  /** Say so when these are the very words of the prompt `above`, or of its own age before. */
+  compare(above) {
+    const { same_as: before, seed } = this.shown();
+    const again = before === null || before === undefined ? "" : `Word for word what it said ${before ? `at step ${before.toLocaleString("en")}` : "before its first step"}.`;
+    const words = above === undefined ? again
+      : `The same words as for “${above.length > 40 ? `${above.slice(0, 40)}…` : above}”: all are drawn with seed ${seed}, and so young it does not heed the prompt.`;
+    this.element.classList.toggle("same", Boolean(words));
+    this.same.hidden = !words;
+    say(this.same, words);
   }
 
   draw(fresh = false) {
     const sample = this.shown();
     say(this.prompt, sample.prompt);
     const published = sample.source === "published";
-    say(this.text, sample.text ? continuation(sample.prompt, sample.text, published) : " (the report gives no excerpt of this answer)");
+    say(this.text, sample.text ? continuation(sample.prompt, sample.text, published) : published ? " (the report gives no excerpt of this answer)" : " (it ended its answer at once)");
     this.text.className = sample.text ? "" : "none";
     const latest = this.at === this.ages - 1;
     const words = published ? "published, December 2025" : sample.tokens ? age(sample.tokens) : "before its first step, by chance alone";

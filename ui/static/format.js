@@ -14,6 +14,13 @@ export function count(value) {
   return String(Math.round(value));
 }
 
+/** The same where that is exact, else every digit: 3,000,000 as "3 M", 524,288 as "524,288". */
+export function readable(value) {
+  const [number, letter] = count(value).split(" ");
+  const scale = SCALES.find(([, name]) => name === letter)?.[0] || 1;
+  return Math.round(Number(number) * scale) === value ? count(value) : value.toLocaleString("en");
+}
+
 export const age = (tokens) => (tokens ? `${count(tokens)} tokens old` : "not born yet");
 
 export function loss(value) {

@@ -3,6 +3,7 @@
 import { $, fill, h, say } from "./dom.js";
 import { KNOWN, made, mark } from "./categories.js";
 import { emit, on, send, state } from "./state.js";
+import { explainSigns } from "./texts.js";
 
 const button = (label, kind, onclick) => h("button", { type: "button", class: kind, onclick }, label);
 
@@ -66,6 +67,7 @@ export function keepForm({ heading, headed = "keep-heading", verb, leave, what, 
   };
   return h("form", { class: "whole", onsubmit: save }, h("h2", { id: headed }, heading),
     h("blockquote", { class: "words", tabindex: "0", "aria-label": "What is kept" }, h("span", { class: "prompt" }, what.prompt), what.text),
+    explainSigns([what.prompt, what.text]),
     h("fieldset", { class: "categories" }, h("legend", {}, "What is it?"),
       Object.entries(KNOWN).map(([name, one]) => radio(name, mark(name), h("small", {}, one.what))),
       radio("own", mark("Something else"), own)),

@@ -1,6 +1,6 @@
 // Saves and resumes of the selected run, as marks on its loss chart.
 
-import { token } from "./palette.js";
+import { curveColour, token } from "./palette.js";
 import { get, run, state } from "./state.js";
 
 const MOST = 200;
@@ -25,7 +25,7 @@ const newest = () => marks.list.slice(-MOST);
 export function markTrace(place) {
   const list = newest();
   return list.length ? [{ type: "scatter", mode: "markers", x: list.map((mark) => place(mark.x)), y: list.map(() => 0.02), yaxis: "y2", showlegend: false,
-    cliponaxis: false, marker: { symbol: "line-ns", size: 9, line: { width: 2, color: token("--accent") } },
+    cliponaxis: false, marker: { symbol: "line-ns", size: 9, line: { width: 2, color: curveColour(run()) } },
     customdata: list.map((mark) => `${mark.kind} at step ${mark.step.toLocaleString("en")}`), hovertemplate: "%{customdata}<extra></extra>" }] : [];
 }
 

@@ -3,6 +3,7 @@
 import { $, $$, fill, h, options, say } from "./dom.js";
 import { age, isOpen } from "./format.js";
 import { emit, get, on, run, runById, send, state, stream } from "./state.js";
+import { explainSigns } from "./texts.js";
 
 const SLOW_MS = 8000;
 const FIRST_PROMPT = "Once upon a time";
@@ -107,7 +108,7 @@ async function ask(exact = {}) {
 function heard(piece) {
   if (piece.error) return failed(piece.error);
   say($("#output .continuation"), piece.text);
-  $("#no-letter").hidden = !piece.text.includes("\ufffd");
+  explainSigns([piece.text], $("#no-letter"));
   const parts = [`${piece.new_tokens} tokens`, piece.tokens_per_second ? `${Math.round(piece.tokens_per_second)} tok/s` : null,
     runById(asked.run)?.name, piece.tokens === undefined || piece.tokens === null ? null : age(piece.tokens), `seed ${asked.seed}`, ENDS[piece.finish]];
   say($("#answer-facts"), parts.filter(Boolean).join(" · "));

@@ -1,7 +1,7 @@
 // Report: the figures of the selected run beside the published one; what was not measured says so.
 
 import { $, fill, h } from "./dom.js";
-import { bits, count, duration, isOpen, loss, percent, perplexity, speed, statusName } from "./format.js";
+import { bits, count, duration, isOpen, loss, percent, perplexity, speed } from "./format.js";
 import { emit, get, on, run, state } from "./state.js";
 
 let drawn = "";
@@ -34,7 +34,7 @@ async function load(anew) {
   if (state.selected === one.id) fill(place, page(one, answer));
 }
 
-function page(one, { figures: mine, published: theirs, ages, kept, environment }) {
+function page(one, { summary, figures: mine, published: theirs, ages, kept, environment }) {
   const not = "not measured";
   const lines = [
     ["Parameters", count(mine.parameters), count(theirs.parameters)],
@@ -47,17 +47,14 @@ function page(one, { figures: mine, published: theirs, ages, kept, environment }
     ["Perplexity *", value(mine.val_loss, perplexity), perplexity(theirs.val_loss)],
     ["Accuracy *", value(mine.accuracy, percent), percent(theirs.accuracy)],
     ["Bits per byte", value(mine.bits, bits), "not published"]];
-  const words = isOpen(one) ? `${one.name} is ${statusName(one)}; these are its figures so far.`
-    : one.status === "finished" ? `${one.name} has finished, ${count(mine.tokens)} tokens old.`
-      : `${one.name} is ${statusName(one)}: it did not reach its end, and these are its last figures.`;
-  return [h("h1", {}, `Report on ${one.name}`), h("p", {}, words),
+  return [h("h1", {}, `Report on ${one.name}`), h("p", { class: "summary" }, summary),
     h("div", { class: "wide-table", role: "region", "aria-label": "Figures", tabindex: "0" }, h("table", {},
       h("thead", {}, h("tr", {}, ["", one.name, "Blueberry-Nano, published"].map((label) => h("th", { scope: "col" }, label || h("span", { class: "sr" }, "Figure"))))),
       h("tbody", {}, lines.map(([label, left, right]) => h("tr", {}, h("th", { scope: "row" }, label), h("td", {}, left), h("td", {}, right)))))),
     h("p", { class: "note" }, "* Of unseen text of its own corpus in its own tokens. The two models had different tokenizers and corpora, so these rows do not say which is better; bits per byte would, but were not published."),
     h("p", { class: "note" }, "Not measured here: tests of knowledge or reasoning, energy, the spread over several seeds, and the price in money."),
     h("div", { class: "row" }, h("button", { type: "button", class: "plain", onclick: () => emit("talk", { run: one.id }) }, ages ? `Talk to it at any of ${ages} ages` : "Talk to it"),
-      h("button", { type: "button", class: "plain", onclick: () => { state.capsule = { q: "", category: "", of: one.id, young: "", old: "", page: "" }; emit("show", "capsule"); } }, kept === 1 ? "1 exhibit in the time capsule" : `${kept} exhibits in the time capsule`))];
+      h("button", { type: "button", class: "plain", onclick: () => { state.capsule = { q: "", category: "", of: one.id, young: "", old: "", leaf: "" }; emit("show", "capsule"); } }, kept === 1 ? "1 exhibit in the time capsule" : `${kept.toLocaleString("en")} exhibits in the time capsule`))];
 }
 
 const value = (number, words) => (number === null || number === undefined ? "not measured yet" : words(number));

@@ -1,7 +1,7 @@
 // The left column: choose a preset and its settings, or read the facts of the run that is selected.
 
 import { $, $$, fill, h, say } from "./dom.js";
-import { age, bytes, count, date, duration, isOpen, perplexity, setting, status as statusWords, statusName } from "./format.js";
+import { age, bytes, count, date, duration, isOpen, perplexity, readable, setting, status as statusWords, statusName } from "./format.js";
 import { emit, get, on, run, send, state } from "./state.js";
 
 let presets = [];
@@ -104,9 +104,12 @@ function row(field, preset) {
     : field.type === "bool" ? h("input", { ...shared, type: "checkbox", checked: value })
       : h("input", { ...shared, type: "text", inputmode: field.type === "str" ? "text" : "decimal", autocomplete: "off",
         spellcheck: "false", value: setting(value).replace(/,/g, field.type === "str" ? "," : "") });
-  return h("label", { class: "field" }, h("span", {}, field.label, field.unit ? h("small", {}, ` ${field.unit}`) : null), input,
+  return h("label", { class: "field" }, h("span", {}, field.label, " ", field.unit ? h("small", { "data-unit": field.key }, unit(field, value)) : null), input,
     h("small", { id: help, class: "help" }, field.help));
 }
+
+/** A field's unit, after its number where that has more digits than one reads at a glance: "3 M tokens" for 3000000. */
+const unit = (field, value) => (Number.isInteger(value) && value >= 10000 ? `${readable(value)} ${field.unit}` : field.unit);
 
 function soon() {
   clearTimeout(checking);
@@ -133,10 +136,13 @@ async function check() {
     input.closest("details")?.setAttribute("open", "");
     input.parentElement.querySelector(".help").scrollIntoView({ block: "nearest" });
   }
+  const preset = presets.find((one) => one.name === chosen);
+  // While something is wrong the server has read nothing; what nobody touched is known all the same.
+  const read = answer.values || Object.fromEntries(Object.entries(preset.values).filter(([key]) => !typed.has(key)));
+  for (const field of fields) say($(`#setup [data-unit="${field.key}"]`), unit(field, read[field.key]));
   // Seen at its field, the sentence is here for screen readers only.
   $("#problem").classList.toggle("sr", answer.key === "name" || fields.some((field) => field.key === answer.key));
   say($("#problem"), answer.error);
-  const preset = presets.find((one) => one.name === chosen);
   const busy = state.runs.find((one) => one.active && one.device === preset.device && one.status !== "queued");
   $("#start").disabled = Boolean(answer.missing || busy);
   const estimate = answer.measured ? "" : " (estimate)";

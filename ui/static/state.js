@@ -78,7 +78,7 @@ async function answerTo(address, request, patience) {
 // The address: run, tab, axis and zoom, so that a reload, a link and the back button show the same page.
 
 /** What the time capsule is searched for, as it is called in the address. */
-export const CAPSULE = ["q", "category", "of", "young", "old", "page"];
+export const CAPSULE = ["q", "category", "of", "young", "old", "leaf"]; // "page" is Gradio's own
 const TABS = ["train", "compare", "play", "capsule", "data", "report"];
 
 export function readAddress() {
