@@ -17,8 +17,15 @@ from engine.config import ConfigError
 
 PLAIN_LENGTH = 512
 """Longest text for which the CPU's bf16 attention is written out; see `attend`."""
-BOUNDS = 256
-"""Document bounds are padded to a multiple of this, so that their tensor has few different lengths."""
+
+NAMES = {
+    "sdpa": "torch SDPA",
+    "cudnn": "cuDNN",
+    "flash": "torch flash attention",
+    "flash-attn": "flash-attn",
+    "plain": "plain products",
+}
+"""What the page says about a backend."""
 
 
 def attend(
@@ -67,18 +74,18 @@ def choose_backend(wanted: str, device: torch.device, dtype: torch.dtype) -> str
     return wanted
 
 
-def document_bounds(inputs: npt.NDArray[np.int64], end: int) -> Tensor:
-    """Where documents begin in the tokens of `inputs` [rows, length], read row by row: int32 [documents + 1] and more.
+def document_bounds(inputs: npt.NDArray[np.int64], end: int, room: int = 0) -> Tensor:
+    """Where documents begin in the tokens of `inputs` [rows, length], read row by row: int32 [documents + 1] at least.
 
-    A row begins one, and so does what follows an `end`; the last bound is the number of tokens and is repeated until
-    their count is a multiple of BOUNDS: documents of no length, which cost nothing.
+    A row begins one, and so does what follows an `end`. The last bound is the number of tokens, and is repeated to fill
+    `room` documents: those of no length cost nothing, and tensors of one size can be recorded.
     """
     starts = np.zeros(inputs.shape, bool)
     starts[:, 0] = True
     starts[:, 1:] = inputs[:, :-1] == end
     bounds = np.flatnonzero(starts)
-    padded = -(-(len(bounds) + 1) // BOUNDS) * BOUNDS
-    return torch.from_numpy(np.append(bounds, [inputs.size] * (padded - len(bounds))).astype(np.int32))
+    rest = max(1, room + 1 - len(bounds))
+    return torch.from_numpy(np.append(bounds, np.full(rest, inputs.size)).astype(np.int32))
 
 
 def visible(rows: int, length: int, window: int, bounds: Tensor | None, device: torch.device) -> Tensor:
@@ -119,9 +126,10 @@ def _varlen(q: Tensor, k: Tensor, v: Tensor, window: int, bounds: Tensor | None)
     rows, heads, length, size = q.shape
     if bounds is None:
         bounds = torch.arange(rows + 1, device=q.device, dtype=torch.int32) * length
-    flat = [part.transpose(1, 2).reshape(rows * length, -1, size) for part in (q, k, v)]
+    flat_q, flat_k, flat_v = (part.transpose(1, 2).reshape(rows * length, -1, size) for part in (q, k, v))
     seen = (window - 1 if window else -1, 0)
-    mixed: Tensor = varlen_attn(*flat, bounds, bounds, length, length, window_size=seen)
+    mixed = varlen_attn(flat_q, flat_k, flat_v, bounds, bounds, length, length, window_size=seen)
+    assert isinstance(mixed, Tensor), "asked for nothing else"
     return mixed.view(rows, length, heads, size).transpose(1, 2)
 
 

@@ -239,7 +239,7 @@ def cross_entropy(scores, targets, losses, hits, COLUMNS: tl.constexpr, LEARNING
 
 @triton.jit
 def momentum_step(gradient, average, direction, finite, count, momentum, BLOCK: tl.constexpr):
-    """Nesterov: average = lerp(average, gradient), direction = lerp(gradient, average); unless finite, as before and 0."""
+    """Nesterov: average = lerp(average, gradient), direction = lerp(gradient, average); or as it was and 0."""
     at = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
     inside = at < count
     slope = tl.load(gradient + at, mask=inside, other=0.0)
@@ -249,3 +249,32 @@ def momentum_step(gradient, average, direction, finite, count, momentum, BLOCK: 
     tl.store(average + at, tl.where(good, new, old), mask=inside)
     ahead = tl.where(good, momentum * new + (1.0 - momentum) * slope, 0.0)
     tl.store(direction + at, ahead.to(direction.dtype.element_ty), mask=inside)
+
+
+@triton.jit
+def apply_update(
+    weights,
+    update,
+    factors,
+    finite,
+    count,
+    width,
+    rate,
+    decay,
+    SCALED: tl.constexpr,
+    CAUTIOUS: tl.constexpr,
+    BLOCK: tl.constexpr,
+):
+    """weights -= rate * update, times a factor for each row where SCALED, and decay * weights before it.
+
+    Where CAUTIOUS, only weights that the update shrinks anyway decay. Nothing changes unless finite.
+    """
+    at = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
+    inside = at < count
+    weight = tl.load(weights + at, mask=inside, other=0.0)
+    step = tl.load(update + at, mask=inside, other=0.0).to(tl.float32)
+    if SCALED:
+        step = step * tl.load(factors + at // width, mask=inside, other=0.0)
+    share = tl.where(step * weight > 0.0, decay, 0.0) if CAUTIOUS else decay
+    new = weight - share * weight - rate * step
+    tl.store(weights + at, tl.where(tl.load(finite) != 0, new, weight), mask=inside)

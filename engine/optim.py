@@ -33,7 +33,7 @@ def orthogonalize(
     Runs in the precision of `stack`; bf16 is enough (Jordan et al. 2024, Muon).
     """
     tall = stack.shape[-2] > stack.shape[-1]
-    x = stack / (stack.norm(dim=(-2, -1), keepdim=True) * safety).clamp(min=1e-7)
+    x: Tensor = stack / (stack.norm(dim=(-2, -1), keepdim=True) * safety).clamp(min=1e-7)
     for a, b, c in coefficients:
         gram = x.mT @ x if tall else x @ x.mT  # the smaller of the two
         factor = torch.baddbmm(gram, gram, gram, beta=b, alpha=c)
@@ -86,12 +86,9 @@ class Muon:
             gradient = _flat(torch.stack([_gradient(matrix) for matrix in matrices]))
             direction = self._momentum(gradient, self.averages[role], finite)
             update = orthogonalize(direction, self.coefficients, self.safety)
-            if self.neuron_memory:
-                update = self._even_out(update.float(), self.neurons[role], finite)
+            sizes = self._row_factors(update, self.neurons[role], finite) if self.neuron_memory else None
             rate = learning_rate * math.sqrt(max(1.0, update.shape[-2] / update.shape[-1]))
-            if self.weight_decay:
-                self._decay(weights, update, learning_rate * self.weight_decay, finite)
-            weights.add_(update, alpha=-rate)
+            self._apply(weights, update, sizes, rate, learning_rate * self.weight_decay, finite)
 
     def _momentum(self, gradient: Tensor, average: Tensor, finite: Tensor | None) -> Tensor:
         """Move the average toward the gradient, and look ahead of it (Nesterov); zeros where nothing is to move."""
@@ -111,19 +108,39 @@ class Muon:
             average = torch.where(finite, average, 0.0)
         return gradient.lerp_(average, self.momentum).to(self.dtype)
 
-    def _even_out(self, update: Tensor, neurons: Tensor, finite: Tensor | None) -> Tensor:
-        squares = update.square().mean(dim=-1, keepdim=True)
+    def _row_factors(self, update: Tensor, neurons: Tensor, finite: Tensor | None) -> Tensor:
+        """What each row is multiplied with [count, m, 1]: rows become of one size over time, matrices keep theirs."""
+        squares = torch.linalg.vector_norm(update, dim=-1, keepdim=True, dtype=torch.float32).square()
+        squares = squares / update.shape[-1]
         moved = neurons.lerp(squares, 1 - self.neuron_memory)
         neurons.copy_(moved if finite is None else torch.where(finite, moved, neurons))
-        evened = update * (neurons + 1e-10).rsqrt()
-        return evened * (update.norm(dim=(-2, -1), keepdim=True) / evened.norm(dim=(-2, -1), keepdim=True).clamp(1e-10))
+        factors = (neurons + 1e-10).rsqrt()
+        before, after = (sizes.sum(dim=-2, keepdim=True) for sizes in (squares, squares * factors.square()))
+        length: Tensor = (before / after.clamp(min=1e-20)).sqrt()
+        return factors * length
 
-    def _decay(self, weights: Tensor, update: Tensor, share: float, finite: Tensor | None) -> None:
-        """Pull weights toward zero by `share` of them."""
-        shrink = torch.full((), share, device=weights.device)
-        if finite is not None:
-            shrink = shrink * finite
-        weights.mul_(1 - shrink * (update * weights > 0) if self.cautious else 1 - shrink)
+    def _apply(
+        self, weights: Tensor, update: Tensor, factors: Tensor | None, rate: float, decay: float, finite: Tensor | None
+    ) -> None:
+        """weights -= rate * factors * update, and `decay` of the weights, but nothing unless finite."""
+        if self.fused:
+            from engine.kernels import apply_update
+
+            count, width = weights.numel(), weights.shape[-1]
+            good = torch.ones((), dtype=torch.bool, device=weights.device) if finite is None else finite
+            scaled = factors is not None
+            apply_update[(-(-count // 2048),)](
+                weights, update, factors if scaled else update, good, count, width, rate, decay,
+                scaled, self.cautious, 2048,
+            )  # fmt: skip
+            return
+        step = update if factors is None else update.float() * factors
+        if decay:
+            shrink = torch.full((), decay, device=weights.device)
+            if finite is not None:
+                shrink = shrink * finite
+            weights.mul_(1 - shrink * (step * weights > 0) if self.cautious else 1 - shrink)
+        weights.add_(step, alpha=-rate)
 
 
 def _flat(stack: Tensor) -> Tensor:
