@@ -180,6 +180,12 @@ class OptimizerConfig:
         0.0, help="NorMuon: memory of each row's size, by which it is scaled; 0 for plain Muon", low=0, below=1
     )
     cautious: bool = setting(False, help="Weight decay only where the update shrinks the weight anyway")
+    ema: float = setting(
+        0.0,
+        help="Memory of a moving average of the weights, which then is what is evaluated, asked and kept; 0 for none",
+        low=0,
+        below=1,
+    )
     orthogonalizer: Literal["polar-express", "newton-schulz"] = setting(
         "polar-express", help="Muon: five polynomials made for each step, or the same one five times as first published"
     )

@@ -1,7 +1,8 @@
 """The optimizers: Muon for the matrices inside the blocks, AdamW for embeddings, gains and routers."""
 
+import contextlib
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -183,6 +184,8 @@ class Optimizers(torch.optim.Optimizer):
             weight_decay=config.adamw_weight_decay,
             fused=True,
         )
+        self.parameters = dict(model.named_parameters())
+        self.averages = {name: one.detach().clone() for name, one in self.parameters.items()} if config.ema else {}
 
     def step(  # type: ignore[override]
         self, factor: float, finite: Tensor | None = None, momentum: float | None = None
@@ -207,6 +210,32 @@ class Optimizers(torch.optim.Optimizer):
         # What torch's gradient scaler sets too: fused AdamW does nothing where it is 1.
         self.adamw.found_inf = None if finite is None else (~finite).float()  # type: ignore[attr-defined]
         self.adamw.step()
+        if self.averages:
+            self._move_averages(finite)
+
+    @torch.no_grad()
+    def _move_averages(self, finite: Tensor | None) -> None:
+        """One step of the exponential moving average of the weights (Polyak and Juditsky 1992)."""
+        averages, share = list(self.averages.values()), 1 - self.config.ema
+        steps = torch._foreach_sub(list(self.parameters.values()), averages)
+        torch._foreach_mul_(steps, share if finite is None else share * finite.float())
+        torch._foreach_add_(averages, steps)
+
+    @contextlib.contextmanager
+    def averaged(self) -> Iterator[None]:
+        """The model has its averaged weights inside, where there are any; in the same memory, and put back after."""
+        self._exchange()
+        try:
+            yield
+        finally:
+            self._exchange()
+
+    @torch.no_grad()
+    def _exchange(self) -> None:
+        for name, average in self.averages.items():
+            own = self.parameters[name].clone()
+            self.parameters[name].copy_(average)
+            average.copy_(own)
 
     def tensors(self) -> dict[str, Tensor]:
         """Everything the optimizers remember, as named tensors for safetensors."""
@@ -214,10 +243,16 @@ class Optimizers(torch.optim.Optimizer):
         tensors |= {f"neurons.{role}": sizes for role, sizes in self.muon.neurons.items()}
         for name, parameter in self.others.items():
             tensors |= {f"adamw.{name}.{key}": value for key, value in self.adamw.state[parameter].items()}
+        if self.averages:  # they are the model that is kept, so what they are averages of is kept here
+            tensors |= {f"raw.{name}": parameter.detach() for name, parameter in self.parameters.items()}
         return tensors
 
+    @torch.no_grad()
     def load_tensors(self, tensors: dict[str, Tensor]) -> None:
-        """Restore what `tensors` gave."""
+        """Restore what `tensors` gave, after the model has the weights that were kept."""
+        for name, average in self.averages.items():
+            average.copy_(self.parameters[name])
+            self.parameters[name].copy_(tensors[f"raw.{name}"])
         for role, average in self.muon.averages.items():
             average.copy_(tensors[f"muon.{role}"])
         for role, sizes in self.muon.neurons.items():

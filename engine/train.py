@@ -73,14 +73,15 @@ def train(run: Run) -> str:
     saver = Saver(run, learner, guard, dataset_sha256(dataset), meter.say)
 
     def ask() -> None:
-        with meter.phase("sampling", "Answering the prompts"):
+        with meter.phase("sampling", "Answering the prompts"), optimizers.averaged():
             run.unasked = not questions.ask(run.folder, model, place, step)
 
     def look_up(finished: bool) -> None:
         """What is due after a step: evaluate, ask the prompts, save."""
         if finished or step % config.eval.every == 0:
             with meter.phase("evaluating", "Reading text it has never seen"):
-                result = validation.measure(model)
+                with optimizers.averaged():
+                    result = validation.measure(model)
                 recorder.add(
                     "evals", step=step, tokens=step * batch_tokens, elapsed_seconds=meter.elapsed_seconds, **result
                 )
