@@ -53,7 +53,9 @@ def add_norm_linear(
 
     `weight` [out, width] holds `matrices` (fp32, which get the gradient) one below the other, in the format of x.
     """
-    results: tuple[Tensor, Tensor] = _AddNormLinear.apply(x, delta, gain, eps, weight, *matrices)  # type: ignore[no-untyped-call]
+    results: tuple[Tensor, Tensor] = _AddNormLinear.apply(  # type: ignore[no-untyped-call]
+        x, delta, gain, eps, weight, *matrices
+    )
     return results
 
 
