@@ -6,6 +6,7 @@ or the last `window`, or only those of its own document.
 
 import inspect
 import math
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -135,10 +136,8 @@ def _varlen(q: Tensor, k: Tensor, v: Tensor, window: int, bounds: Tensor | None)
     from torch.nn.attention import varlen
 
     # Some versions of torch take fewer heads of keys than of queries as they are, others want to be told.
-    told: dict[str, Any] = (
-        {"enable_gqa": True} if "enable_gqa" in inspect.signature(varlen.varlen_attn).parameters else {}
-    )
-    varlen_attn = partial(varlen.varlen_attn, **told)
+    tell = "enable_gqa" in inspect.signature(varlen.varlen_attn).parameters
+    varlen_attn: Callable[..., Any] = partial(varlen.varlen_attn, enable_gqa=True) if tell else varlen.varlen_attn
     rows, heads, length, size = q.shape
     if bounds is None:
         bounds = torch.arange(rows + 1, device=q.device, dtype=torch.int32) * length
