@@ -4,7 +4,11 @@ Every backend gives softmax(q k^T / sqrt(head_size)) v, where a position sees it
 or the last `window`, or only those of its own document.
 """
 
+import inspect
 import math
+from collections.abc import Callable
+from functools import partial
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +19,9 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from engine.config import ConfigError
 
+HALF = (torch.bfloat16, torch.float16)
+FLASH_SIZE, CUDNN_SIZE = 256, 128
+"""Largest heads, in channels, that flash attention and cuDNN take forward and backward."""
 PLAIN_LENGTH = 512
 """Longest text for which the CPU's bf16 attention is written out; see `attend`."""
 
@@ -39,7 +46,7 @@ def attend(
     if backend == "flash-attn":
         return _flash_attn(q, k, v, window, bounds)
     if window or bounds is not None:
-        if q.is_cuda and backend != "plain" and q.dtype != torch.float32:
+        if backend != "plain" and _has_flash(q.device, q.dtype, q.shape[-1]):
             return _varlen(q, k, v, window, bounds)
         return _masked(q, k, v, visible(q.shape[0], q.shape[2], window, bounds, q.device))
     if backend == "plain":
@@ -54,15 +61,20 @@ def attend(
         return _sdpa(q, k, v)
 
 
-def choose_backend(wanted: str, device: torch.device, dtype: torch.dtype) -> str:
+def choose_backend(wanted: str, device: torch.device, dtype: torch.dtype, head_size: int = 64) -> str:
     """The backend that `train.attention` = `wanted` means there; ConfigError with a sentence where it cannot be had."""
-    half = dtype in (torch.bfloat16, torch.float16)
-    cuda = device.type == "cuda"
+    largest = CUDNN_SIZE if wanted in ("auto", "cudnn") else FLASH_SIZE
+    kernels = _has_flash(device, dtype, head_size, largest)
     if wanted == "auto":
         # cuDNN's kernels use what Hopper has over Ampere, torch's flash attention does not (docs/LOG.md: 1.3 times).
-        return "cudnn" if cuda and half and torch.cuda.get_device_capability(device) >= (9, 0) else "sdpa"
-    if wanted in ("cudnn", "flash", "flash-attn") and not (cuda and half):
-        raise ConfigError(f"train.attention = {wanted} needs a CUDA device and bf16 or fp16; choose auto or plain.")
+        return "cudnn" if kernels and torch.cuda.get_device_capability(device) >= (9, 0) else "sdpa"
+    if wanted in ("cudnn", "flash", "flash-attn") and not kernels:
+        if device.type != "cuda" or dtype not in HALF:
+            raise ConfigError(f"train.attention = {wanted} needs a CUDA device and bf16 or fp16; choose auto or plain.")
+        raise ConfigError(
+            f"train.attention = {wanted} needs an Ampere GPU or a newer one, and heads of a multiple of 8 channels, "
+            f"at most {largest} (model.width / model.heads = {head_size}); choose auto or plain."
+        )
     if wanted == "flash-attn":
         try:
             import flash_attn  # noqa: F401
@@ -100,6 +112,13 @@ def visible(rows: int, length: int, window: int, bounds: Tensor | None, device: 
     return (seen & (document[:, :, None] == document[:, None, :]))[:, None]
 
 
+def _has_flash(device: torch.device, dtype: torch.dtype, head_size: int, largest: int = FLASH_SIZE) -> bool:
+    """Whether there are fast kernels for heads of that size, which `largest` limits."""
+    if device.type != "cuda" or dtype not in HALF or head_size % 8 or head_size > largest:
+        return False
+    return torch.cuda.get_device_capability(device) >= (8, 0)
+
+
 def _sdpa(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     mixed: Tensor = F.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=True)
     return mixed
@@ -121,8 +140,11 @@ def _plain(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
 
 def _varlen(q: Tensor, k: Tensor, v: Tensor, window: int, bounds: Tensor | None) -> Tensor:
     """torch's flash attention over texts of different lengths that lie one after the other."""
-    from torch.nn.attention.varlen import varlen_attn
+    from torch.nn.attention import varlen
 
+    # Some versions of torch take fewer heads of keys than of queries as they are, others want to be told.
+    tell = "enable_gqa" in inspect.signature(varlen.varlen_attn).parameters
+    varlen_attn: Callable[..., Any] = partial(varlen.varlen_attn, enable_gqa=True) if tell else varlen.varlen_attn
     rows, heads, length, size = q.shape
     if bounds is None:
         bounds = torch.arange(rows + 1, device=q.device, dtype=torch.int32) * length

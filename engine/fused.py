@@ -90,8 +90,9 @@ class _NormRotate(torch.autograd.Function):
         turned = qkv.new_empty(rows, length, heads + kv_heads, size)
         pairs, tile = rows * length * (heads + kv_heads), 64
         kernels.norm_rotate_forward[(triton.cdiv(pairs, tile),)](
-            qkv, q_gain, k_gain, cosines, sines, turned, pairs, length, eps, heads, kv_heads, size // 2, tile
-        )
+            qkv, q_gain, k_gain, cosines, sines, turned, pairs, length, eps,
+            heads, kv_heads, size // 2, triton.next_power_of_2(size // 2), tile,
+        )  # fmt: skip
         ctx.save_for_backward(qkv, q_gain, k_gain, cosines, sines)
         ctx.kv_heads, ctx.eps = kv_heads, eps
         q, k = torch.split(turned, [heads, kv_heads], dim=2)
@@ -111,7 +112,7 @@ class _NormRotate(torch.autograd.Function):
             kernels.norm_rotate_backward[(PROGRAMS,)](
                 qkv[:, :, start:], gain, cosines, sines, slope, d_qkv[:, :, start:], shares,
                 pairs, length, ctx.eps, everything * size, *(slope.stride(axis) for axis in (0, 2, 1)),
-                count, size // 2, _turns(pairs, tile), tile,
+                count, size // 2, triton.next_power_of_2(size // 2), _turns(pairs, tile), tile,
             )  # fmt: skip
             d_gains.append(_sum_of_rows(shares))
         d_qkv[:, :, heads + ctx.kv_heads :] = slopes[2].transpose(1, 2)

@@ -84,6 +84,7 @@ class Muon:
         """One update from the gradients in place; where the flag `finite` is false nothing changes, not one bit."""
         for role, matrices in self.stacks.items():
             weights = self.weights[role]
+            assert matrices[0].data_ptr() == weights.data_ptr(), f"{role} was moved after its optimizer was made"
             gradient = _flat(torch.stack([_gradient(matrix) for matrix in matrices]))
             direction = self._momentum(gradient, self.averages[role], finite)
             update = orthogonalize(direction, self.coefficients, self.safety)
