@@ -8,9 +8,10 @@ from collections.abc import Callable
 import torch
 
 from engine.attention import choose_backend, document_bounds
+from engine.batches import DOCUMENT, Batch
 from engine.config import RunConfig
 from engine.device import Place
-from engine.gradients import DOCUMENT, Batch, Gradients
+from engine.gradients import Gradients
 from engine.model import Transformer
 from engine.optim import Optimizers
 
