@@ -7,20 +7,21 @@ from typing import Any
 import torch
 
 from engine import tokenizer
+from engine.batches import split
 from engine.config import RunConfig
 from engine.data import Dataset, validation_rows
-from engine.device import Place, to_device
+from engine.device import Place
 from engine.model import Transformer
 
 
 class Validation:
     """The fixed rows every evaluation reads, and what they count as in bytes."""
 
-    def __init__(self, dataset: Dataset, config: RunConfig, place: Place, rows: int) -> None:
-        """`rows`: how many are read at once."""
+    def __init__(self, dataset: Dataset, config: RunConfig, place: Place, rows: int, end: int | None = None) -> None:
+        """`rows`: how many are read at once; `end`: what ends a document, where attention is to stay within one."""
         self.inputs, self.targets = validation_rows(dataset.val, config.model.context, config.eval.tokens)
         self.bytes = int(tokenizer.byte_lengths(tokenizer.load(dataset.tokenizer_path))[self.targets].sum())
-        self.rows = rows
+        self.rows, self.end = rows, end
         self.place = place
 
     @torch.no_grad()
@@ -31,12 +32,8 @@ class Validation:
         """
         nats, correct = torch.zeros(2, dtype=torch.float64)
         loads = []
-        for first in range(0, len(self.inputs), self.rows):
-            loss, hits, routing = model.loss(
-                *to_device(
-                    (self.inputs[first : first + self.rows], self.targets[first : first + self.rows]), self.place
-                )
-            )
+        for batch in split((self.inputs, self.targets), self.rows, self.place, self.end):
+            loss, hits, routing = model.loss(batch.inputs, batch.targets, batch.bounds)
             nats, correct = nats + loss.double().cpu(), correct + hits.double().cpu()
             if routing:
                 loads.append(routing.loads.double().cpu())

@@ -4,53 +4,16 @@ Recorded as a CUDA graph a pass costs the host one launch. Launched one by one, 
 microseconds would keep the GPU waiting for Python (docs/LOG.md: 77 ms instead of 50 for blueberry-nano).
 """
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
 
 import torch
 from torch import Tensor
 
-from engine.attention import document_bounds
-from engine.data import Rows
-from engine.device import Place, to_device
+from engine.batches import Batch
 from engine.model import Transformer
 
 WARM_UP = 2
 """Passes before the recording: kernels are compiled and libraries choose theirs in the first ones."""
-DOCUMENT = 32
-"""A recorded pass has room for one document in so many tokens; a batch with more of them is computed unrecorded."""
-
-
-@dataclass(frozen=True)
-class Batch:
-    """Some rows on the model's device: inputs and targets [rows, length], and where documents begin, if that counts."""
-
-    inputs: Tensor
-    targets: Tensor
-    bounds: Tensor | None = None
-
-
-@dataclass(frozen=True)
-class Feed:
-    """Where the batches of steps come from."""
-
-    rows: Rows
-    place: Place
-    rows_per_step: int
-    end: int | None = None
-    """The token that ends a document, where attention is to stay within one."""
-
-    def step(self, step: int, micro_batch: int) -> Iterator[Batch]:
-        """The micro-batches of optimizer step `step` (0-based), on their way to the device."""
-        inputs, targets = self.rows.batch(step * self.rows_per_step, self.rows_per_step)
-        on_device = to_device((inputs, targets), self.place)
-        for first in range(0, self.rows_per_step, micro_batch):
-            here = slice(first, first + micro_batch)
-            bounds = None
-            if self.end is not None:
-                room = inputs[here].size // DOCUMENT
-                bounds = document_bounds(inputs[here], self.end, room).to(self.place.device, non_blocking=True)
-            yield Batch(on_device[0][here], on_device[1][here], bounds)
 
 
 class Gradients:
@@ -67,7 +30,7 @@ class Gradients:
         self.model, self.rows_per_step, self.balance_loss, self.scale = model, rows_per_step, balance_loss, scale
         self._graph: torch.cuda.CUDAGraph | None = None
 
-    def of(self, batches: Iterator[Batch]) -> tuple[Tensor, Tensor]:
+    def of(self, batches: Iterable[Batch]) -> tuple[Tensor, Tensor]:
         """Leave the gradients of a step's loss in the parameters.
 
         The loss is the mean over the targets of all batches, in nats; returned with the experts' balance loss (0 in a

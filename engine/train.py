@@ -21,12 +21,13 @@ import torch
 from engine import store, tokenizer
 from engine.accelerate import accelerate
 from engine.attempt import Learner, Run, begin, losses_before, patiently, roll_back
+from engine.batches import Feed
 from engine.checkpoint import CorruptCheckpoint, load_checkpoint
 from engine.config import ConfigError, RunConfig
 from engine.data import Dataset, Rows, Stopped, ensure_dataset
 from engine.device import choose_place
 from engine.evaluate import Validation
-from engine.gradients import Feed, Gradients
+from engine.gradients import Gradients
 from engine.guard import Diverged, Guard, Resumption, RollBack
 from engine.home import Home
 from engine.meter import Meter
@@ -63,8 +64,9 @@ def train(run: Run) -> str:
     recorder.state(status="running", phase="training", message="", environment=environment)
 
     rows = Rows(dataset.train, config.model.context, config.train.seed)
-    feed = Feed(rows, place, config.rows_per_step, end_of_document(dataset) if config.train.documents else None)
-    validation = Validation(dataset, config, place, micro_batch)
+    end = end_of_document(dataset) if config.train.documents else None
+    feed = Feed(rows, place, config.rows_per_step, micro_batch, end)
+    validation = Validation(dataset, config, place, micro_batch, end)
     questions = Questions(config, run.home.tokenizer(run.id), recorder)
     total_steps, batch_tokens = config.total_steps, config.train.batch_tokens
     guard = Guard(recorder, config.train.on_nonfinite, run.roll_backs, skips_overflow=scaler.is_enabled())
@@ -105,7 +107,7 @@ def train(run: Run) -> str:
                 meter.wait_while_paused()
                 continue
             factor = learner.rate * learning_rate_factor(step, total_steps, config.schedule)
-            loss, balance = gradients.of(feed.step(step, micro_batch))
+            loss, balance = gradients.of(feed.step(step))
             scaler.unscale_(optimizers)
             grad_norm = torch.nn.utils.clip_grad_norm_(model.parameters(), config.train.grad_clip)
             # Decided on the device, where nobody waits for it; the meter learns of it later and asks the guard.
@@ -129,9 +131,14 @@ def train(run: Run) -> str:
     return "finished" if step == total_steps else "stopped"
 
 
-def end_of_document(dataset: Dataset) -> int | None:
-    """The token that ends each document, if the tokenizer has one."""
+def end_of_document(dataset: Dataset) -> int:
+    """The token that ends each document; ConfigError where the tokenizer has none."""
     end: int | None = tokenizer.load(dataset.tokenizer_path).token_to_id(tokenizer.END)
+    if end is None:
+        raise ConfigError(
+            f"train.documents = true, but the tokenizer of {dataset.name} has no {tokenizer.END}, to tell where "
+            "documents end; set it to false, or prepare the text with another tokenizer."
+        )
     return end
 
 

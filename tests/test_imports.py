@@ -27,6 +27,7 @@ TORCH = {
         "attention",
         "kernels",
         "fused",
+        "batches",
         "gradients",
         "accelerate",
         "optim",
@@ -173,8 +174,9 @@ def test_config_imports_only_its_machinery_and_the_schedule_only_it() -> None:
         ("engine.attention", {"config"}),
         ("engine.kernels", set()),
         ("engine.fused", {"attention", "experts", "kernels", "loss", "model"}),
-        ("engine.gradients", {"attention", "data", "device", "model"}),
-        ("engine.accelerate", {"attention", "config", "device", "gradients", "model", "optim"}),
+        ("engine.batches", {"attention", "data", "device"}),
+        ("engine.gradients", {"batches", "model"}),
+        ("engine.accelerate", {"attention", "batches", "config", "device", "gradients", "model", "optim"}),
     ],
 )
 def test_a_part_of_the_trainer_knows_only_what_it_stands_on(module: str, allowed: set[str]) -> None:
