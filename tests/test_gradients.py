@@ -1,18 +1,16 @@
 """The gradients of a step are those of its loss, whatever the micro-batches; what a GPU adds: test_gpu_training.py."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
-import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from support import VOCABULARY, tiny_config, tiny_model
+from support import VOCABULARY, tiny_model
 from torch import Tensor
 
 from engine.attention import document_bounds
-from engine.data import Rows
-from engine.device import choose_place
-from engine.gradients import DOCUMENT, Batch, Feed, Gradients
+from engine.batches import Batch
+from engine.gradients import Gradients
 from engine.model import Transformer
 
 ROWS, LENGTH, END = 8, 16, 0
@@ -119,40 +117,3 @@ def test_a_number_that_is_none_is_told() -> None:
     loss, _ = Gradients(model, ROWS).of(batches(some_tokens(), 2))
 
     assert loss.isnan()
-
-
-@pytest.fixture
-def rows() -> Rows:
-    return Rows(np.random.default_rng(1).integers(1, VOCABULARY, 64 * LENGTH).astype(np.uint16), LENGTH, 1)
-
-
-@pytest.fixture
-def feed(rows: Rows) -> Callable[[int | None], Feed]:
-    place = choose_place(tiny_config().train)
-    return lambda end: Feed(rows, place, ROWS, end)
-
-
-@pytest.mark.parametrize("micro_batch", [1, 2, 8])
-def test_a_step_is_the_same_rows_in_whatever_micro_batches(
-    feed: Callable[[int | None], Feed], rows: Rows, micro_batch: int
-) -> None:
-    for step in (0, 3):
-        inputs, targets = rows.batch(step * ROWS, ROWS)
-
-        parts = list(feed(None).step(step, micro_batch))
-
-        assert [len(part.inputs) for part in parts] == [micro_batch] * (ROWS // micro_batch)
-        assert np.array_equal(torch.cat([part.inputs for part in parts]).numpy(), inputs)
-        assert np.array_equal(torch.cat([part.targets for part in parts]).numpy(), targets)
-        assert all(part.bounds is None for part in parts)
-
-
-def test_each_micro_batch_has_the_bounds_of_its_own_rows(feed: Callable[[int | None], Feed]) -> None:
-    end = int(next(feed(None).step(0, ROWS)).inputs[2, 7])
-
-    for part in feed(end).step(0, 2):
-        assert part.bounds is not None
-        again = document_bounds(part.inputs.numpy(), end)
-        assert part.bounds[: len(again)].tolist() == again.tolist()
-        assert len(part.bounds) >= part.inputs.numel() // DOCUMENT + 1
-        assert part.bounds[-1] == part.inputs.numel()
