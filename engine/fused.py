@@ -261,7 +261,8 @@ def hidden_states(model: "Transformer", x: Tensor, sight: "Sight") -> "tuple[Ten
     for number, block in enumerate(model.layers):
         arguments = (model, block, weights, number, x, delta, sight)
         if model.recompute and torch.is_grad_enabled():
-            x, delta, routing = checkpoint(_block, *arguments, use_reentrant=False)
+            # A block throws no dice, and their state cannot be read while a CUDA graph is recorded.
+            x, delta, routing = checkpoint(_block, *arguments, use_reentrant=False, preserve_rng_state=False)
         else:
             x, delta, routing = _block(*arguments)
         routings.append(routing)
