@@ -51,7 +51,7 @@ LIVE: dict[str, dict[str, Any]] = {
         "message": "Learning a vocabulary of 4,096 pieces",
         "progress": 0.4,
     },
-    "compiling": {"status": "compiling", "phase": "starting", "message": "Compiling the model; a minute or two, once"},
+    "compiling": {"status": "compiling", "phase": "starting", "message": "Getting the kernels ready for this GPU"},
     "running": {"status": "running", "phase": "training", "progress": 0.55, "eta_seconds": 74},
     "evaluating": {
         "status": "running",

@@ -4,7 +4,11 @@ Every backend gives softmax(q k^T / sqrt(head_size)) v, where a position sees it
 or the last `window`, or only those of its own document.
 """
 
+import inspect
 import math
+from collections.abc import Callable
+from functools import partial
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,10 +19,20 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from engine.config import ConfigError
 
+HALF = (torch.bfloat16, torch.float16)
+FLASH_SIZE, CUDNN_SIZE = 256, 128
+"""Largest heads, in channels, that flash attention and cuDNN take forward and backward."""
 PLAIN_LENGTH = 512
 """Longest text for which the CPU's bf16 attention is written out; see `attend`."""
-BOUNDS = 256
-"""Document bounds are padded to a multiple of this, so that their tensor has few different lengths."""
+
+NAMES = {
+    "sdpa": "torch SDPA",
+    "cudnn": "cuDNN",
+    "flash": "torch flash attention",
+    "flash-attn": "flash-attn",
+    "plain": "plain products",
+}
+"""What the page says about a backend."""
 
 
 def attend(
@@ -32,7 +46,7 @@ def attend(
     if backend == "flash-attn":
         return _flash_attn(q, k, v, window, bounds)
     if window or bounds is not None:
-        if q.is_cuda and backend != "plain" and q.dtype != torch.float32:
+        if backend != "plain" and _has_flash(q.device, q.dtype, q.shape[-1]):
             return _varlen(q, k, v, window, bounds)
         return _masked(q, k, v, visible(q.shape[0], q.shape[2], window, bounds, q.device))
     if backend == "plain":
@@ -47,15 +61,20 @@ def attend(
         return _sdpa(q, k, v)
 
 
-def choose_backend(wanted: str, device: torch.device, dtype: torch.dtype) -> str:
+def choose_backend(wanted: str, device: torch.device, dtype: torch.dtype, head_size: int = 64) -> str:
     """The backend that `train.attention` = `wanted` means there; ConfigError with a sentence where it cannot be had."""
-    half = dtype in (torch.bfloat16, torch.float16)
-    cuda = device.type == "cuda"
+    largest = CUDNN_SIZE if wanted in ("auto", "cudnn") else FLASH_SIZE
+    kernels = _has_flash(device, dtype, head_size, largest)
     if wanted == "auto":
         # cuDNN's kernels use what Hopper has over Ampere, torch's flash attention does not (docs/LOG.md: 1.3 times).
-        return "cudnn" if cuda and half and torch.cuda.get_device_capability(device) >= (9, 0) else "sdpa"
-    if wanted in ("cudnn", "flash", "flash-attn") and not (cuda and half):
-        raise ConfigError(f"train.attention = {wanted} needs a CUDA device and bf16 or fp16; choose auto or plain.")
+        return "cudnn" if kernels and torch.cuda.get_device_capability(device) >= (9, 0) else "sdpa"
+    if wanted in ("cudnn", "flash", "flash-attn") and not kernels:
+        if device.type != "cuda" or dtype not in HALF:
+            raise ConfigError(f"train.attention = {wanted} needs a CUDA device and bf16 or fp16; choose auto or plain.")
+        raise ConfigError(
+            f"train.attention = {wanted} needs an Ampere GPU or a newer one, and heads of a multiple of 8 channels, "
+            f"at most {largest} (model.width / model.heads = {head_size}); choose auto or plain."
+        )
     if wanted == "flash-attn":
         try:
             import flash_attn  # noqa: F401
@@ -67,18 +86,18 @@ def choose_backend(wanted: str, device: torch.device, dtype: torch.dtype) -> str
     return wanted
 
 
-def document_bounds(inputs: npt.NDArray[np.int64], end: int) -> Tensor:
-    """Where documents begin in the tokens of `inputs` [rows, length], read row by row: int32 [documents + 1] and more.
+def document_bounds(inputs: npt.NDArray[np.int64], end: int, room: int = 0) -> Tensor:
+    """Where documents begin in the tokens of `inputs` [rows, length], read row by row: int32 [documents + 1] at least.
 
-    A row begins one, and so does what follows an `end`; the last bound is the number of tokens and is repeated until
-    their count is a multiple of BOUNDS: documents of no length, which cost nothing.
+    A row begins one, and so does what follows an `end`. The last bound is the number of tokens, and is repeated to fill
+    `room` documents: those of no length cost nothing, and tensors of one size can be recorded.
     """
     starts = np.zeros(inputs.shape, bool)
     starts[:, 0] = True
     starts[:, 1:] = inputs[:, :-1] == end
     bounds = np.flatnonzero(starts)
-    padded = -(-(len(bounds) + 1) // BOUNDS) * BOUNDS
-    return torch.from_numpy(np.append(bounds, [inputs.size] * (padded - len(bounds))).astype(np.int32))
+    rest = max(1, room + 1 - len(bounds))
+    return torch.from_numpy(np.append(bounds, np.full(rest, inputs.size)).astype(np.int32))
 
 
 def visible(rows: int, length: int, window: int, bounds: Tensor | None, device: torch.device) -> Tensor:
@@ -91,6 +110,13 @@ def visible(rows: int, length: int, window: int, bounds: Tensor | None, device: 
     tokens = torch.arange(rows * length, device=device, dtype=bounds.dtype)
     document = torch.bucketize(tokens, bounds, right=True).view(rows, length)
     return (seen & (document[:, :, None] == document[:, None, :]))[:, None]
+
+
+def _has_flash(device: torch.device, dtype: torch.dtype, head_size: int, largest: int = FLASH_SIZE) -> bool:
+    """Whether there are fast kernels for heads of that size, which `largest` limits."""
+    if device.type != "cuda" or dtype not in HALF or head_size % 8 or head_size > largest:
+        return False
+    return torch.cuda.get_device_capability(device) >= (8, 0)
 
 
 def _sdpa(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
@@ -114,14 +140,18 @@ def _plain(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
 
 def _varlen(q: Tensor, k: Tensor, v: Tensor, window: int, bounds: Tensor | None) -> Tensor:
     """torch's flash attention over texts of different lengths that lie one after the other."""
-    from torch.nn.attention.varlen import varlen_attn
+    from torch.nn.attention import varlen
 
+    # Some versions of torch take fewer heads of keys than of queries as they are, others want to be told.
+    tell = "enable_gqa" in inspect.signature(varlen.varlen_attn).parameters
+    varlen_attn: Callable[..., Any] = partial(varlen.varlen_attn, enable_gqa=True) if tell else varlen.varlen_attn
     rows, heads, length, size = q.shape
     if bounds is None:
         bounds = torch.arange(rows + 1, device=q.device, dtype=torch.int32) * length
-    flat = [part.transpose(1, 2).reshape(rows * length, -1, size) for part in (q, k, v)]
+    flat_q, flat_k, flat_v = (part.transpose(1, 2).reshape(rows * length, -1, size) for part in (q, k, v))
     seen = (window - 1 if window else -1, 0)
-    mixed: Tensor = varlen_attn(*flat, bounds, bounds, length, length, window_size=seen)
+    mixed = varlen_attn(flat_q, flat_k, flat_v, bounds, bounds, length, length, window_size=seen)
+    assert isinstance(mixed, Tensor), "asked for nothing else"
     return mixed.view(rows, length, heads, size).transpose(1, 2)
 
 

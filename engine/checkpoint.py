@@ -48,7 +48,7 @@ class Snapshot:
     @classmethod
     def of(cls, model: Transformer, optimizers: Optimizers, copy: bool = False) -> "Snapshot":
         """The numbers as they are; with `copy` they stay so while training goes on."""
-        weights = {name: parameter.detach() for name, parameter in model.named_parameters()}
+        weights = {name: parameter.detach() for name, parameter in model.named_parameters()} | optimizers.averages
         return cls(_on_cpu(weights, copy), _on_cpu(optimizers.tensors(), copy), asdict(model.config))
 
 

@@ -18,7 +18,7 @@ Arguments = argparse.Namespace
 
 def presets(given: Arguments) -> int:
     """List the presets."""
-    found = [(name, config.load_preset(name)) for name in config.presets()]
+    found, device = [(name, config.load_preset(name)) for name in config.presets()], launch.default_device()
     if given.json:
         return print_json(
             [
@@ -30,7 +30,7 @@ def presets(given: Arguments) -> int:
                     "tokens": chosen.train.tokens,
                     "steps": chosen.total_steps,
                     "dataset": chosen.data.dataset,
-                    "memory_bytes": training_bytes(chosen),
+                    "memory_bytes": training_bytes(chosen, device),
                 }
                 for name, chosen in found
             ]
@@ -43,7 +43,7 @@ def presets(given: Arguments) -> int:
                     name,
                     count(chosen.model.parameters),
                     count(chosen.train.tokens),
-                    f"~ {size(training_bytes(chosen))}",
+                    f"~ {size(training_bytes(chosen, device))}",
                     chosen.data.dataset,
                     chosen.title,
                 )

@@ -129,7 +129,11 @@ class TrainConfig:
     tokens: int = setting(help="Tokens to train on in all", unit="tokens", low=1, high=10**14)
     batch_tokens: int = setting(help="Tokens of one optimizer step", unit="tokens", low=8, high=2**27)
     micro_batch: int = setting(
-        0, help="Rows in one forward pass; 0 takes the whole step at once", unit="rows", low=0, high=65536
+        0,
+        help="Rows in one forward pass; 0 for the whole step, or on a GPU the most that fit. The result is the same",
+        unit="rows",
+        low=0,
+        high=65536,
     )
     seed: int = setting(1337, help="Fixes the first weights and the order of the data", low=0, high=2**63 - 1)
     device: str = setting("auto", help="auto, cpu, cuda, cuda:0, ... or mps")
@@ -148,7 +152,10 @@ class TrainConfig:
     balance_loss: float = setting(
         0.01, help="With experts: weight of the loss that spreads the tokens over them; 0 for none", low=0, high=10
     )
-    compile: bool = setting(False, help="Compile the model on a GPU with torch.compile; a CPU runs it as it is")
+    compile: bool = setting(True, help="On a GPU: fused kernels and a recorded pass; a CPU runs the model as it is")
+    recompute: bool = setting(
+        False, help="Compute each block again for its gradient: a third of the memory for a quarter more time"
+    )
     attention: Literal["auto", "flash", "cudnn", "flash-attn", "plain"] = setting(
         "auto", help="Kernel of the attention: torch's flash or cuDNN, the flash-attn package, or plain products"
     )
@@ -173,6 +180,12 @@ class OptimizerConfig:
         0.0, help="NorMuon: memory of each row's size, by which it is scaled; 0 for plain Muon", low=0, below=1
     )
     cautious: bool = setting(False, help="Weight decay only where the update shrinks the weight anyway")
+    ema: float = setting(
+        0.0,
+        help="Memory of a moving average of the weights, which then is what is evaluated, asked and kept; 0 for none",
+        low=0,
+        below=1,
+    )
     orthogonalizer: Literal["polar-express", "newton-schulz"] = setting(
         "polar-express", help="Muon: five polynomials made for each step, or the same one five times as first published"
     )

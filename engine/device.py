@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from engine.attention import NAMES
 from engine.config import ConfigError, TrainConfig
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -44,14 +45,15 @@ class Place:
         """Muon's products need no more than bf16; where that has no instructions, fp32 is faster."""
         return torch.bfloat16 if self.device.type == "cuda" or has_bf16(self.device) else torch.float32
 
-    def describe(self) -> dict[str, str | int]:
-        """Facts about this machine that a run keeps."""
+    def describe(self, attention: str = "sdpa") -> dict[str, str | int]:
+        """Facts about this machine that a run keeps; `attention` is the backend (engine/attention.py)."""
         name = torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else cpu_name()
-        attention = "plain products" if self.device.type == "cpu" and self.precision == "bf16" else "torch SDPA"
+        if attention == "sdpa" and self.device.type == "cpu" and self.precision == "bf16":
+            attention = "plain"
         return {
             "device_name": name,
             "precision": self.precision,
-            "attention": attention,
+            "attention": NAMES[attention],
             "torch": torch.__version__,
             "threads": torch.get_num_threads(),
             "python": platform.python_version(),

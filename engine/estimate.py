@@ -14,34 +14,46 @@ OVERHEAD = 550_000_000
 """torch, its libraries, the interpreter and buffers that do not grow with the model."""
 PARAMETER = 20
 """Bytes a parameter: fp32 weight and gradient, moments, and copies made while they are updated."""
-ACTIVATION, ACTIVATION_COMPILED = 4.2, 1.4
-"""Bytes of each of the 14 x width + 4 x mlp_width numbers that a layer keeps for a token until the backward pass; a
-compiled model keeps bf16 and computes some again (fitted to blueberry-nano's 13.1 GiB on a GPU, docs/LOG.md)."""
+ACTIVATION = 4.2
+"""Bytes of each of the 14 x width + 4 x mlp_width numbers that a layer keeps for a token until the backward pass."""
+HEAD_ROWS = 4096
+"""Tokens whose scores are in a GPU's memory at once (engine/loss.py)."""
 MIXTURE = 2.2
-"""The same for width and mlp_width of each chosen expert, instead of 4 x mlp_width (fitted to four mixtures on a CPU,
-docs/LOG.md; compiled on a GPU it is an assumption)."""
+"""The same for width and mlp_width of each chosen expert, instead of 4 x mlp_width (fitted to four mixtures)."""
 
 
-def training_bytes(config: RunConfig) -> int:
-    """About how much memory training takes: an estimate, to be shown as one.
+def training_bytes(config: RunConfig, device: str = "cpu") -> int:
+    """About how much memory training takes on `device`: an estimate, to be shown as one.
 
-    Fitted to the peak resident size of seedling and sprout with 4,096 and 16,384 tokens in a forward pass on a CPU
+    On a CPU fitted to the peak resident size of seedling and sprout with 4,096 and 16,384 tokens in a forward pass
     (982, 2149, 2720 and 7210 MB), which it meets within 9%.
     """
     model = config.model
     tokens = (config.train.micro_batch or config.rows_per_step) * model.context
-    bytes_kept = ACTIVATION_COMPILED if config.train.compile else ACTIVATION
-    kept = model.layers * (14 * model.width + _kept_by_mlp(config))
-    return OVERHEAD + PARAMETER * model.parameters + round(bytes_kept * tokens * kept)
+    fixed = OVERHEAD + PARAMETER * model.parameters
+    if device != "cpu" and config.train.compile:
+        scores = 2 * min(tokens, HEAD_ROWS) * model.vocab_size
+        layers = 1 if config.train.recompute else model.layers
+        return fixed + scores + 2 * tokens * (layers * _kept_on_gpu(config) + model.layers * model.width)
+    return fixed + round(ACTIVATION * tokens * model.layers * (14 * model.width + _kept_by_mlp(config)))
+
+
+def _kept_on_gpu(config: RunConfig) -> int:
+    """16-bit numbers that a layer keeps for a token: what engine/fused.py saves for the backward pass."""
+    model = config.model
+    projected = (2 * model.heads + 3 * model.kv_heads) * model.head_size
+    inner = (2 if model.activation == "swiglu" else 1) * model.mlp_width
+    if model.experts > 1:  # in plain torch; also what is sent there and back
+        inner = model.experts_per_token * (2 * inner + 3 * model.width)
+    return 2 * model.width + projected + inner
 
 
 def _kept_by_mlp(config: RunConfig) -> float:
-    """Numbers that a layer's feed-forward part keeps for a token; with experts also what is sent there and back."""
+    """The same on a CPU, in ACTIVATION bytes; with experts also what is sent there and back."""
     model = config.model
     if model.experts == 1:
         return 4 * model.mlp_width
-    each = 4 * model.mlp_width + 3 * model.width if config.train.compile else MIXTURE * (model.mlp_width + model.width)
-    return model.experts_per_token * each
+    return MIXTURE * model.experts_per_token * (model.mlp_width + model.width)
 
 
 def training_flops(device: str, cpuinfo: Path = Path("/proc/cpuinfo")) -> float:

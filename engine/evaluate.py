@@ -16,10 +16,11 @@ from engine.model import Transformer
 class Validation:
     """The fixed rows every evaluation reads, and what they count as in bytes."""
 
-    def __init__(self, dataset: Dataset, config: RunConfig, place: Place) -> None:
+    def __init__(self, dataset: Dataset, config: RunConfig, place: Place, rows: int) -> None:
+        """`rows`: how many are read at once."""
         self.inputs, self.targets = validation_rows(dataset.val, config.model.context, config.eval.tokens)
         self.bytes = int(tokenizer.byte_lengths(tokenizer.load(dataset.tokenizer_path))[self.targets].sum())
-        self.rows = config.train.micro_batch or config.rows_per_step
+        self.rows = rows
         self.place = place
 
     @torch.no_grad()

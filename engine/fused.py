@@ -20,6 +20,7 @@ from engine.attention import attend
 from engine.loss import fp32_product
 
 if TYPE_CHECKING:
+    from engine.experts import Routing
     from engine.model import Sight, Transformer
 
 PROGRAMS = 528
@@ -42,7 +43,7 @@ class _AddNormLinear(torch.autograd.Function):
         total, gain, rstd, weight = ctx.saved_tensors
         dx, normed, d_gain = _add_norm_backward(total, gain, rstd, d_out @ weight, d_total)
         d_weight = fp32_product(d_out.flatten(0, -2).mT, normed.flatten(0, -2))
-        return dx, dx if ctx.added else None, d_gain, None, None, *d_weight.split(ctx.sizes)
+        return dx, dx if ctx.added else None, d_gain, None, None, *torch.split(d_weight, ctx.sizes)
 
 
 def add_norm_linear(
@@ -52,7 +53,9 @@ def add_norm_linear(
 
     `weight` [out, width] holds `matrices` (fp32, which get the gradient) one below the other, in the format of x.
     """
-    results: tuple[Tensor, Tensor] = _AddNormLinear.apply(x, delta, gain, eps, weight, *matrices)  # type: ignore[no-untyped-call]
+    results: tuple[Tensor, Tensor] = _AddNormLinear.apply(  # type: ignore[no-untyped-call]
+        x, delta, gain, eps, weight, *matrices
+    )
     return results
 
 
@@ -66,7 +69,8 @@ class _AddNorm(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *slopes: Tensor) -> tuple[Tensor | None, ...]:
         d_total, d_normed = slopes
-        dx, _, d_gain = _add_norm_backward(*ctx.saved_tensors, d_normed, d_total)
+        total, gain, rstd = ctx.saved_tensors
+        dx, _, d_gain = _add_norm_backward(total, gain, rstd, d_normed, d_total)
         return dx, dx, d_gain, None
 
 
@@ -86,11 +90,12 @@ class _NormRotate(torch.autograd.Function):
         turned = qkv.new_empty(rows, length, heads + kv_heads, size)
         pairs, tile = rows * length * (heads + kv_heads), 64
         kernels.norm_rotate_forward[(triton.cdiv(pairs, tile),)](
-            qkv, q_gain, k_gain, cosines, sines, turned, pairs, length, eps, heads, kv_heads, size // 2, tile
-        )
+            qkv, q_gain, k_gain, cosines, sines, turned, pairs, length, eps,
+            heads, kv_heads, size // 2, triton.next_power_of_2(size // 2), tile,
+        )  # fmt: skip
         ctx.save_for_backward(qkv, q_gain, k_gain, cosines, sines)
         ctx.kv_heads, ctx.eps = kv_heads, eps
-        q, k = turned.split((heads, kv_heads), dim=2)
+        q, k = torch.split(turned, [heads, kv_heads], dim=2)
         return q.transpose(1, 2), k.transpose(1, 2), qkv[:, :, heads + kv_heads :].transpose(1, 2)
 
     @staticmethod
@@ -107,7 +112,7 @@ class _NormRotate(torch.autograd.Function):
             kernels.norm_rotate_backward[(PROGRAMS,)](
                 qkv[:, :, start:], gain, cosines, sines, slope, d_qkv[:, :, start:], shares,
                 pairs, length, ctx.eps, everything * size, *(slope.stride(axis) for axis in (0, 2, 1)),
-                count, size // 2, _turns(pairs, tile), tile,
+                count, size // 2, triton.next_power_of_2(size // 2), _turns(pairs, tile), tile,
             )  # fmt: skip
             d_gains.append(_sum_of_rows(shares))
         d_qkv[:, :, heads + ctx.kv_heads :] = slopes[2].transpose(1, 2)
@@ -214,7 +219,7 @@ def _sum_of_rows(shares: Tensor) -> Tensor:
 
 def _turns(rows: int, tile: int) -> int:
     """Tiles that each of PROGRAMS programs takes."""
-    return triton.cdiv(triton.cdiv(rows, tile), PROGRAMS)
+    return -(-rows // (tile * PROGRAMS))
 
 
 def _tile(width: int) -> tuple[int, int]:
@@ -225,13 +230,13 @@ def _tile(width: int) -> tuple[int, int]:
 
 @dataclass(frozen=True)
 class Weights:
-    """All blocks' matrices in the compute precision, one role after the other: [layers, out, in]."""
+    """The dense matrices of all blocks in the compute precision, one role after the other: [layers, out, in]."""
 
     qkv: Tensor
     o: Tensor
-    up: Tensor
-    """Gate, where there is one, and up."""
-    down: Tensor
+    up: Tensor | None
+    """Gate, where there is one, and up; None in a model with experts."""
+    down: Tensor | None
 
     @classmethod
     @torch.no_grad()
@@ -239,55 +244,57 @@ class Weights:
         """Cast the fp32 stacks of a model (`Transformer.stacks`)."""
         attention = [stacks[f"self_attn.{name}_proj"] for name in ("q", "k", "v")]
         up = [stacks[role] for role in ("mlp.gate_proj", "mlp.up_proj") if role in stacks]
+        down = stacks.get("mlp.down_proj")
         return cls(
-            _cast(attention, dtype),
-            stacks["self_attn.o_proj"].to(dtype),
-            _cast(up, dtype),
-            stacks["mlp.down_proj"].to(dtype),
+            qkv=_cast(attention, dtype),
+            o=stacks["self_attn.o_proj"].to(dtype),
+            up=_cast(up, dtype) if up else None,
+            down=None if down is None else down.to(dtype),
         )
 
 
-def hidden_states(model: "Transformer", x: Tensor, sight: "Sight") -> Tensor:
-    """The blocks and the last norm over embedded tokens x [rows, length, width]."""
+def hidden_states(model: "Transformer", x: Tensor, sight: "Sight") -> "tuple[Tensor, list[Routing | None]]":
+    """The blocks and the last norm over embedded tokens x [rows, length, width]; where each block sent its tokens."""
     weights = Weights.cast(model.stacks(), x.dtype)
     delta: Tensor | None = None
+    routings = []
     for number, block in enumerate(model.layers):
+        arguments = (model, block, weights, number, x, delta, sight)
         if model.recompute and torch.is_grad_enabled():
-            x, delta = checkpoint(_block, model, block, weights, number, x, delta, sight, use_reentrant=False)
+            x, delta, routing = checkpoint(_block, *arguments, use_reentrant=False)
         else:
-            x, delta = _block(model, block, weights, number, x, delta, sight)
+            x, delta, routing = _block(*arguments)
+        routings.append(routing)
     assert delta is not None, "a model has at least one block"
-    return add_norm(x, delta, model.norm.weight, model.norm.eps)[1]
+    return add_norm(x, delta, model.norm.weight, model.norm.eps)[1], routings
 
 
 def _block(
-    model: "Transformer",
-    block: Any,
-    weights: Weights,
-    number: int,
-    x: Tensor,
-    delta: Tensor | None,
-    sight: "Sight",
-) -> tuple[Tensor, Tensor]:
-    """One block: the residual stream, and what is still to be added to it."""
+    model: "Transformer", block: Any, weights: Weights, number: int, x: Tensor, delta: Tensor | None, sight: "Sight"
+) -> "tuple[Tensor, Tensor, Routing | None]":
+    """One block: the residual stream, what is still to be added to it, and where it sent the tokens."""
     attention, mlp, eps = block.self_attn, block.mlp, model.config.norm_eps
     projections = (attention.q_proj.weight, attention.k_proj.weight, attention.v_proj.weight)
     x, qkv = add_norm_linear(x, delta, block.input_layernorm.weight, eps, weights.qkv[number], *projections)
-    qkv = qkv.unflatten(-1, (-1, attention.head_size))
-    q, k, v = norm_rotate(
-        qkv, attention.q_norm.weight, attention.k_norm.weight, model.cosines, model.sines, attention.kv_heads, eps
-    )
+    qkv = qkv.view(*qkv.shape[:2], -1, attention.head_size)
+    gains = attention.q_norm.weight, attention.k_norm.weight
+    q, k, v = norm_rotate(qkv, *gains, model.cosines, model.sines, attention.kv_heads, eps)
     mixed = attend(q, k, v, sight.backend, sight.window, sight.bounds).transpose(1, 2).flatten(2)
     delta = linear(mixed, weights.o[number], attention.o_proj.weight)
+    gain = block.post_attention_layernorm.weight
+    if weights.up is None or weights.down is None:
+        x, normed = add_norm(x, delta, gain, eps)
+        return x, *mlp(normed)
     matrices = (mlp.gate_proj.weight, mlp.up_proj.weight) if mlp.gated else (mlp.up_proj.weight,)
-    x, up = add_norm_linear(x, delta, block.post_attention_layernorm.weight, eps, weights.up[number], *matrices)
-    return x, activate_linear(up, mlp.gated, weights.down[number], mlp.down_proj.weight)
+    x, up = add_norm_linear(x, delta, gain, eps, weights.up[number], *matrices)
+    return x, activate_linear(up, mlp.gated, weights.down[number], mlp.down_proj.weight), None
 
 
 def _cast(stacks: list[Tensor], dtype: torch.dtype) -> Tensor:
     """Stacks [layers, .., in] one below the other, in `dtype`."""
     layers, _, inputs = stacks[0].shape
-    whole = torch.empty(layers, sum(stack.shape[1] for stack in stacks), inputs, dtype=dtype, device=stacks[0].device)
-    for part, stack in zip(whole.split([stack.shape[1] for stack in stacks], dim=1), stacks, strict=True):
+    heights = [stack.shape[1] for stack in stacks]
+    whole = torch.empty(layers, sum(heights), inputs, dtype=dtype, device=stacks[0].device)
+    for part, stack in zip(torch.split(whole, heights, dim=1), stacks, strict=True):
         part.copy_(stack)
     return whole

@@ -4,16 +4,21 @@ Recorded as a CUDA graph a pass costs the host one launch. Launched one by one, 
 microseconds would keep the GPU waiting for Python (docs/LOG.md: 77 ms instead of 50 for blueberry-nano).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from engine.attention import document_bounds
+from engine.data import Rows
+from engine.device import Place, to_device
 from engine.model import Transformer
 
 WARM_UP = 2
 """Passes before the recording: kernels are compiled and libraries choose theirs in the first ones."""
+DOCUMENT = 32
+"""A recorded pass has room for one document in so many tokens; a batch with more of them is computed unrecorded."""
 
 
 @dataclass(frozen=True)
@@ -25,51 +30,108 @@ class Batch:
     bounds: Tensor | None = None
 
 
-class Gradients:
-    """Computes what a step needs from its micro-batches, each of the same shape."""
+@dataclass(frozen=True)
+class Feed:
+    """Where the batches of steps come from."""
 
-    def __init__(self, model: Transformer, scale: Callable[[Tensor], Tensor], batch_tokens: int) -> None:
-        """`scale` is the gradient scaler's; the loss that is backpropagated is a mean over `batch_tokens`."""
-        self.model, self.scale, self.batch_tokens = model, scale, batch_tokens
+    rows: Rows
+    place: Place
+    rows_per_step: int
+    end: int | None = None
+    """The token that ends a document, where attention is to stay within one."""
+
+    def step(self, step: int, micro_batch: int) -> Iterator[Batch]:
+        """The micro-batches of optimizer step `step` (0-based), on their way to the device."""
+        inputs, targets = self.rows.batch(step * self.rows_per_step, self.rows_per_step)
+        on_device = to_device((inputs, targets), self.place)
+        for first in range(0, self.rows_per_step, micro_batch):
+            here = slice(first, first + micro_batch)
+            bounds = None
+            if self.end is not None:
+                room = inputs[here].size // DOCUMENT
+                bounds = document_bounds(inputs[here], self.end, room).to(self.place.device, non_blocking=True)
+            yield Batch(on_device[0][here], on_device[1][here], bounds)
+
+
+class Gradients:
+    """Computes the gradients of a step from its micro-batches, each of the same shape."""
+
+    def __init__(
+        self,
+        model: Transformer,
+        rows_per_step: int,
+        balance_loss: float = 0.0,
+        scale: Callable[[Tensor], Tensor] = lambda loss: loss,
+    ) -> None:
+        """`balance_loss`: weight of the loss that balances experts; `scale` is the gradient scaler's."""
+        self.model, self.rows_per_step, self.balance_loss, self.scale = model, rows_per_step, balance_loss, scale
         self._graph: torch.cuda.CUDAGraph | None = None
 
-    def of(self, batches: list[Batch]) -> Tensor:
-        """Leave the gradients of all batches in the parameters; returns the summed loss in nats, on the device."""
+    def of(self, batches: Iterator[Batch]) -> tuple[Tensor, Tensor]:
+        """Leave the gradients of a step's loss in the parameters.
+
+        The loss is the mean over the targets of all batches, in nats; returned with the experts' balance loss (0 in a
+        dense model), both on the device.
+        """
         if self._graph is None:
             self.model.zero_grad()
-            return torch.stack([self._pass(batch) for batch in batches]).sum()
-        torch._foreach_zero_(self._slopes)
-        total = torch.zeros_like(self._loss)
+        else:
+            torch._foreach_zero_(self._slopes)  # their memory belongs to the recorded pass
+        total = torch.zeros(2, device=self.model.embed_tokens.weight.device)
         for batch in batches:
-            self._copy(batch)
-            self._graph.replay()
-            total += self._loss
-        return total
+            total += self._replayed(batch) if self._recorded(batch) else self._pass(batch)
+        loss, balance = total.unbind()
+        return loss, balance
 
     def record(self, batch: Batch) -> None:
-        """Record the pass for batches of this shape; raises what torch raises where that does not work."""
+        """Record the pass for batches of this shape on a GPU; raises what torch raises where that does not work."""
+        self.forget()
         self._static = Batch(
-            *(None if part is None else part.clone() for part in (batch.inputs, batch.targets, batch.bounds))
-        )  # type: ignore[arg-type]
-        side = torch.cuda.Stream()
+            batch.inputs.clone(), batch.targets.clone(), None if batch.bounds is None else batch.bounds.clone()
+        )
+        side = torch.cuda.Stream()  # type: ignore[no-untyped-call]
         side.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(side):
             for _ in range(WARM_UP):
                 self._pass(self._static)
         torch.cuda.current_stream().wait_stream(side)
-        self._slopes = [parameter.grad for parameter in self.model.parameters() if parameter.grad is not None]
+        # Only this thread's calls may break a recording: others read the clock and the memory of the device.
         graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(graph, capture_error_mode="thread_local"):
-            self._loss = self._pass(self._static)
+            self._result = self._pass(self._static)
+        self._slopes = [parameter.grad for parameter in self.model.parameters() if parameter.grad is not None]
         self._graph = graph
 
-    def _pass(self, batch: Batch) -> Tensor:
-        loss, *_ = self.model.loss(batch.inputs, batch.targets, batch.bounds)
-        torch.autograd.backward(self.scale(loss / self.batch_tokens))
-        return loss.detach()
+    def forget(self) -> None:
+        """Let go of a recorded pass and its memory."""
+        self._graph = None
+        self.model.zero_grad()
 
-    def _copy(self, batch: Batch) -> None:
+    def _recorded(self, batch: Batch) -> bool:
+        """Whether the recorded pass takes a batch of this shape."""
+        if self._graph is None:
+            return False
+        there = self._static.bounds
+        same_bounds = batch.bounds is there or (
+            batch.bounds is not None and there is not None and batch.bounds.shape == there.shape
+        )
+        return batch.inputs.shape == self._static.inputs.shape and same_bounds
+
+    def _replayed(self, batch: Batch) -> Tensor:
+        assert self._graph is not None
         self._static.inputs.copy_(batch.inputs)
         self._static.targets.copy_(batch.targets)
         if self._static.bounds is not None and batch.bounds is not None:
             self._static.bounds.copy_(batch.bounds)
+        self._graph.replay()
+        return self._result
+
+    def _pass(self, batch: Batch) -> Tensor:
+        """Forward and backward; this batch's share of the step's loss and balance [2]."""
+        loss, _, routing = self.model.loss(batch.inputs, batch.targets, batch.bounds)
+        share = len(batch.inputs) / self.rows_per_step
+        loss = loss * (share / batch.targets.numel())
+        # A mean over rows, of which these are some; a dense model has nothing to balance.
+        balance = routing.balance() * share if routing else torch.zeros_like(loss)
+        torch.autograd.backward(self.scale(loss + self.balance_loss * balance))
+        return torch.stack((loss, balance)).detach()

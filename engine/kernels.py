@@ -84,26 +84,30 @@ def norm_rotate_forward(
     HEADS: tl.constexpr,
     KV_HEADS: tl.constexpr,
     HALF: tl.constexpr,
+    BLOCK: tl.constexpr,
     ROWS: tl.constexpr,
 ):
     """QK-norm and rotary positions of the query and key heads of qkv [tokens, heads + 2 kv_heads, 2 HALF].
 
-    out [tokens, heads + kv_heads, 2 HALF]; cosines, sines [context, HALF] fp32; pairs = tokens * (heads + kv_heads).
+    out [tokens, heads + kv_heads, 2 HALF]; cosines, sines [context, HALF]; pairs = tokens * (heads + kv_heads).
+    BLOCK is HALF or the next power of two.
     """
     pair = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
     exists = pair < pairs
     token, head = pair // (HEADS + KV_HEADS), pair % (HEADS + KV_HEADS)
-    channel = tl.arange(0, HALF)
-    there = exists[:, None] & (channel < HALF)[None, :]
+    channel = tl.arange(0, BLOCK)
+    inside = channel < HALF
+    there = exists[:, None] & inside[None, :]
     source = ((token.to(tl.int64) * (HEADS + 2 * KV_HEADS) + head) * (2 * HALF))[:, None] + channel[None, :]
     first = tl.load(qkv + source, mask=there, other=0.0).to(tl.float32)
     second = tl.load(qkv + source + HALF, mask=there, other=0.0).to(tl.float32)
     mean = (tl.sum(first * first, axis=1) + tl.sum(second * second, axis=1)) / (2 * HALF)
     inverse = tl.rsqrt(mean + eps)[:, None]
     query = (head < HEADS)[:, None]
-    gain_1 = tl.where(query, tl.load(q_gain + channel)[None, :], tl.load(k_gain + channel)[None, :])
-    gain_2 = tl.where(query, tl.load(q_gain + HALF + channel)[None, :], tl.load(k_gain + HALF + channel)[None, :])
-    first, second = first * inverse * gain_1, second * inverse * gain_2
+    q_1, q_2 = tl.load(q_gain + channel, mask=inside), tl.load(q_gain + HALF + channel, mask=inside)
+    k_1, k_2 = tl.load(k_gain + channel, mask=inside), tl.load(k_gain + HALF + channel, mask=inside)
+    first = first * inverse * tl.where(query, q_1[None, :], k_1[None, :])
+    second = second * inverse * tl.where(query, q_2[None, :], k_2[None, :])
     angle = (token % length)[:, None] * HALF + channel[None, :]
     cosine = tl.load(cosines + angle, mask=there, other=0.0)
     sine = tl.load(sines + angle, mask=there, other=0.0)
@@ -130,6 +134,7 @@ def norm_rotate_backward(
     slope_head,
     HEADS: tl.constexpr,
     HALF: tl.constexpr,
+    BLOCK: tl.constexpr,
     TURNS: tl.constexpr,
     ROWS: tl.constexpr,
 ):
@@ -138,12 +143,14 @@ def norm_rotate_backward(
     slope may have any strides, channels side by side. Each program takes TURNS tiles of ROWS pairs and leaves its share
     of the gain's gradient in a row of d_gain [programs, 2 HALF].
     """
-    channel = tl.arange(0, HALF)
-    gain_1, gain_2 = tl.load(gain + channel)[None, :], tl.load(gain + HALF + channel)[None, :]
-    sum_1, sum_2 = tl.zeros([HALF], tl.float32), tl.zeros([HALF], tl.float32)
+    channel = tl.arange(0, BLOCK)
+    inside = channel < HALF
+    gain_1 = tl.load(gain + channel, mask=inside, other=0.0)[None, :]
+    gain_2 = tl.load(gain + HALF + channel, mask=inside, other=0.0)[None, :]
+    sum_1, sum_2 = tl.zeros([BLOCK], tl.float32), tl.zeros([BLOCK], tl.float32)
     for turn in range(TURNS):
         pair = (turn * tl.num_programs(0) + tl.program_id(0)) * ROWS + tl.arange(0, ROWS)
-        there = (pair < pairs)[:, None]
+        there = (pair < pairs)[:, None] & inside[None, :]
         token, head = pair // HEADS, pair % HEADS
         row, position = (token // length).to(tl.int64), token % length
         at = (row * slope_row + position * slope_token + head * slope_head)[:, None] + channel[None, :]
@@ -166,8 +173,8 @@ def norm_rotate_backward(
         tl.store(dx + at, ((slope_1 - unit_1 * shared) * inverse).to(dx.dtype.element_ty), mask=there)
         tl.store(dx + at + HALF, ((slope_2 - unit_2 * shared) * inverse).to(dx.dtype.element_ty), mask=there)
     out = d_gain + tl.program_id(0) * (2 * HALF) + channel
-    tl.store(out, sum_1)
-    tl.store(out + HALF, sum_2)
+    tl.store(out, sum_1, mask=inside)
+    tl.store(out + HALF, sum_2, mask=inside)
 
 
 @triton.jit
@@ -239,7 +246,7 @@ def cross_entropy(scores, targets, losses, hits, COLUMNS: tl.constexpr, LEARNING
 
 @triton.jit
 def momentum_step(gradient, average, direction, finite, count, momentum, BLOCK: tl.constexpr):
-    """Nesterov: average = lerp(average, gradient), direction = lerp(gradient, average); unless finite, as before and 0."""
+    """Nesterov: average = lerp(average, gradient), direction = lerp(gradient, average); or as it was and 0."""
     at = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
     inside = at < count
     slope = tl.load(gradient + at, mask=inside, other=0.0)
@@ -249,3 +256,32 @@ def momentum_step(gradient, average, direction, finite, count, momentum, BLOCK: 
     tl.store(average + at, tl.where(good, new, old), mask=inside)
     ahead = tl.where(good, momentum * new + (1.0 - momentum) * slope, 0.0)
     tl.store(direction + at, ahead.to(direction.dtype.element_ty), mask=inside)
+
+
+@triton.jit
+def apply_update(
+    weights,
+    update,
+    factors,
+    finite,
+    count,
+    width,
+    rate,
+    decay,
+    SCALED: tl.constexpr,
+    CAUTIOUS: tl.constexpr,
+    BLOCK: tl.constexpr,
+):
+    """weights -= rate * update, times a factor for each row where SCALED, and decay * weights before it.
+
+    Where CAUTIOUS, only weights that the update shrinks anyway decay. Nothing changes unless finite.
+    """
+    at = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
+    inside = at < count
+    weight = tl.load(weights + at, mask=inside, other=0.0)
+    step = tl.load(update + at, mask=inside, other=0.0).to(tl.float32)
+    if SCALED:
+        step = step * tl.load(factors + at // width, mask=inside, other=0.0)
+    share = tl.where(step * weight > 0.0, decay, 0.0) if CAUTIOUS else decay
+    new = weight - share * weight - rate * step
+    tl.store(weights + at, tl.where(tl.load(finite) != 0, new, weight), mask=inside)

@@ -73,7 +73,8 @@ def _score_fused(scores: Tensor, targets: Tensor, losses: Tensor, hits: Tensor, 
     """The same in one kernel, with the gradient in place of the scores."""
     from engine.kernels import cross_entropy
 
-    cross_entropy[(len(targets),)](scores, targets, losses, hits, scores.shape[1], learning, BLOCK=4096, num_warps=8)
+    goals = targets.contiguous()
+    cross_entropy[(len(goals),)](scores, goals, losses, hits, scores.shape[1], learning, BLOCK=4096, num_warps=8)
     return scores
 
 

@@ -246,10 +246,11 @@ class Transformer(Layer):
 
     def _run(self, tokens: Tensor, bounds: Tensor | None) -> Fed:
         sight = Sight(self.attention, self.config.window, bounds)
-        if self.fused and self.config.experts == 1:
+        if self.fused:
             from engine.fused import hidden_states
 
-            return hidden_states(self, self._embed(tokens), sight), None
+            hidden, routings = hidden_states(self, self._embed(tokens), sight)
+            return hidden, of_all_layers(routings)
         length = tokens.shape[1]
         rotary = self.cosines[:length, None, :], self.sines[:length, None, :]
         x, routings = self._embed(tokens), []

@@ -1,7 +1,8 @@
 """The optimizers: Muon for the matrices inside the blocks, AdamW for embeddings, gains and routers."""
 
+import contextlib
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -33,7 +34,7 @@ def orthogonalize(
     Runs in the precision of `stack`; bf16 is enough (Jordan et al. 2024, Muon).
     """
     tall = stack.shape[-2] > stack.shape[-1]
-    x = stack / (stack.norm(dim=(-2, -1), keepdim=True) * safety).clamp(min=1e-7)
+    x: Tensor = stack / (stack.norm(dim=(-2, -1), keepdim=True) * safety).clamp(min=1e-7)
     for a, b, c in coefficients:
         gram = x.mT @ x if tall else x @ x.mT  # the smaller of the two
         factor = torch.baddbmm(gram, gram, gram, beta=b, alpha=c)
@@ -83,15 +84,13 @@ class Muon:
         """One update from the gradients in place; where the flag `finite` is false nothing changes, not one bit."""
         for role, matrices in self.stacks.items():
             weights = self.weights[role]
+            assert matrices[0].data_ptr() == weights.data_ptr(), f"{role} was moved after its optimizer was made"
             gradient = _flat(torch.stack([_gradient(matrix) for matrix in matrices]))
             direction = self._momentum(gradient, self.averages[role], finite)
             update = orthogonalize(direction, self.coefficients, self.safety)
-            if self.neuron_memory:
-                update = self._even_out(update.float(), self.neurons[role], finite)
+            sizes = self._row_factors(update, self.neurons[role], finite) if self.neuron_memory else None
             rate = learning_rate * math.sqrt(max(1.0, update.shape[-2] / update.shape[-1]))
-            if self.weight_decay:
-                self._decay(weights, update, learning_rate * self.weight_decay, finite)
-            weights.add_(update, alpha=-rate)
+            self._apply(weights, update, sizes, rate, learning_rate * self.weight_decay, finite)
 
     def _momentum(self, gradient: Tensor, average: Tensor, finite: Tensor | None) -> Tensor:
         """Move the average toward the gradient, and look ahead of it (Nesterov); zeros where nothing is to move."""
@@ -111,19 +110,39 @@ class Muon:
             average = torch.where(finite, average, 0.0)
         return gradient.lerp_(average, self.momentum).to(self.dtype)
 
-    def _even_out(self, update: Tensor, neurons: Tensor, finite: Tensor | None) -> Tensor:
-        squares = update.square().mean(dim=-1, keepdim=True)
+    def _row_factors(self, update: Tensor, neurons: Tensor, finite: Tensor | None) -> Tensor:
+        """What each row is multiplied with [count, m, 1]: rows become of one size over time, matrices keep theirs."""
+        squares = torch.linalg.vector_norm(update, dim=-1, keepdim=True, dtype=torch.float32).square()
+        squares = squares / update.shape[-1]
         moved = neurons.lerp(squares, 1 - self.neuron_memory)
         neurons.copy_(moved if finite is None else torch.where(finite, moved, neurons))
-        evened = update * (neurons + 1e-10).rsqrt()
-        return evened * (update.norm(dim=(-2, -1), keepdim=True) / evened.norm(dim=(-2, -1), keepdim=True).clamp(1e-10))
+        factors = (neurons + 1e-10).rsqrt()
+        before, after = (sizes.sum(dim=-2, keepdim=True) for sizes in (squares, squares * factors.square()))
+        length: Tensor = (before / after.clamp(min=1e-20)).sqrt()
+        return factors * length
 
-    def _decay(self, weights: Tensor, update: Tensor, share: float, finite: Tensor | None) -> None:
-        """Pull weights toward zero by `share` of them."""
-        shrink = torch.full((), share, device=weights.device)
-        if finite is not None:
-            shrink = shrink * finite
-        weights.mul_(1 - shrink * (update * weights > 0) if self.cautious else 1 - shrink)
+    def _apply(
+        self, weights: Tensor, update: Tensor, factors: Tensor | None, rate: float, decay: float, finite: Tensor | None
+    ) -> None:
+        """weights -= rate * factors * update, and `decay` of the weights, but nothing unless finite."""
+        if self.fused:
+            from engine.kernels import apply_update
+
+            count, width = weights.numel(), weights.shape[-1]
+            good = torch.ones((), dtype=torch.bool, device=weights.device) if finite is None else finite
+            scaled = factors is not None
+            apply_update[(-(-count // 2048),)](
+                weights, update, factors if scaled else update, good, count, width, rate, decay,
+                scaled, self.cautious, 2048,
+            )  # fmt: skip
+            return
+        step = update if factors is None else update.float() * factors
+        if decay:
+            shrink = torch.full((), decay, device=weights.device)
+            if finite is not None:
+                shrink = shrink * finite
+            weights.mul_(1 - shrink * (step * weights > 0) if self.cautious else 1 - shrink)
+        weights.add_(step, alpha=-rate)
 
 
 def _flat(stack: Tensor) -> Tensor:
@@ -166,6 +185,8 @@ class Optimizers(torch.optim.Optimizer):
             weight_decay=config.adamw_weight_decay,
             fused=True,
         )
+        self.parameters = dict(model.named_parameters())
+        self.averages = {name: one.detach().clone() for name, one in self.parameters.items()} if config.ema else {}
 
     def step(  # type: ignore[override]
         self, factor: float, finite: Tensor | None = None, momentum: float | None = None
@@ -190,6 +211,32 @@ class Optimizers(torch.optim.Optimizer):
         # What torch's gradient scaler sets too: fused AdamW does nothing where it is 1.
         self.adamw.found_inf = None if finite is None else (~finite).float()  # type: ignore[attr-defined]
         self.adamw.step()
+        if self.averages:
+            self._move_averages(finite)
+
+    @torch.no_grad()
+    def _move_averages(self, finite: Tensor | None) -> None:
+        """One step of the exponential moving average of the weights (Polyak and Juditsky 1992)."""
+        averages, share = list(self.averages.values()), 1 - self.config.ema
+        steps = torch._foreach_sub(list(self.parameters.values()), averages)
+        torch._foreach_mul_(steps, share if finite is None else share * finite.float())
+        torch._foreach_add_(averages, steps)
+
+    @contextlib.contextmanager
+    def averaged(self) -> Iterator[None]:
+        """The model has its averaged weights inside, where there are any; in the same memory, and put back after."""
+        self._exchange()
+        try:
+            yield
+        finally:
+            self._exchange()
+
+    @torch.no_grad()
+    def _exchange(self) -> None:
+        for name, average in self.averages.items():
+            own = self.parameters[name].clone()
+            self.parameters[name].copy_(average)
+            average.copy_(own)
 
     def tensors(self) -> dict[str, Tensor]:
         """Everything the optimizers remember, as named tensors for safetensors."""
@@ -197,10 +244,16 @@ class Optimizers(torch.optim.Optimizer):
         tensors |= {f"neurons.{role}": sizes for role, sizes in self.muon.neurons.items()}
         for name, parameter in self.others.items():
             tensors |= {f"adamw.{name}.{key}": value for key, value in self.adamw.state[parameter].items()}
+        if self.averages:  # they are the model that is kept, so what they are averages of is kept here
+            tensors |= {f"raw.{name}": parameter.detach() for name, parameter in self.parameters.items()}
         return tensors
 
+    @torch.no_grad()
     def load_tensors(self, tensors: dict[str, Tensor]) -> None:
-        """Restore what `tensors` gave."""
+        """Restore what `tensors` gave, after the model has the weights that were kept."""
+        for name, average in self.averages.items():
+            average.copy_(self.parameters[name])
+            self.parameters[name].copy_(tensors[f"raw.{name}"])
         for role, average in self.muon.averages.items():
             average.copy_(tensors[f"muon.{role}"])
         for role, sizes in self.muon.neurons.items():

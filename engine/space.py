@@ -19,13 +19,14 @@ UNSTORABLE: tuple[type[Exception], ...] = (OSError, StoreError, Refused, *Databa
 
 
 def checkpoint_bytes(config: RunConfig) -> int:
-    """About how large one checkpoint is: fp32 weights, one average of the matrices, two of everything else."""
+    """About how large one checkpoint is: fp32 weights, one average of the matrices, two of everything else;
+    and the weights behind their moving average, where that is kept."""
     model = config.model
     router = model.experts * model.width if model.experts > 1 else 0
     others = (
         model.vocab_size * model.width + model.layers * (router + 2 * model.width + 2 * model.head_size) + model.width
     )
-    return 4 * (2 * model.parameters + others)
+    return 4 * ((3 if config.optimizer.ema else 2) * model.parameters + others)
 
 
 def age_bytes(config: RunConfig) -> int:

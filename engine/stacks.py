@@ -13,8 +13,10 @@ def stack_parameters(parameters: Sequence[nn.Parameter]) -> Tensor:
     They stay what they were to everybody who has them, as long as nobody gives them other storage (`Module.to` does).
     """
     first = parameters[0]
-    steps = [(other.data_ptr() - first.data_ptr()) for other in parameters]
-    if steps == [number * first.nbytes for number in range(len(parameters))] and first.device.type != "meta":
+    steps = [other.data_ptr() - first.data_ptr() for other in parameters]
+    # Neighbours need not be one: a GPU's allocator puts tensors side by side too, each with storage of its own.
+    together = len({other.untyped_storage().data_ptr() for other in parameters}) == 1
+    if together and steps == [number * first.nbytes for number in range(len(parameters))] and not first.is_meta:
         return first.detach().as_strided((len(parameters), *first.shape), (first.numel(), *first.stride()))
     whole = torch.stack([parameter.detach() for parameter in parameters])
     for parameter, part in zip(parameters, whole, strict=True):

@@ -13,17 +13,20 @@ import signal
 import sys
 import traceback
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
 
-from engine import store
+from engine import store, tokenizer
+from engine.accelerate import accelerate
 from engine.attempt import Learner, Run, begin, losses_before, patiently, roll_back
 from engine.checkpoint import CorruptCheckpoint, load_checkpoint
 from engine.config import ConfigError, RunConfig
 from engine.data import Dataset, Rows, Stopped, ensure_dataset
-from engine.device import choose_place, to_device
+from engine.device import choose_place
 from engine.evaluate import Validation
+from engine.gradients import Feed, Gradients
 from engine.guard import Diverged, Guard, Resumption, RollBack
 from engine.home import Home
 from engine.meter import Meter
@@ -33,7 +36,7 @@ from engine.process import hold_lock
 from engine.questions import Questions
 from engine.saver import CannotSave, Saver
 from engine.say import say
-from engine.schedule import learning_rate_factor
+from engine.schedule import learning_rate_factor, momentum
 
 
 def train(run: Run) -> str:
@@ -52,32 +55,33 @@ def train(run: Run) -> str:
     scaler = torch.amp.GradScaler(place.device.type, enabled=place.precision == "fp16")
     learner = Learner(model, optimizers, scaler)
     step, elapsed_seconds = resume(run, dataset, learner)
-    if config.train.compile and place.device.type == "cuda":
-        recorder.state(status="compiling", message="Compiling the model for this GPU")
-        for block in model.layers:
-            block.compile(dynamic=False)
-    else:
-        recorder.state(status="running", phase="training", message="")
+    gradients = Gradients(model, config.rows_per_step, config.train.balance_loss, scaler.scale)
+    if place.device.type == "cuda":
+        recorder.state(status="compiling", message="Getting the kernels ready for this GPU")
+    micro_batch = accelerate(model, optimizers, gradients, config, place, partial(recorder.event, "note"))
+    environment = place.describe(model.attention) | {"fused": model.fused, "micro_batch": micro_batch}
+    recorder.state(status="running", phase="training", message="", environment=environment)
 
     rows = Rows(dataset.train, config.model.context, config.train.seed)
-    validation = Validation(dataset, config, place)
+    feed = Feed(rows, place, config.rows_per_step, end_of_document(dataset) if config.train.documents else None)
+    validation = Validation(dataset, config, place, micro_batch)
     questions = Questions(config, run.home.tokenizer(run.id), recorder)
     total_steps, batch_tokens = config.total_steps, config.train.batch_tokens
-    micro_batch = config.train.micro_batch or config.rows_per_step
     guard = Guard(recorder, config.train.on_nonfinite, run.roll_backs, skips_overflow=scaler.is_enabled())
     resumption = Resumption(recorder.event, step, losses_before(run.db, run.id)) if run.attempt > 1 else None
     meter = Meter(recorder, config, step, elapsed_seconds, guard, resumption)
     saver = Saver(run, learner, guard, dataset_sha256(dataset), meter.say)
 
     def ask() -> None:
-        with meter.phase("sampling", "Answering the prompts"):
+        with meter.phase("sampling", "Answering the prompts"), optimizers.averaged():
             run.unasked = not questions.ask(run.folder, model, place, step)
 
     def look_up(finished: bool) -> None:
         """What is due after a step: evaluate, ask the prompts, save."""
         if finished or step % config.eval.every == 0:
             with meter.phase("evaluating", "Reading text it has never seen"):
-                result = validation.measure(model)
+                with optimizers.averaged():
+                    result = validation.measure(model)
                 recorder.add(
                     "evals", step=step, tokens=step * batch_tokens, elapsed_seconds=meter.elapsed_seconds, **result
                 )
@@ -101,29 +105,17 @@ def train(run: Run) -> str:
                 meter.wait_while_paused()
                 continue
             factor = learner.rate * learning_rate_factor(step, total_steps, config.schedule)
-            inputs, targets = to_device(rows.batch(step * config.rows_per_step, config.rows_per_step), place)
-            loss_sum, balance_sum = torch.zeros(2, device=place.device)
-            for first in range(0, config.rows_per_step, micro_batch):
-                last = first + micro_batch
-                loss, _, routing = model.loss(inputs[first:last], targets[first:last])
-                # A mean over rows, of which these are some; a dense model has nothing to balance.
-                balance = routing.balance() * (micro_batch / config.rows_per_step) if routing else 0.0 * balance_sum
-                torch.autograd.backward(scaler.scale(loss / batch_tokens + config.train.balance_loss * balance))
-                loss_sum += loss.detach()
-                balance_sum += balance.detach()
+            loss, balance = gradients.of(feed.step(step, micro_batch))
             scaler.unscale_(optimizers)
             grad_norm = torch.nn.utils.clip_grad_norm_(model.parameters(), config.train.grad_clip)
             # Decided on the device, where nobody waits for it; the meter learns of it later and asks the guard.
-            finite = loss_sum.isfinite() & grad_norm.isfinite()
-            scaler.step(optimizers, factor, finite)
+            finite = loss.isfinite() & grad_norm.isfinite()
+            scaler.step(optimizers, factor, finite, momentum(step, total_steps, config.optimizer))
             scaler.update()
-            optimizers.zero_grad()
 
             step += 1
-            if step == meter.first_step + 1:
-                recorder.state(status="running", phase="training", message="")
             saver.check()
-            measured = loss_sum / batch_tokens, grad_norm, *((balance_sum,) if config.model.experts > 1 else ())
+            measured = loss, grad_norm, *((balance,) if config.model.experts > 1 else ())
             meter.add(step, config.optimizer.muon_lr * factor, *measured)
             look_up(finished=step == total_steps)
 
@@ -135,6 +127,12 @@ def train(run: Run) -> str:
         if step < total_steps and step > saver.saved_step and not recorder.stop_now.is_set():
             saver.save_last(step, meter.elapsed_seconds)
     return "finished" if step == total_steps else "stopped"
+
+
+def end_of_document(dataset: Dataset) -> int | None:
+    """The token that ends each document, if the tokenizer has one."""
+    end: int | None = tokenizer.load(dataset.tokenizer_path).token_to_id(tokenizer.END)
+    return end
 
 
 def prepare_dataset(run: Run) -> Dataset:

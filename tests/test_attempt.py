@@ -36,7 +36,7 @@ def break_steps(monkeypatch: pytest.MonkeyPatch, *bad: int, where: str = "loss")
     """Let the loss, or the gradient alone, be no number in the n-th step that is made, counted over all attempts."""
     real, made = Transformer.loss, [0]
 
-    def broken(self: Transformer, tokens: Tensor, targets: Tensor) -> tuple[Tensor, ...]:
+    def broken(self: Transformer, tokens: Tensor, targets: Tensor, *others: Any) -> tuple[Tensor, ...]:
         loss, *others = real(self, tokens, targets)
         if torch.is_grad_enabled():
             made[0] += 1
@@ -64,8 +64,8 @@ def test_no_policy_lets_a_bad_step_reach_weights_or_averages(
     break_steps(monkeypatch, 10, where=where)
     step = Optimizers.step
 
-    def watched(self: Optimizers, factor: float, finite: Tensor) -> None:
-        step(self, factor, finite)
+    def watched(self: Optimizers, factor: float, finite: Tensor, *others: Any) -> None:
+        step(self, factor, finite, *others)
         numbers = [*self.param_groups[0]["params"], *self.tensors().values()]
         seen.append((bool(finite), all(bool(number.isfinite().all()) for number in numbers)))
 

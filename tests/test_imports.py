@@ -28,6 +28,7 @@ TORCH = {
         "kernels",
         "fused",
         "gradients",
+        "accelerate",
         "optim",
         "loss",
         "checkpoint",
@@ -143,11 +144,11 @@ def test_config_imports_only_its_machinery_and_the_schedule_only_it() -> None:
 @pytest.mark.parametrize(
     ("module", "allowed"),
     [
-        ("engine.loss", set()),
+        ("engine.loss", {"kernels"}),
         ("engine.experts", {"config"}),
-        ("engine.optim", {"config", "experts"}),
-        ("engine.model", {"config", "experts", "loss"}),
-        ("engine.device", {"config"}),
+        ("engine.optim", {"config", "experts", "kernels", "stacks"}),
+        ("engine.model", {"attention", "config", "experts", "fused", "loss", "stacks"}),
+        ("engine.device", {"attention", "config"}),
         ("engine.checkpoint", {"optim", "model", "manifest", "sync"}),
         ("engine.retention", {"config"}),
         ("engine.space", {"config", "home", "store"}),
@@ -171,8 +172,9 @@ def test_config_imports_only_its_machinery_and_the_schedule_only_it() -> None:
         ("engine.stacks", set()),
         ("engine.attention", {"config"}),
         ("engine.kernels", set()),
-        ("engine.fused", {"attention", "kernels", "loss", "model"}),
-        ("engine.gradients", {"model"}),
+        ("engine.fused", {"attention", "experts", "kernels", "loss", "model"}),
+        ("engine.gradients", {"attention", "data", "device", "model"}),
+        ("engine.accelerate", {"attention", "config", "device", "gradients", "model", "optim"}),
     ],
 )
 def test_a_part_of_the_trainer_knows_only_what_it_stands_on(module: str, allowed: set[str]) -> None:

@@ -5,9 +5,9 @@ import math
 
 import pytest
 
-from engine.config import ScheduleConfig, load_preset
+from engine.config import OptimizerConfig, ScheduleConfig, load_preset
 from engine.home import PROJECT
-from engine.schedule import learning_rate_factor
+from engine.schedule import learning_rate_factor, momentum
 
 TOTAL = 100
 
@@ -79,3 +79,27 @@ def test_the_published_recipe_has_the_learning_rates_of_the_published_log() -> N
     assert found[0] == pytest.approx(log["learning_rate"][0], rel=1 / 500)
     assert found[1:] == pytest.approx(log["learning_rate"][1:], rel=1e-4)
     assert log["micro_step"][-1] // 2 * preset.train.batch_tokens == pytest.approx(preset.train.tokens / 2, rel=1e-4)
+
+
+def test_momentum_rises_over_its_warmup_and_holds() -> None:
+    config = OptimizerConfig(momentum_start=0.85, momentum=0.95, momentum_warmup=0.2)
+
+    values = [momentum(step, TOTAL, config) for step in range(TOTAL)]
+
+    assert values[0] == 0.85 and values[10] == pytest.approx(0.9)
+    assert values == sorted(values) and set(values[20:]) == {0.95} and values[19] < 0.95
+
+
+@pytest.mark.parametrize("total", [1, 3, TOTAL])
+def test_without_a_warmup_momentum_is_the_same_from_the_first_step(total: int) -> None:
+    config = OptimizerConfig(momentum=0.9, momentum_warmup=0.0)
+
+    assert {momentum(step, total, config) for step in range(total)} == {0.9}
+
+
+def test_a_warmup_as_long_as_the_run_or_shorter_than_a_step_has_its_end_points() -> None:
+    whole = OptimizerConfig(momentum_start=0.5, momentum=0.9, momentum_warmup=1.0)
+    short = OptimizerConfig(momentum_start=0.5, momentum=0.9, momentum_warmup=0.001)
+
+    assert momentum(TOTAL // 2, TOTAL, whole) == pytest.approx(0.7) and momentum(TOTAL, TOTAL, whole) == 0.9
+    assert [momentum(step, TOTAL, short) for step in (0, 1)] == [0.5, 0.9]

@@ -166,7 +166,7 @@ def test_a_loss_that_is_no_number_ends_the_run_and_keeps_the_good_checkpoint(
     run_id = new_run(home, db, **LONG)
     real, learned = Transformer.loss, []
 
-    def broken(self: Transformer, tokens: Tensor, targets: Tensor) -> tuple[Tensor, ...]:
+    def broken(self: Transformer, tokens: Tensor, targets: Tensor, *others: Any) -> tuple[Tensor, ...]:
         loss, *others = real(self, tokens, targets)
         if torch.is_grad_enabled():
             learned.append(loss)
@@ -191,7 +191,7 @@ def test_weights_that_are_no_numbers_are_never_saved(home: Home, db: Database, m
     run_id, made = new_run(home, db), []
     real = Optimizers.step
 
-    def broken(self: Optimizers, factor: float, finite: Tensor) -> None:
+    def broken(self: Optimizers, factor: float, finite: Tensor, *others: Any) -> None:
         real(self, factor, finite)
         made.append(factor)
         if len(made) == 16:

@@ -17,7 +17,7 @@ def told(db: Database, run_id: str, **values: Any) -> tuple[float, bool]:
 
 
 def test_a_seedling_takes_minutes_on_two_cores_with_bf16_and_a_gigabyte() -> None:
-    plan = describe.plan(config.load_preset("seedling"), 2 * 1.5e11)
+    plan = describe.plan(config.load_preset("seedling"), 2 * 1.5e11, "cpu")
 
     assert 150 < plan["seconds"] < 330
     assert 0.8e9 < plan["memory"] < 1.2e9

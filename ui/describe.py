@@ -142,7 +142,7 @@ def preset_card(name: str, chosen: RunConfig, home: Home, device: str, flops: fl
         "missing": missing,
         "values": config.settings(chosen),
         "device": device,
-        **plan(chosen, flops),
+        **plan(chosen, flops, device),
     }
 
 
@@ -157,12 +157,12 @@ def missing_data(home: Home, chosen: RunConfig) -> str:
     return ""
 
 
-def plan(chosen: RunConfig, flops: float) -> dict[str, Any]:
+def plan(chosen: RunConfig, flops: float, device: str) -> dict[str, Any]:
     """What will run: steps, seconds and bytes, the last two as estimates."""
     return {
         "steps": chosen.total_steps,
         "seconds": chosen.train.tokens * chosen.model.flops_per_token / flops,
-        "memory": training_bytes(chosen),
+        "memory": training_bytes(chosen, device),
     }
 
 

@@ -167,7 +167,8 @@ def check_settings(reader: Reader, launch: Launch, preset: str, overrides: str, 
     except ConfigError as error:
         return {"error": str(error), "key": describe.offending_key(str(error))}
     missing = describe.missing_data(reader.home, chosen)
-    flops, measured = speed_here(reader, launch.default_device())
+    device = launch.default_device()
+    flops, measured = speed_here(reader, device)
     return {
         "error": "",
         "missing": missing,
@@ -177,7 +178,7 @@ def check_settings(reader: Reader, launch: Launch, preset: str, overrides: str, 
         "active_parameters": chosen.model.active_parameters,
         "tokens": chosen.train.tokens,
         "epochs": epochs(reader, chosen),
-        **describe.plan(chosen, flops),
+        **describe.plan(chosen, flops, device),
     }
 
 

@@ -47,3 +47,13 @@ def test_saves_are_on_the_chart_and_the_log_is_read_without_paths(app: App, page
     assert ticks == curve and curve != page.evaluate("getComputedStyle(document.body).getPropertyValue('--accent')")
     page.click("#facts >> text=Log")
     page.wait_for_function("document.querySelector('#facts pre').textContent === 'saved checkpoints/x\\n<b>done</b>'")
+
+
+def test_a_run_that_compiles_says_for_how_long(app: App, page: Any) -> None:
+    run_id = furnished(app.home, 0)[0]
+    db = store.connect(app.home.database)
+    store.update_state(db, run_id, status="compiling", phase="starting", message="Getting the kernels ready")
+    db.close()
+
+    visit(page, app, f"?run={run_id}")
+    page.wait_for_function(r"/Compiling, [1-9]\d* s/.test(document.querySelector('#status').textContent)")

@@ -65,6 +65,17 @@ function theme() {
   });
 }
 
+let compiling = { id: "", since: 0, timer: 0 };
+
+/** How long this page has seen the run compile: nothing else moves meanwhile. */
+function waited(one) {
+  clearTimeout(compiling.timer);
+  if (one.status !== "compiling") return "";
+  if (compiling.id !== one.id) compiling = { id: one.id, since: Date.now(), timer: 0 };
+  compiling.timer = setTimeout(draw, 1000);
+  return `, ${Math.floor((Date.now() - compiling.since) / 1000)} s`;
+}
+
 function draw() {
   const one = run();
   if (!one) return;
@@ -73,7 +84,7 @@ function draw() {
   document.body.dataset.resumable = one.kind !== "published" && isResumable(one);
   $("#run-select .dot").style.background = curveColour(one);
   const done = isOpen(one) && one.status === "running" ? `, ${Math.floor(100 * share(one))}%` : "";
-  say($("#status .label"), state.connected ? status(one) + done : "Reconnecting");
+  say($("#status .label"), state.connected ? status(one) + done + waited(one) : "Reconnecting");
   say($("#topbar .message"), state.connected ? (isOpen(one) && one.message) || "" : "The server does not answer. If app.py was closed, start it again: this page goes on by itself.");
   figures(one);
   progress(one);
