@@ -27,6 +27,8 @@ WARM_UP = 2
 """Steps of each side before the first turn that counts."""
 PAIRS = 10
 """Pairs of blocks of steps with and without all that is observed."""
+HOW = "micro_batch", "attention", "fused"
+"""How a side does it, as it says itself."""
 Sides = dict[str, dict[str, Any]]
 """What each side reached at one batch size, or `error` with why not."""
 
@@ -102,7 +104,7 @@ class Benchmark:
         tell(f"{process.spec}: first step after {begun['seconds']:.1f} s")
         if "device" not in self.report:
             config = self.configs[process.spec.rows]
-            self.report |= header(config, self.given.preset, begun["place"], begun["device"])
+            self.report |= header(config, self.given.preset, begun["facts"], begun["device"])
         return {"seconds": begun["seconds"], "parts": begun["parts"]}
 
     def _take_turns(self, processes: dict[str, Process]) -> Sides:
@@ -127,7 +129,8 @@ class Benchmark:
         for name, process in processes.items():
             if name not in found:
                 config, peak = self.configs[process.spec.rows], self.report["peak_tflops"]
-                found[name] = side_facts(config, steps[name], peak) | memory[name]
+                how = {key: process.begun["facts"].get(key) for key in HOW} | {"notes": process.begun["notes"]}
+                found[name] = side_facts(config, steps[name], peak) | memory[name] | how
         return found
 
     def _overhead(self, process: Process, step: float) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import math
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -17,7 +18,7 @@ from benchmarks.training.observed import loop
 from benchmarks.training.peaks import peak_tflops
 from benchmarks.training.remote import Failed, OutOfMemory, Spec
 from benchmarks.training.report import ratios, side_facts, table
-from benchmarks.training.sides import Side, batch_of, our_side, peer_side
+from benchmarks.training.sides import Side, our_side, peer_side
 from benchmarks.training.worker import does_not_fit
 from engine import store
 from engine.config import ConfigError, load_preset
@@ -48,7 +49,8 @@ class Fake:
     def __init__(self, spec: Spec, caches: Path) -> None:
         self.spec = spec
         Fake.started.append((spec.side, spec.rows))
-        self.begun = {"seconds": 2.0, "parts": {"imports": 1.0}, "place": CPU.describe(), "device": "cpu"}
+        self.begun: dict[str, Any] = {"seconds": 2.0, "parts": {"imports": 1.0}, "device": "cpu", "notes": []}
+        self.begun["facts"] = CPU.describe() | {"micro_batch": min(spec.rows, 4)}
         self.check("start")
         Fake.alive.add(spec.side)
 
@@ -115,7 +117,8 @@ def test_sides_take_turns_and_are_compared(fake: type[Fake], tmp_path: Path) -> 
     assert report["overhead"]["cost"] == pytest.approx(0.01 / 1.01)
     assert not fake.alive
     text = table(report)
-    assert "8 rows, 64 tokens a step" in text and "2.00x" in text and "cost +0.99%" in text
+    assert "8 rows, 64 tokens a step" in text and "4 rows at a time" in text
+    assert "2.00x" in text and "cost +0.99%" in text
 
 
 def test_a_slow_start_is_not_made_twice(fake: type[Fake], tmp_path: Path) -> None:
@@ -179,17 +182,20 @@ def test_models_that_qwen3_is_not_have_no_peer() -> None:
     assert sides_of(load_preset("blueberry-moe"), given)[0] == ["blueberry"]
 
 
-def test_both_sides_learn_in_the_same_way_however_the_step_is_split() -> None:
-    for build in (our_side, peer_side):
-        losses = []
-        for micro_batch in (0, 1):
-            config = load_preset("seedling", TINY | {"train.micro_batch": micro_batch})
-            side = build(config, CPU, *batch_of(config, CPU))
-            torch.manual_seed(0)
-            losses.append([float(side.step()[0]) for _ in range(3)])
-        if build is our_side:
-            assert losses[0] == pytest.approx(losses[1], abs=1e-4)
-        assert all(later < first for first, _, later in losses)
+def test_both_sides_compute_the_mean_loss_however_the_step_is_split() -> None:
+    told: list[str] = []
+    losses: list[list[float]] = []
+    for micro_batch in (0, 1):
+        config = load_preset("seedling", TINY | {"train.micro_batch": micro_batch})
+        for side in (our_side(config, CPU, told.append), peer_side(config, CPU)):
+            losses.append([float(side.step()[0]) for _ in range(2)])
+            assert side.facts["micro_batch"] == (micro_batch or 4)
+    ours, _, ours_split, _ = losses
+
+    assert ours == pytest.approx(ours_split, abs=1e-4)
+    for first, _ in losses:  # nobody knows better than all tokens alike
+        assert first == pytest.approx(math.log(64), abs=0.2)
+    assert told == []
 
 
 def test_the_parts_of_a_step_add_up() -> None:
@@ -226,7 +232,7 @@ def test_a_gpus_events_are_read_as_one_step_after_the_other(monkeypatch: pytest.
 
 def test_an_observed_block_stores_each_of_its_steps() -> None:
     config = load_preset("seedling", TINY)
-    side = our_side(config, CPU, *batch_of(config, CPU))
+    side = our_side(config, CPU, lambda note: None)
     with loop(side, config, CPU.device) as blocks:
         assert blocks.block(3, observed=True) > 0
         assert blocks.block(2, observed=False) > 0

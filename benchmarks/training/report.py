@@ -28,18 +28,17 @@ def side_facts(config: RunConfig, steps: Sequence[dict[str, float]], peak: float
     return facts | ({"mfu": tflops / peak} if peak else {})
 
 
-def header(config: RunConfig, preset: str, place: dict[str, Any], device: str) -> dict[str, Any]:
-    """What holds for all lines."""
-    name, precision = place["device_name"], place["precision"]
+def header(config: RunConfig, preset: str, facts: dict[str, Any], device: str) -> dict[str, Any]:
+    """What holds for all lines; `facts` are a side's."""
     return {
         "preset": preset,
         "parameters": config.model.parameters,
         "context": config.model.context,
         "flops_per_token": config.model.flops_per_token,
         "convention": CONVENTION,
-        "peak_tflops": None if device == "cpu" else peak_tflops(name, precision),
+        "peak_tflops": None if device == "cpu" else peak_tflops(facts["device_name"], facts["precision"]),
         "device": device,
-        **place,
+        **{key: facts[key] for key in ("device_name", "precision", "threads", "torch", "python")},
     }
 
 
@@ -59,8 +58,7 @@ def table(report: dict[str, Any]) -> str:
         peak = "" if device == "cpu" else f", peak unknown in {report['precision']}"
     lines = [
         f"{report['preset']}: {report['parameters'] / 1e6:.2f} M parameters, context {report['context']:,}, "
-        f"{report['precision']} on {report['device_name']}{peak}, {report['attention']}, "
-        f"{report['threads']} threads, torch {report['torch']}"
+        f"{report['precision']} on {report['device_name']}{peak}, {report['threads']} threads, torch {report['torch']}"
     ]
     for batch in report["batches"]:
         lines += ["", *_batch(batch, device)]
@@ -92,12 +90,18 @@ def _batch(batch: dict[str, Any], device: str) -> list[str]:
             + "".join(f"{side[column] * 1e3:11.2f}" for column in columns)
             + "".join(f"{side[size] / 2**30:15.2f}" for size in sizes)
         )
+        lines += [f"  {'':13}{note}" for note in (*_how(batch, side), *side["notes"])]
     if batch["ratios"]:
         cells = "".join(f"{batch['ratios'][column]:10.2f}x" for column in columns)
         lines.append(f"  {'better by':13}{'':28}{cells}" + "".join(f"{batch['ratios'][size]:14.2f}x" for size in sizes))
     if not batch["together"]:
         lines.append("  One side after the other: both at once do not fit into memory.")
     return lines
+
+
+def _how(batch: dict[str, Any], side: dict[str, Any]) -> list[str]:
+    micro_batch = side["micro_batch"]
+    return [f"{micro_batch} rows at a time"] if micro_batch and micro_batch < batch["rows"] else []
 
 
 def _start(side: str, kind: str, start: dict[str, Any]) -> str:

@@ -1,20 +1,26 @@
 """The two programs that are compared: our trainer's step, and one with transformers and torch's AdamW."""
 
+import itertools
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
-from engine.attention import choose_backend
+from engine.accelerate import Tell, accelerate
 from engine.config import ModelConfig, RunConfig
+from engine.data import Rows
 from engine.device import Place
 from engine.export import qwen3_config
-from engine.gradients import Batch, Gradients
+from engine.gradients import Feed, Gradients
 from engine.model import Transformer
 from engine.optim import Optimizers
+
+END = 0
+"""The token that is taken for the end of a document where attention stays within one."""
 
 
 @dataclass(frozen=True)
@@ -27,6 +33,8 @@ class Side:
     """Shorten the gradient; returns its length before that, on the device."""
     update: Callable[[Tensor, Tensor], None]
     """The optimizer's step, given that loss and length."""
+    facts: dict[str, str | int] = field(default_factory=dict)
+    """What it runs on and how, as a run keeps it."""
 
     def step(self) -> tuple[Tensor, Tensor]:
         """All of it; returns loss and length."""
@@ -36,30 +44,28 @@ class Side:
         return loss, length
 
 
-def batch_of(config: RunConfig, place: Place) -> tuple[Tensor, Tensor]:
-    """Inputs and targets [rows of a step, context] of one text of random tokens, the same for both sides."""
-    dice = torch.Generator().manual_seed(0)
-    tokens = torch.randint(config.model.vocab_size, (config.rows_per_step, config.model.context + 1), generator=dice)
-    return tokens[:, :-1].contiguous().to(place.device), tokens[:, 1:].contiguous().to(place.device)
+def feed_of(config: RunConfig, place: Place) -> Feed:
+    """The trainer's way from tokens to the device, over a text of random ones: the same for both sides."""
+    rows = 4 * config.rows_per_step + 64
+    dice = np.random.default_rng(0)
+    tokens = dice.integers(config.model.vocab_size, size=rows * config.model.context, dtype=np.uint32)
+    text = Rows(tokens, config.model.context, config.train.seed)
+    return Feed(text, place, config.rows_per_step, END if config.train.documents else None)
 
 
-def our_side(config: RunConfig, place: Place, inputs: Tensor, targets: Tensor) -> Side:
-    """What engine/train.py does in a step: on a GPU the fused kernels, recorded; on a CPU the model as it is."""
+def our_side(config: RunConfig, place: Place, tell: Tell) -> Side:
+    """What engine/train.py does in a step; `tell` takes what it could not do as fast as it should."""
     with place.device:
         model = Transformer(config.model, place.dtype)
     model.init_weights(config.train.seed)
-    model.attention = choose_backend(config.train.attention, place.device, place.dtype)
     optimizers = Optimizers(model, config.optimizer, place.muon_dtype)
     scaler = torch.amp.GradScaler(place.device.type, enabled=place.precision == "fp16")
-    gradients = Gradients(model, scaler.scale, targets.numel())
-    rows = config.train.micro_batch or config.rows_per_step
-    batches = [Batch(*pair) for pair in zip(torch.split(inputs, rows), torch.split(targets, rows), strict=True)]
-    if place.device.type == "cuda":
-        model.fused = optimizers.muon.fused = True
-        gradients.record(batches[0])
+    gradients = Gradients(model, config.rows_per_step, config.train.balance_loss, scaler.scale)
+    micro_batch = accelerate(model, optimizers, gradients, config, place, tell)
+    feed, steps = feed_of(config, place), itertools.count()
 
     def learn() -> Tensor:
-        return gradients.of(batches) / targets.numel()
+        return gradients.of(feed.step(next(steps), micro_batch))[0]
 
     def clip() -> Tensor:
         scaler.unscale_(optimizers)
@@ -69,10 +75,11 @@ def our_side(config: RunConfig, place: Place, inputs: Tensor, targets: Tensor) -
         scaler.step(optimizers, 1.0, loss.isfinite() & length.isfinite())
         scaler.update()
 
-    return Side(learn, clip, update)
+    facts = place.describe(model.attention) | {"fused": model.fused, "micro_batch": micro_batch}
+    return Side(learn, clip, update, facts)
 
 
-def peer_side(config: RunConfig, place: Place, inputs: Tensor, targets: Tensor, compiled: str = "no") -> Side:
+def peer_side(config: RunConfig, place: Place, compiled: str = "no") -> Side:
     """transformers' Qwen3 of the same shape: its own loss, SDPA, autocast, fused AdamW.
 
     `compiled` on a GPU: the whole "model" with its loss, each of its "layers", or "no".
@@ -84,21 +91,22 @@ def peer_side(config: RunConfig, place: Place, inputs: Tensor, targets: Tensor, 
             part.compile(dynamic=False)
     adamw = torch.optim.AdamW(model.parameters(), lr=1e-3, fused=True)
     scaler = torch.amp.GradScaler(place.device.type, enabled=place.precision == "fp16")
-    rows = config.train.micro_batch or config.rows_per_step
-    batches = list(zip(torch.split(inputs, rows), torch.split(targets, rows), strict=True))
+    micro_batch = config.train.micro_batch or config.rows_per_step
+    feed, steps = feed_of(config, place), itertools.count()
 
     def precision() -> AbstractContextManager[Any]:
         return nullcontext() if place.precision == "fp32" else torch.autocast(place.device.type, place.dtype)
 
     def learn() -> Tensor:
-        losses = []
-        for tokens, goal in batches:
+        total = torch.zeros((), device=place.device)
+        for batch in feed.step(next(steps), micro_batch):
             with precision():
-                # `shift_labels` are the targets as they are; `labels` asks for the loss.
-                loss = model(input_ids=tokens, labels=goal, shift_labels=goal, use_cache=False).loss / len(batches)
+                # `labels` asks for the loss, `shift_labels` are the targets as they are.
+                made = model(input_ids=batch.inputs, labels=batch.targets, shift_labels=batch.targets, use_cache=False)
+            loss = made.loss * (micro_batch / config.rows_per_step)
             torch.autograd.backward(scaler.scale(loss))
-            losses.append(loss.detach())
-        return torch.stack(losses).sum()
+            total += loss.detach()
+        return total
 
     def clip() -> Tensor:
         scaler.unscale_(adamw)
@@ -109,7 +117,7 @@ def peer_side(config: RunConfig, place: Place, inputs: Tensor, targets: Tensor, 
         scaler.update()
         adamw.zero_grad()
 
-    return Side(learn, clip, update)
+    return Side(learn, clip, update, place.describe() | {"micro_batch": micro_batch})
 
 
 def qwen3(shape: ModelConfig) -> nn.Module:

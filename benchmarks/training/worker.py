@@ -14,7 +14,7 @@ import torch
 
 from benchmarks.training.observed import Loop, loop
 from benchmarks.training.remote import Spec
-from benchmarks.training.sides import batch_of, our_side, peer_side
+from benchmarks.training.sides import our_side, peer_side
 from benchmarks.training.turns import memory, synchronize, turn
 from engine.config import ConfigError
 from engine.device import choose_place
@@ -34,9 +34,9 @@ def serve(spec: Spec, orders: IO[str], answers: IO[str]) -> None:
     if device.type == "cuda":
         torch.cuda.set_device(device)
     torch.set_flush_denormal(True)
-    batch = batch_of(config, place)
+    notes: list[str] = []
     ours = spec.side == "blueberry"
-    side = our_side(config, place, *batch) if ours else peer_side(config, place, *batch, spec.compiled)
+    side = our_side(config, place, notes.append) if ours else peer_side(config, place, spec.compiled)
     synchronize(device)
     marks.append(time.monotonic())
     side.step()
@@ -44,7 +44,7 @@ def serve(spec: Spec, orders: IO[str], answers: IO[str]) -> None:
     marks.append(time.monotonic())
     names = ("imports", "model", "step")
     parts = {name: later - earlier for name, earlier, later in zip(names, marks, marks[1:], strict=False)}
-    answer(seconds=marks[-1] - marks[0], parts=parts, place=place.describe(), device=device.type)
+    answer(seconds=marks[-1] - marks[0], parts=parts, facts=side.facts, device=device.type, notes=notes)
     with contextlib.ExitStack() as stack:
         blocks: Loop | None = None
         for line in orders:
