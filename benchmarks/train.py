@@ -11,14 +11,13 @@ start of a side finds empty caches of compiled kernels (cold), the second one th
 import argparse
 import contextlib
 import json
-import statistics
 import tempfile
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from benchmarks.training.remote import Failed, OutOfMemory, Process, Spec, tell
-from benchmarks.training.report import header, ratios, side_facts, table
+from benchmarks.training.report import header, overhead_facts, ratios, side_facts, table
 from engine.config import ConfigError, RunConfig, load_preset, parse_overrides
 
 TURN = 5
@@ -136,19 +135,12 @@ class Benchmark:
     def _overhead(self, process: Process, step: float) -> dict[str, Any]:
         """Tokens a second of the trainer's loop with and without all that it observes and stores."""
         count = max(1, round(self.given.overhead / PAIRS / step))
-        seconds: dict[bool, list[float]] = {True: [], False: []}
+        blocks: dict[bool, list[dict[str, float]]] = {True: [], False: []}
         for pair in range(PAIRS):
             tell(f"{process.spec}: observed and not, pair {pair + 1} of {PAIRS}, {count} steps each")
             for observed in (True, False) if pair % 2 else (False, True):
-                seconds[observed].append(process.block(count, observed))
-        tokens = count * self.configs[process.spec.rows].train.batch_tokens
-        costs = [1 - bare / watched for watched, bare in zip(seconds[True], seconds[False], strict=True)]
-        return {
-            "observed": tokens / statistics.median(seconds[True]),
-            "bare": tokens / statistics.median(seconds[False]),
-            "cost": statistics.median(costs),
-            "costs": costs,
-        }
+                blocks[observed].append(process.block(count, observed))
+        return overhead_facts(count * self.configs[process.spec.rows].train.batch_tokens, blocks[True], blocks[False])
 
 
 def failure(error: Failed) -> dict[str, Any]:

@@ -63,8 +63,8 @@ class Fake:
         seconds = {"step": step, "learn": step / 2, "clip": step / 4, "update": step / 4}
         return {"steps": [seconds] * steps, "memory": {"resident": 1000}}
 
-    def block(self, steps: int, observed: bool) -> float:
-        return steps * (1.01 if observed else 1.0)
+    def block(self, steps: int, observed: bool) -> dict[str, float]:
+        return {"seconds": steps * (1.01 if observed else 1.0), "processor": steps * 1.0}
 
     def close(self) -> None:
         Fake.alive.discard(self.spec.side)
@@ -118,7 +118,7 @@ def test_sides_take_turns_and_are_compared(fake: type[Fake], tmp_path: Path) -> 
     assert not fake.alive
     text = table(report)
     assert "8 rows, 64 tokens a step" in text and "4 rows at a time" in text
-    assert "2.00x" in text and "cost +0.99%" in text
+    assert "2.00x" in text and "cost +0.99%" in text and "+0.00% of the processor's time" in text
 
 
 def test_a_slow_start_is_not_made_twice(fake: type[Fake], tmp_path: Path) -> None:
@@ -234,9 +234,9 @@ def test_an_observed_block_stores_each_of_its_steps() -> None:
     config = load_preset("seedling", TINY)
     side = our_side(config, CPU, lambda note: None)
     with loop(side, config, CPU.device) as blocks:
-        assert blocks.block(3, observed=True) > 0
-        assert blocks.block(2, observed=False) > 0
-        assert blocks.block(2, observed=True) > 0
+        for steps, observed in ((3, True), (2, False), (2, True)):
+            took = blocks.block(steps, observed)
+            assert took["seconds"] > 0 and took["processor"] > 0
         db = store.connect(blocks.home.database)
         steps = [row[store.METRICS.index("step")] for row in store.metrics_after(db, blocks.run_id, 0)]
         db.close()

@@ -17,6 +17,9 @@ from engine.home import Home
 from engine.meter import Meter
 from engine.recorder import Recorder
 
+Times = dict[str, float]
+"""Of some steps: `seconds` that passed, and those that processor cores worked for this process (`processor`)."""
+
 
 @dataclass
 class Loop:
@@ -29,8 +32,8 @@ class Loop:
     run_id: str
     step: int = 0
 
-    def block(self, steps: int, observed: bool) -> float:
-        """Make `steps` steps; returns how long they took until the device was done, in seconds.
+    def block(self, steps: int, observed: bool) -> Times:
+        """Make `steps` steps; returns how long they took until the device was done.
 
         `observed`: as in engine/train.py, with a meter that reads the device, the guard that looks at each loss, and
         the recorder's thread that writes runs.db. What that still has to write at the end is written after the time.
@@ -46,9 +49,9 @@ class Loop:
         finally:
             recorder.close()
 
-    def _timed(self, steps: int, meter: Meter | None) -> float:
+    def _timed(self, steps: int, meter: Meter | None) -> Times:
         synchronize(self.device)
-        start = time.perf_counter()
+        start, worked = time.perf_counter(), time.process_time()
         if meter:
             meter.begin()
         for _ in range(steps):
@@ -59,7 +62,7 @@ class Loop:
         if meter:
             meter.close()
         synchronize(self.device)
-        return time.perf_counter() - start
+        return {"seconds": time.perf_counter() - start, "processor": time.process_time() - worked}
 
 
 @contextlib.contextmanager

@@ -86,10 +86,9 @@ class Process:
         """`steps`: seconds of so many steps and of their parts; `memory`: peak bytes since the process began."""
         return self._ask({"do": "turn", "steps": steps}, "a turn")
 
-    def block(self, steps: int, observed: bool) -> float:
-        """Seconds of so many steps with or without all that a run observes and stores."""
-        seconds: float = self._ask({"do": "block", "steps": steps, "observed": observed}, "a block of steps")["seconds"]
-        return seconds
+    def block(self, steps: int, observed: bool) -> dict[str, float]:
+        """How long so many steps take with or without all that a run observes and stores (observed.py)."""
+        return self._ask({"do": "block", "steps": steps, "observed": observed}, "a block of steps")
 
     def close(self) -> None:
         """End the process and wait until its memory is free."""

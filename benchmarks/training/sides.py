@@ -102,8 +102,9 @@ def peer_side(config: RunConfig, place: Place, compiled: str = "no") -> Side:
         for batch in feed.step(next(steps), micro_batch):
             with precision():
                 # `labels` asks for the loss, `shift_labels` are the targets as they are.
-                made = model(input_ids=batch.inputs, labels=batch.targets, shift_labels=batch.targets, use_cache=False)
-            loss = made.loss * (micro_batch / config.rows_per_step)
+                goal = {"labels": batch.targets, "shift_labels": batch.targets}
+                mean = model(input_ids=batch.inputs, use_cache=False, **goal).loss
+            loss = mean * (micro_batch / config.rows_per_step)
             torch.autograd.backward(scaler.scale(loss))
             total += loss.detach()
         return total

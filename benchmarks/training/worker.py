@@ -53,7 +53,7 @@ def serve(spec: Spec, orders: IO[str], answers: IO[str]) -> None:
                 answer(steps=turn(side, device, order["steps"]), memory=memory(device))
             else:
                 blocks = blocks or stack.enter_context(loop(side, config, device))
-                answer(seconds=blocks.block(order["steps"], order["observed"]))
+                answer(**blocks.block(order["steps"], order["observed"]))
 
 
 def does_not_fit(error: BaseException | None) -> bool:
