@@ -1,181 +1,222 @@
-"""Training speed of our model and loop beside transformers' same-size Qwen3ForCausalLM with torch's AdamW.
+"""Training speed of our step beside transformers' same-size Qwen3ForCausalLM with torch's fused AdamW.
 
-`python -m engine bench train [--preset P] [--device D] [--precision P] [--rows N] [--steps N] [--json]`
+`python -m engine bench train [--preset P] [--device D] [--precision P] [--rows 8,32] [--steps N] [--overhead] [--json]`
 
-Both sides see the same tokens, batch, device and number format (fp32 masters; ours casts weights itself, the peer uses
-autocast), and take turns step by step, so that a machine whose speed drifts is fair to both. Times are medians.
+Both sides see the same tokens, batch, device and number format (fp32 masters), each in a process of its own, so that
+peak memory and the way to the first step are its own. They take turns of a few steps, so that a machine whose speed
+drifts is fair to both, or run one after the other where both do not fit into memory. Times are medians. The first
+start of a side finds empty caches of compiled kernels (cold), the second one those of the first (warm).
 """
 
 import argparse
+import contextlib
 import json
-import statistics
-import time
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+import tempfile
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
-import torch
-from torch import Tensor, nn
+from benchmarks.training.remote import Failed, OutOfMemory, Process, Spec, tell
+from benchmarks.training.report import header, overhead_facts, ratios, side_facts, table
+from engine.config import ConfigError, RunConfig, load_preset, parse_overrides
 
-from engine.config import ModelConfig, RunConfig, load_preset
-from engine.device import Place, choose_place
-from engine.export import qwen3_config
-from engine.model import Transformer
-from engine.optim import Optimizers
-
-Side = tuple[Callable[[], None], Callable[[], None]]
-"""Forward with backward, and what the optimizer does afterwards."""
-
-
-def our_side(config: RunConfig, place: Place, inputs: Tensor, targets: Tensor) -> Side:
-    """The trainer's own model, loss, clipping and Muon + AdamW."""
-    with place.device:
-        model = Transformer(config.model, place.dtype)
-    model.init_weights(config.train.seed)
-    optimizers = Optimizers(model, config.optimizer, place.muon_dtype)
-    if config.train.compile and place.device.type == "cuda":
-        for block in model.layers:
-            block.compile(dynamic=False)
-
-    def learn() -> None:
-        loss, *_ = model.loss(inputs, targets)
-        torch.autograd.backward(loss / targets.numel())
-
-    def update() -> None:
-        grad_norm = torch.nn.utils.clip_grad_norm_(model.parameters(), config.train.grad_clip)
-        optimizers.step(1.0, grad_norm.isfinite())
-        optimizers.zero_grad()
-
-    return learn, update
+TURN = 5
+"""Steps of one turn."""
+WARM_UP = 2
+"""Steps of each side before the first turn that counts."""
+PAIRS = 10
+"""Pairs of blocks of steps with and without all that is observed."""
+HOW = "micro_batch", "attention", "fused"
+"""How a side does it, as it says itself."""
+Sides = dict[str, dict[str, Any]]
+"""What each side reached at one batch size, or `error` with why not."""
 
 
-def peer_side(config: RunConfig, place: Place, inputs: Tensor, targets: Tensor) -> Side:
-    """transformers' Qwen3 of the same shape, SDPA, fused AdamW."""
-    model = qwen3(config.model).to(place.device)
-    if config.train.compile and place.device.type == "cuda":
-        model.compile(dynamic=False)
-    adamw = torch.optim.AdamW(model.parameters(), lr=1e-3, fused=True)
+class Benchmark:
+    """One benchmark: starts processes, lets them take turns, and collects what they say in `report`."""
 
-    def precision() -> AbstractContextManager[Any]:
-        return nullcontext() if place.precision == "fp32" else torch.autocast(place.device.type, place.dtype)
+    def __init__(self, given: argparse.Namespace, caches: Path) -> None:
+        """`caches`: an empty folder. Raises ConfigError where a setting makes no sense at one of the sizes."""
+        self.given, self.caches, self.folders = given, caches, dict[str, Path]()
+        self.settings = parse_overrides(given.set) | {"train.device": given.device, "train.precision": given.precision}
+        rows = given.rows or [load_preset(given.preset, self.settings).rows_per_step]
+        self.configs = {count: self._spec("blueberry", count).config() for count in rows}
+        self.names, peer = sides_of(self.configs[rows[0]], given)
+        self.report: dict[str, Any] = {"peer": peer, "batches": [], "first_step": {}}
 
-    def learn() -> None:
-        with precision():
-            scores = model(input_ids=inputs, use_cache=False).logits
-            loss = nn.functional.cross_entropy(scores.flatten(0, 1).float(), targets.flatten())
-        loss.backward()  # type: ignore[no-untyped-call]
+    def run(self) -> dict[str, Any]:
+        """Measure all batch sizes; raises ConfigError, or Failed when nothing could be measured."""
+        for rows, config in self.configs.items():
+            sides, together = self._batch(rows)
+            batch = {"rows": rows, "tokens_per_step": config.train.batch_tokens, "together": together}
+            self.report["batches"].append(batch | {"sides": sides, "ratios": ratios(sides)})
+        if "device" not in self.report:
+            raise Failed(next(iter(sides.values()))["error"])
+        return self.report
 
-    def update() -> None:
-        torch.nn.utils.clip_grad_norm_(model.parameters(), config.train.grad_clip)
-        adamw.step()
-        adamw.zero_grad()
+    def _batch(self, rows: int) -> tuple[Sides, bool]:
+        """Measure each side with so many rows a step; and whether they were there together."""
+        found: Sides = {}
+        alone: list[str] = []
+        with contextlib.ExitStack() as stack:
+            processes: dict[str, Process] = {}
+            for name in self.names:
+                try:
+                    processes[name] = stack.enter_context(self._start(name, rows))
+                except Failed as error:
+                    found[name] = failure(error)
+                    alone += [name] if processes and found[name]["out_of_memory"] else []
+            found |= self._take_turns(processes)
+            if len(processes) > 1:
+                alone += [name for name in processes if found[name].get("out_of_memory")]
+            if self.given.overhead and "overhead" not in self.report and "step" in found["blueberry"]:
+                self.report["overhead"] = self._overhead(processes["blueberry"], found["blueberry"]["step"])
+        for name in alone:
+            tell(f"{name}, {rows} rows: once more, alone")
+            try:
+                with self._start(name, rows) as process:
+                    found |= self._take_turns({name: process})
+            except Failed as error:
+                found[name] = failure(error)
+        return {name: found[name] for name in self.names}, not alone
 
-    return learn, update
+    def _spec(self, name: str, rows: int) -> Spec:
+        return Spec(name, self.given.preset, self.settings, rows, self.given.peer_compile)
+
+    def _start(self, name: str, rows: int) -> Process:
+        """A process that has made its first step; the first one of a side is cold, and a warm one follows it."""
+        spec, starts = self._spec(name, rows), self.report["first_step"].setdefault(name, {})
+        if not starts:
+            self.folders[name] = Path(tempfile.mkdtemp(prefix=name, dir=self.caches))
+        tell(f"{spec}: starting{'' if starts else ' with empty caches'}")
+        process = Process(spec, self.folders[name])
+        if not starts:
+            starts["cold"] = self._begun(process)
+            if starts["cold"]["seconds"] <= self.given.warm_limit:
+                process.close()
+                process = Process(spec, self.folders[name])
+                starts["warm"] = self._begun(process)
+        return process
+
+    def _begun(self, process: Process) -> dict[str, Any]:
+        begun = process.begun
+        tell(f"{process.spec}: first step after {begun['seconds']:.1f} s")
+        if "device" not in self.report:
+            config = self.configs[process.spec.rows]
+            self.report |= header(config, self.given.preset, begun["facts"], begun["device"])
+        return {"seconds": begun["seconds"], "parts": begun["parts"]}
+
+    def _take_turns(self, processes: dict[str, Process]) -> Sides:
+        """Let them make steps in turns; what each reached."""
+        found: Sides = {}
+        steps: dict[str, list[dict[str, float]]] = {name: [] for name in processes}
+        memory: dict[str, dict[str, int]] = {}
+        turns = [min(TURN, self.given.steps - done) for done in range(0, self.given.steps, TURN)]
+        for number, count in enumerate([WARM_UP, *turns]):
+            for name, process in processes.items():
+                if name in found:
+                    continue
+                if number:
+                    tell(f"{process.spec}: turn {number} of {len(turns)}")
+                try:
+                    answer = process.turn(count)
+                except Failed as error:
+                    found[name] = failure(error)
+                    continue
+                memory[name] = answer["memory"]
+                steps[name] += answer["steps"] if number else []
+        for name, process in processes.items():
+            if name not in found:
+                config, peak = self.configs[process.spec.rows], self.report["peak_tflops"]
+                how = {key: process.begun["facts"].get(key) for key in HOW} | {"notes": process.begun["notes"]}
+                found[name] = side_facts(config, steps[name], peak) | memory[name] | how
+        return found
+
+    def _overhead(self, process: Process, step: float) -> dict[str, Any]:
+        """Tokens a second of the trainer's loop with and without all that it observes and stores."""
+        count = max(1, round(self.given.overhead / PAIRS / step))
+        blocks: dict[bool, list[dict[str, float]]] = {True: [], False: []}
+        for pair in range(PAIRS):
+            tell(f"{process.spec}: observed and not, pair {pair + 1} of {PAIRS}, {count} steps each")
+            for observed in (True, False) if pair % 2 else (False, True):
+                blocks[observed].append(process.block(count, observed))
+        return overhead_facts(count * self.configs[process.spec.rows].train.batch_tokens, blocks[True], blocks[False])
 
 
-def qwen3(shape: ModelConfig) -> nn.Module:
-    """An untrained Qwen3ForCausalLM of this shape, tied, without dropout."""
-    from transformers import Qwen3Config, Qwen3ForCausalLM
+def failure(error: Failed) -> dict[str, Any]:
+    """What the report says of a side that failed."""
+    return {"error": str(error), "out_of_memory": isinstance(error, OutOfMemory)}
 
-    model: nn.Module = Qwen3ForCausalLM(
-        Qwen3Config(**qwen3_config(shape), tie_word_embeddings=True, attn_implementation="sdpa", use_cache=False)
+
+def sides_of(config: RunConfig, given: argparse.Namespace) -> tuple[list[str], str]:
+    """Which sides there are, and what is to be said about the peer."""
+    if given.no_peer:
+        return ["blueberry"], "No peer, as asked."
+    if config.model.activation != "swiglu" or config.model.experts > 1:
+        return ["blueberry"], "No peer: transformers' Qwen3 is dense and has SwiGLU."
+    if find_spec("transformers") is None:
+        return ["blueberry"], "No peer: transformers is not installed."
+    compiled = {"model": "model and loss", "layers": "layer by layer", "no": "not at all"}[given.peer_compile]
+    return ["blueberry", "transformers"], (
+        "blueberry: the step of engine/train.py with Muon and AdamW. transformers: Qwen3ForCausalLM with its own loss, "
+        f"SDPA, autocast, torch.optim.AdamW(fused=True); compiled on a GPU: {compiled}."
     )
-    return model.train()
 
 
-def measure(sides: dict[str, Side], device: torch.device, steps: int, warmup: int = 2) -> dict[str, dict[str, float]]:
-    """Median seconds of the parts `learn`, `update` and the whole `step` for each side, taking turns."""
-    seconds: dict[str, dict[str, list[float]]] = {name: {"learn": [], "update": [], "step": []} for name in sides}
+def counts(text: str) -> list[int]:
+    """Whole numbers above zero, comma separated."""
+    found = [int(word) for word in text.split(",")]
+    if min(found) < 1:
+        raise ValueError(text)
+    return found
 
-    def now() -> float:
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
-        return time.perf_counter()
 
-    for turn in range(warmup + steps):
-        for name, (learn, update) in sides.items():
-            start = now()
-            learn()
-            middle = now()
-            update()
-            end = now()
-            if turn >= warmup:
-                for part, value in (("learn", middle - start), ("update", end - middle), ("step", end - start)):
-                    seconds[name][part].append(value)
-    return {
-        name: {part: statistics.median(values) for part, values in parts.items()} for name, parts in seconds.items()
-    }
+def parser() -> argparse.ArgumentParser:
+    """The options."""
+    made = argparse.ArgumentParser(prog="python -m engine bench train", description=(__doc__ or "").split("\n")[0])
+    made.add_argument("--preset", default="seedling")
+    made.add_argument("--device", default="auto")
+    made.add_argument("--precision", default="auto", choices=["auto", "fp32", "bf16", "fp16"])
+    made.add_argument("--rows", type=counts, default=[], help="rows of a step, like 8,32; default: the preset's")
+    made.add_argument("--steps", type=int, default=15, help="timed steps of each side at each size (default 15)")
+    made.add_argument("--set", nargs="+", action="extend", default=[], metavar="KEY=VALUE", help="change a setting")
+    made.add_argument("--no-peer", action="store_true", help="without transformers")
+    made.add_argument(
+        "--peer-compile", default="model", choices=["model", "layers", "no"], help="what torch.compile gets on a GPU"
+    )
+    made.add_argument(
+        "--warm-limit",
+        type=float,
+        default=120.0,
+        metavar="SECONDS",
+        help="a side whose cold start took longer is not started again to time a warm one; 0: none is",
+    )
+    made.add_argument(
+        "--overhead",
+        type=float,
+        nargs="?",
+        const=20.0,
+        default=0.0,
+        metavar="SECONDS",
+        help="what observing and storing costs, from so many seconds with it and as many without (default 20)",
+    )
+    made.add_argument("--json", action="store_true", help="print data for programs")
+    return made
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Print one table (or JSON) and return 0."""
-    parser = argparse.ArgumentParser(prog="python -m engine bench train", description=__doc__.split("\n\n")[0])
-    parser.add_argument("--preset", default="seedling")
-    parser.add_argument("--device", default="auto")
-    parser.add_argument("--precision", default="auto", choices=["auto", "fp32", "bf16"])
-    parser.add_argument("--rows", type=int, default=0, help="rows of one step; default: the preset's")
-    parser.add_argument("--steps", type=int, default=15)
-    parser.add_argument("--no-peer", action="store_true")
-    parser.add_argument("--json", action="store_true")
-    arguments = parser.parse_args(argv)
-    config = load_preset(arguments.preset, {"train.device": arguments.device, "train.precision": arguments.precision})
-    place = choose_place(config.train)
-    torch.set_flush_denormal(True)
-    rows, context = arguments.rows or config.rows_per_step, config.model.context
-    dice = torch.Generator().manual_seed(0)
-    tokens = torch.randint(config.model.vocab_size, (rows, context + 1), generator=dice)
-    inputs, targets = tokens[:, :-1].contiguous().to(place.device), tokens[:, 1:].contiguous().to(place.device)
-    sides = {"blueberry": our_side(config, place, inputs, targets)}
-    if not arguments.no_peer and config.model.activation == "swiglu" and config.model.experts == 1:
-        sides["transformers"] = peer_side(config, place, inputs, targets)
-    times = measure(sides, place.device, arguments.steps)
-    report = summarise(config, place, rows, times)
-    print(json.dumps(report) if arguments.json else table(report))
+    """Print one table (or JSON); returns 0, or 1 when nothing could be measured."""
+    given = parser().parse_args(argv)
+    if given.steps < 1:
+        raise ConfigError(f"--steps {given.steps} must be at least 1.")
+    with tempfile.TemporaryDirectory(prefix="blueberry-bench-", ignore_cleanup_errors=True) as caches:
+        try:
+            report = Benchmark(given, Path(caches)).run()
+        except Failed as error:
+            tell(str(error))
+            return 1
+    print(json.dumps(report) if given.json else table(report))
     return 0
-
-
-def summarise(config: RunConfig, place: Place, rows: int, times: dict[str, dict[str, float]]) -> dict[str, Any]:
-    """Speeds and ratios from the measured times."""
-    batch = rows * config.model.context
-    report: dict[str, Any] = {
-        "parameters": config.model.parameters,
-        "tokens_per_step": batch,
-        **place.describe(),
-        "sides": {},
-        "ratios": {},
-    }
-    for name, parts in times.items():
-        report["sides"][name] = parts | {
-            "tokens_per_second": batch / parts["step"],
-            "tflops": batch / parts["step"] * config.model.flops_per_token / 1e12,
-        }
-    if place.device.type == "cuda":
-        report["peak_gib"] = torch.cuda.max_memory_allocated(place.device) / 2**30
-    if "transformers" in times:
-        ours, peer = times["blueberry"], times["transformers"]
-        report["ratios"] = {part: peer[part] / ours[part] for part in ours}
-    return report
-
-
-def table(report: dict[str, Any]) -> str:
-    """The report for people."""
-    lines = [
-        f"{report['parameters'] / 1e6:.2f} M parameters, {report['tokens_per_step']:,} tokens a step, "
-        f"{report['precision']} on {report['device_name']} ({report['threads']} threads), torch {report['torch']}",
-        f"{'':14}{'fwd+bwd ms':>12}{'update ms':>12}{'step ms':>12}{'tok/s':>12}{'TFLOP/s':>10}",
-    ]
-    for name, side in report["sides"].items():
-        lines.append(
-            f"{name:14}{side['learn'] * 1e3:12.1f}{side['update'] * 1e3:12.1f}{side['step'] * 1e3:12.1f}"
-            f"{side['tokens_per_second']:12,.0f}{side['tflops']:10.3f}"
-        )
-    if report["ratios"]:
-        ratios = report["ratios"]
-        lines.append(f"{'faster by':14}{ratios['learn']:11.2f}x{ratios['update']:11.2f}x{ratios['step']:11.2f}x")
-    if "peak_gib" in report:
-        lines.append(f"peak memory of all sides together {report['peak_gib']:.1f} GiB")
-    lines.append("TFLOP/s counts 6 operations a weight and causal attention as causal (docs/LOG.md).")
-    return "\n".join(lines)
 
 
 if __name__ == "__main__":

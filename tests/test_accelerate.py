@@ -1,10 +1,12 @@
 """Which micro-batch fits, and what becomes of a run whose fused kernels do not work."""
 
+from typing import Any
+
 import pytest
 import torch
 from support import tiny_config, tiny_model
 
-from engine import fused, loss
+from engine import loss
 from engine.accelerate import divisors, fitting, some_batch, use_fused_kernels
 from engine.config import OptimizerConfig
 from engine.gradients import Gradients
@@ -36,12 +38,17 @@ def test_kernels_that_fail_or_compute_something_else_are_not_used_and_that_is_to
     model, told = tiny_model(), []
     optimizers = Optimizers(model, OptimizerConfig(), torch.float32)
 
-    def states(model: Transformer, x: torch.Tensor, *rest: object) -> tuple[torch.Tensor, list[None]]:
-        if reason == "raises":
-            raise RuntimeError("no kernel image\nat a long address")
-        return x, []
+    run = Transformer._run
 
-    monkeypatch.setattr(fused, "hidden_states", states)
+    def broken(self: Transformer, *rest: Any) -> Any:
+        if self.fused and reason == "raises":
+            raise RuntimeError("no kernel image\nat a long address")
+        self.fused, fused = False, self.fused
+        hidden, routing = run(self, *rest)
+        self.fused = fused
+        return hidden * (1.5 if fused else 1.0), routing
+
+    monkeypatch.setattr(Transformer, "_run", broken)
     monkeypatch.setattr(loss, "_score_fused", loss._score)
     use_fused_kernels(model, optimizers, told.append)
 

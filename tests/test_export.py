@@ -193,6 +193,9 @@ def test_a_window_means_the_same_to_transformers(window: int) -> None:
     same = [torch.equal(theirs(tokens).logits[0, 19], theirs(other).logits[0, 19]) for other in changed]
 
     assert same == [window == 5, False]
+    ours = tiny_model(layers=1, window=window)
+    theirs.load_state_dict(export.qwen3_weights(shape, dict(ours.named_parameters()), torch.float32))
+    torch.testing.assert_close(theirs(tokens[:, :16]).logits, ours.logits(tokens[:, :16]), rtol=0, atol=1e-4)
 
 
 def test_an_export_that_fails_leaves_nothing(

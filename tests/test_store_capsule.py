@@ -128,8 +128,10 @@ def test_an_archive_from_before_the_index_is_found(home: Home, db: Database) -> 
     for name in ("kept", "changed", "removed"):
         db.conn.execute(f"DROP TRIGGER archive_{name}")
     db.conn.execute("DROP TABLE archive_words")
-    for column in ("save_seconds", "auto_resumes"):  # of a later schema
-        db.conn.execute(f"ALTER TABLE run_state DROP COLUMN {column}")
+    later = {"run_state": ("save_seconds", "auto_resumes"), "metrics": ("balance_loss",), "evals": ("expert_load",)}
+    for table, columns in later.items():
+        for column in columns:
+            db.conn.execute(f"ALTER TABLE {table} DROP COLUMN {column}")
     db.conn.execute("PRAGMA user_version = 1")
 
     store.migrate(home.database)
