@@ -11,11 +11,12 @@ import torch
 from torch import Tensor, nn
 
 from engine.accelerate import Tell, accelerate
+from engine.batches import Feed
 from engine.config import ModelConfig, RunConfig
 from engine.data import Rows
 from engine.device import Place
 from engine.export import qwen3_config
-from engine.gradients import Feed, Gradients
+from engine.gradients import Gradients
 from engine.model import Transformer
 from engine.optim import Optimizers
 
@@ -44,13 +45,13 @@ class Side:
         return loss, length
 
 
-def feed_of(config: RunConfig, place: Place) -> Feed:
+def feed_of(config: RunConfig, place: Place, micro_batch: int) -> Feed:
     """The trainer's way from tokens to the device, over a text of random ones: the same for both sides."""
     rows = 4 * config.rows_per_step + 64
     dice = np.random.default_rng(0)
     tokens = dice.integers(config.model.vocab_size, size=rows * config.model.context, dtype=np.uint32)
     text = Rows(tokens, config.model.context, config.train.seed)
-    return Feed(text, place, config.rows_per_step, END if config.train.documents else None)
+    return Feed(text, place, config.rows_per_step, micro_batch, END if config.train.documents else None)
 
 
 def our_side(config: RunConfig, place: Place, tell: Tell) -> Side:
@@ -62,10 +63,10 @@ def our_side(config: RunConfig, place: Place, tell: Tell) -> Side:
     scaler = torch.amp.GradScaler(place.device.type, enabled=place.precision == "fp16")
     gradients = Gradients(model, config.rows_per_step, config.train.balance_loss, scaler.scale)
     micro_batch = accelerate(model, optimizers, gradients, config, place, tell)
-    feed, steps = feed_of(config, place), itertools.count()
+    feed, steps = feed_of(config, place, micro_batch), itertools.count()
 
     def learn() -> Tensor:
-        return gradients.of(feed.step(next(steps), micro_batch))[0]
+        return gradients.of(feed.step(next(steps)))[0]
 
     def clip() -> Tensor:
         scaler.unscale_(optimizers)
@@ -92,14 +93,14 @@ def peer_side(config: RunConfig, place: Place, compiled: str = "no") -> Side:
     adamw = torch.optim.AdamW(model.parameters(), lr=1e-3, fused=True)
     scaler = torch.amp.GradScaler(place.device.type, enabled=place.precision == "fp16")
     micro_batch = config.train.micro_batch or config.rows_per_step
-    feed, steps = feed_of(config, place), itertools.count()
+    feed, steps = feed_of(config, place, micro_batch), itertools.count()
 
     def precision() -> AbstractContextManager[Any]:
         return nullcontext() if place.precision == "fp32" else torch.autocast(place.device.type, place.dtype)
 
     def learn() -> Tensor:
         total = torch.zeros((), device=place.device)
-        for batch in feed.step(next(steps), micro_batch):
+        for batch in feed.step(next(steps)):
             with precision():
                 # `labels` asks for the loss, `shift_labels` are the targets as they are.
                 goal = {"labels": batch.targets, "shift_labels": batch.targets}
