@@ -30,6 +30,11 @@ class Gradients:
         self.model, self.rows_per_step, self.balance_loss, self.scale = model, rows_per_step, balance_loss, scale
         self._graph: torch.cuda.CUDAGraph | None = None
 
+    @property
+    def recorded(self) -> bool:
+        """Whether a pass has been recorded."""
+        return self._graph is not None
+
     def of(self, batches: Iterable[Batch]) -> tuple[Tensor, Tensor]:
         """Leave the gradients of a step's loss in the parameters.
 
