@@ -30,6 +30,11 @@ class Gradients:
         self.model, self.rows_per_step, self.balance_loss, self.scale = model, rows_per_step, balance_loss, scale
         self._graph: torch.cuda.CUDAGraph | None = None
 
+    @property
+    def recorded(self) -> bool:
+        """Whether a pass has been recorded."""
+        return self._graph is not None
+
     def of(self, batches: Iterable[Batch]) -> tuple[Tensor, Tensor]:
         """Leave the gradients of a step's loss in the parameters.
 
@@ -38,11 +43,16 @@ class Gradients:
         """
         if self._graph is None:
             self.model.zero_grad()
-        else:
+        elif not self._overwrites:
             torch._foreach_zero_(self._slopes)  # their memory belongs to the recorded pass
         total = torch.zeros(2, device=self.model.embed_tokens.weight.device)
         for batch in batches:
-            total += self._replayed(batch) if self._recorded(batch) else self._pass(batch)
+            if self._recorded(batch):
+                total += self._replayed(batch)
+            else:
+                if self._graph is not None and self._overwrites:
+                    torch._foreach_zero_(self._slopes)
+                total += self._pass(batch)
         loss, balance = total.unbind()
         return loss, balance
 
@@ -58,6 +68,10 @@ class Gradients:
             for _ in range(WARM_UP):
                 self._pass(self._static)
         torch.cuda.current_stream().wait_stream(side)
+        # Alone in its step, a pass writes its gradients; else it adds them to those of the passes before.
+        self._overwrites = len(batch.inputs) == self.rows_per_step
+        if self._overwrites:
+            self.model.zero_grad()
         # Only this thread's calls may break a recording: others read the clock and the memory of the device.
         graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(graph, capture_error_mode="thread_local"):

@@ -60,7 +60,11 @@ def train(run: Run) -> str:
     if place.device.type == "cuda":
         recorder.state(status="compiling", message="Getting the kernels ready for this GPU")
     micro_batch = accelerate(model, optimizers, gradients, config, place, partial(recorder.event, "note"))
-    environment = place.describe(model.attention) | {"fused": model.fused, "micro_batch": micro_batch}
+    environment = place.describe(model.attention) | {
+        "fused": model.fused,
+        "recorded": gradients.recorded,
+        "micro_batch": micro_batch,
+    }
     recorder.state(status="running", phase="training", message="", environment=environment)
 
     rows = Rows(dataset.train, config.model.context, config.train.seed)
