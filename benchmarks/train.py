@@ -29,7 +29,7 @@ WARM_UP = 2
 """Steps of each side before the first turn that counts."""
 PAIRS = 10
 """Pairs of blocks of steps with and without all that is observed."""
-HOW = "micro_batch", "attention", "fused"
+HOW = "micro_batch", "attention", "fused", "recorded"
 """How a side does it, as it says itself."""
 Sides = dict[str, dict[str, Any]]
 """What each side reached at one batch size, or `error` with why not."""
