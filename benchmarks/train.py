@@ -73,7 +73,10 @@ class Benchmark:
             if len(processes) > 1:
                 alone += [name for name in processes if found[name].get("out_of_memory")]
             if self.given.overhead and "overhead" not in self.report and "step" in found["blueberry"]:
-                self.report["overhead"] = self._overhead(processes["blueberry"], found["blueberry"]["step"])
+                try:
+                    self.report["overhead"] = self._overhead(processes["blueberry"], found["blueberry"]["step"])
+                except Failed as error:
+                    self.report["overhead"] = failure(error)
         for name in alone:
             tell(f"{name}, {rows} rows: once more, alone")
             try:
