@@ -3,15 +3,16 @@
 `python -m engine bench train [--preset P] [--device D] [--precision P] [--rows 8,32] [--steps N] [--overhead] [--json]`
 
 Both sides see the same tokens, batch, device and number format (fp32 masters), each in a process of its own, so that
-peak memory and the way to the first step are its own. They take turns of a few steps, so that a machine whose speed
-drifts is fair to both, or run one after the other where both do not fit into memory. Times are medians. The first
-start of a side finds empty caches of compiled kernels (cold), the second one those of the first (warm).
+peak memory and the way to the first step are its own. They take turns of one step, or of five on a GPU, so that a
+machine whose speed drifts is fair to both, or run one after the other where both do not fit into memory. Times are
+medians. The first start of a side finds empty caches of compiled kernels (cold), the second those of the first (warm).
 """
 
 import argparse
 import contextlib
 import json
 import tempfile
+import time
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -20,13 +21,15 @@ from benchmarks.training.remote import Failed, OutOfMemory, Process, Spec, tell
 from benchmarks.training.report import header, overhead_facts, ratios, side_facts, table
 from engine.config import ConfigError, RunConfig, load_preset, parse_overrides
 
-TURN = 5
-"""Steps of one turn."""
+TURN = {"cuda": 5}
+"""Steps of one turn by device, one elsewhere: a GPU's host runs ahead, so that a step alone is not what a run makes."""
+PATIENCE = 5.0
+"""Seconds between two lines that say which turn it is."""
 WARM_UP = 2
 """Steps of each side before the first turn that counts."""
 PAIRS = 10
 """Pairs of blocks of steps with and without all that is observed."""
-HOW = "micro_batch", "attention", "fused"
+HOW = "micro_batch", "attention", "fused", "recorded"
 """How a side does it, as it says itself."""
 Sides = dict[str, dict[str, Any]]
 """What each side reached at one batch size, or `error` with why not."""
@@ -70,7 +73,10 @@ class Benchmark:
             if len(processes) > 1:
                 alone += [name for name in processes if found[name].get("out_of_memory")]
             if self.given.overhead and "overhead" not in self.report and "step" in found["blueberry"]:
-                self.report["overhead"] = self._overhead(processes["blueberry"], found["blueberry"]["step"])
+                try:
+                    self.report["overhead"] = self._overhead(processes["blueberry"], found["blueberry"]["step"])
+                except Failed as error:
+                    self.report["overhead"] = failure(error)
         for name in alone:
             tell(f"{name}, {rows} rows: once more, alone")
             try:
@@ -111,13 +117,16 @@ class Benchmark:
         found: Sides = {}
         steps: dict[str, list[dict[str, float]]] = {name: [] for name in processes}
         memory: dict[str, dict[str, int]] = {}
-        turns = [min(TURN, self.given.steps - done) for done in range(0, self.given.steps, TURN)]
+        length = TURN.get(self.report.get("device", ""), 1)
+        turns = [min(length, self.given.steps - done) for done in range(0, self.given.steps, length)]
+        told = time.monotonic()
         for number, count in enumerate([WARM_UP, *turns]):
             for name, process in processes.items():
                 if name in found:
                     continue
-                if number:
+                if time.monotonic() - told > PATIENCE:
                     tell(f"{process.spec}: turn {number} of {len(turns)}")
+                    told = time.monotonic()
                 try:
                     answer = process.turn(count)
                 except Failed as error:

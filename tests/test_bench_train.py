@@ -16,7 +16,7 @@ from benchmarks.train import Benchmark, main, parser, sides_of
 from benchmarks.training import turns
 from benchmarks.training.observed import loop
 from benchmarks.training.peaks import peak_tflops
-from benchmarks.training.remote import Failed, OutOfMemory, Spec
+from benchmarks.training.remote import Failed, OutOfMemory, Process, Spec
 from benchmarks.training.report import ratios, side_facts, table
 from benchmarks.training.sides import Side, our_side, peer_side
 from benchmarks.training.worker import does_not_fit
@@ -64,6 +64,7 @@ class Fake:
         return {"steps": [seconds] * steps, "memory": {"resident": 1000}}
 
     def block(self, steps: int, observed: bool) -> dict[str, float]:
+        self.check("block")
         return {"seconds": steps * (1.01 if observed else 1.0), "processor": steps * 1.0}
 
     def close(self) -> None:
@@ -133,7 +134,7 @@ def test_a_side_that_does_not_fit_beside_the_other_is_measured_alone(
 ) -> None:
     def fails(process: Fake, doing: str) -> None:
         if doing == moment and process.spec.side == "transformers" and "blueberry" in fake.alive:
-            raise OutOfMemory("4 rows do not fit into memory")
+            raise OutOfMemory("out of memory with 4 rows a step")
 
     fake.fails = fails
     report = measured(tmp_path)
@@ -146,14 +147,14 @@ def test_a_side_that_does_not_fit_beside_the_other_is_measured_alone(
 def test_a_size_that_does_not_fit_is_said_in_its_line_and_the_next_goes_on(fake: type[Fake], tmp_path: Path) -> None:
     def fails(process: Fake, doing: str) -> None:
         if process.spec.rows == 4:
-            raise OutOfMemory("4 rows do not fit into memory")
+            raise OutOfMemory("out of memory with 4 rows a step")
 
     fake.fails = fails
     report = measured(tmp_path, "--rows", "4,2")
 
     assert [batch["ratios"] for batch in report["batches"]] == [{}, TWICE]
     assert fake.started.count(("blueberry", 4)) == 1, "alone from the beginning, so not tried again"
-    assert "blueberry    4 rows do not fit into memory" in table(report)
+    assert "blueberry    out of memory with 4 rows a step" in table(report)
 
 
 def test_when_nothing_can_be_measured_one_sentence_says_why(
@@ -166,6 +167,34 @@ def test_when_nothing_can_be_measured_one_sentence_says_why(
 
     assert main(OPTIONS) == 1
     assert capsys.readouterr().err.endswith("blueberry, 4 rows: broken.\n")
+
+
+def test_what_was_measured_is_told_when_the_overhead_cannot_be(fake: type[Fake], tmp_path: Path) -> None:
+    def fails(process: Fake, doing: str) -> None:
+        if doing == "block":
+            raise Failed(f"{process.spec}: the disk is full.")
+
+    fake.fails = fails
+    report = measured(tmp_path, "--overhead", "100")
+
+    assert report["batches"][0]["ratios"] == TWICE
+    assert "observed and stored: blueberry, 4 rows: the disk is full." in table(report)
+
+
+def test_a_process_that_cannot_begin_says_why_and_is_gone(tmp_path: Path) -> None:
+    spec = Spec("blueberry", "seedling", {"train.device": "nonsense"}, 1, "no")
+
+    with pytest.raises(ConfigError, match="'nonsense' is not a device"):
+        Process(spec, tmp_path)
+
+
+def test_a_process_that_breaks_is_a_failure_with_its_status(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    # Squared ReLU is not what Qwen3 has; `sides_of` would not have asked.
+    spec = Spec("transformers", "blueberry-88m", {"train.device": "cpu"}, 1, "no")
+
+    with pytest.raises(Failed, match=r"^transformers, 1 row: its process ended with status 1; its last words are"):
+        Process(spec, tmp_path)
+    assert "relu2" in capfd.readouterr().err
 
 
 def test_rows_that_do_not_divide_are_refused_before_anything_starts(fake: type[Fake], tmp_path: Path) -> None:

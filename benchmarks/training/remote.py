@@ -52,7 +52,7 @@ class Spec:
         return load_preset(self.preset, self.settings | {"train.batch_tokens": self.rows * context})
 
     def __str__(self) -> str:
-        return f"{self.side}, {self.rows} rows"
+        return f"{self.side}, {self.rows} {'row' if self.rows == 1 else 'rows'}"
 
 
 def tell(line: str) -> None:

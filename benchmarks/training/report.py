@@ -126,6 +126,8 @@ def _start(side: str, kind: str, start: dict[str, Any]) -> str:
 
 
 def _overhead(overhead: dict[str, Any]) -> str:
+    if "error" in overhead:
+        return f"observed and stored: {overhead['error']}"
     return (
         f"observed and stored: {overhead['observed']:,.0f} tok/s, bare: {overhead['bare']:,.0f}; "
         f"cost {overhead['cost']:+.2%} (median of {len(overhead['costs'])} pairs of blocks, "

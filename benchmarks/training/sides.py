@@ -76,7 +76,11 @@ def our_side(config: RunConfig, place: Place, tell: Tell) -> Side:
         scaler.step(optimizers, 1.0, loss.isfinite() & length.isfinite())
         scaler.update()
 
-    facts = place.describe(model.attention) | {"fused": model.fused, "micro_batch": micro_batch}
+    facts = place.describe(model.attention) | {
+        "fused": model.fused,
+        "recorded": gradients.recorded,
+        "micro_batch": micro_batch,
+    }
     return Side(learn, clip, update, facts)
 
 

@@ -81,7 +81,7 @@ def main(argv: list[str]) -> int:
     except (RuntimeError, MemoryError) as error:
         if not does_not_fit(error):
             raise
-        answers.write(json.dumps({"error": f"{spec.rows} rows do not fit into memory", "kind": "memory"}) + "\n")
+        answers.write(json.dumps({"error": f"out of memory with {spec.rows} rows a step", "kind": "memory"}) + "\n")
     answers.close()
     return 0
 
