@@ -31,8 +31,10 @@ NAMES = {
     "flash": "torch flash attention",
     "flash-attn": "flash-attn",
     "plain": "plain products",
+    "varlen": "torch flash attention, of documents or windows",
+    "masked": "torch SDPA with a mask",
 }
-"""What the page says about a backend."""
+"""What the page says about what computes."""
 
 
 def attend(
@@ -84,6 +86,13 @@ def choose_backend(wanted: str, device: torch.device, dtype: torch.dtype, head_s
                 "install requirements-gpu.txt, or choose auto."
             ) from error
     return wanted
+
+
+def in_use(backend: str, masked: bool, device: torch.device, dtype: torch.dtype, head_size: int) -> str:
+    """What `attend` computes with, as a key of NAMES; `masked`: with a window or with bounds."""
+    if masked and backend != "flash-attn":
+        return "varlen" if backend != "plain" and _has_flash(device, dtype, head_size) else "masked"
+    return backend
 
 
 def document_bounds(inputs: npt.NDArray[np.int64], end: int, room: int = 0) -> Tensor:

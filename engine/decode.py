@@ -121,9 +121,9 @@ class Decoder:
 
     @staticmethod
     def suits(model: Transformer) -> bool:
-        """Whether this is a model on a GPU without experts; others are asked by `Transformer.next_logits`."""
+        """Whether this is a model on a GPU without experts or a window; `Transformer.next_logits` asks the others."""
         dense = all(type(block.mlp) is MLP for block in model.layers)
-        return dense and model.embed_tokens.weight.device.type == "cuda"
+        return dense and not model.config.window and model.embed_tokens.weight.device.type == "cuda"
 
     def rounds(self, prompts: Sequence[Sequence[int]], asks: Sequence[Ask]) -> Iterator[list[int]]:
         """The next token of every row, again and again until the longest answer is as long as it may be.

@@ -29,6 +29,9 @@ class Gradients:
         """`balance_loss`: weight of the loss that balances experts; `scale` is the gradient scaler's."""
         self.model, self.rows_per_step, self.balance_loss, self.scale = model, rows_per_step, balance_loss, scale
         self._graph: torch.cuda.CUDAGraph | None = None
+        self._slopes: list[Tensor] = []
+        self._overwrites = False
+        self._result: Tensor | None = None
 
     @property
     def recorded(self) -> bool:
@@ -46,11 +49,11 @@ class Gradients:
         elif not self._overwrites:
             torch._foreach_zero_(self._slopes)  # their memory belongs to the recorded pass
         total = torch.zeros(2, device=self.model.embed_tokens.weight.device)
-        for batch in batches:
+        for number, batch in enumerate(batches):
             if self._recorded(batch):
                 total += self._replayed(batch)
             else:
-                if self._graph is not None and self._overwrites:
+                if number == 0 and self._overwrites:  # only the recorded pass does
                     torch._foreach_zero_(self._slopes)
                 total += self._pass(batch)
         loss, balance = total.unbind()
@@ -81,7 +84,8 @@ class Gradients:
 
     def forget(self) -> None:
         """Let go of a recorded pass and its memory."""
-        self._graph = None
+        self._graph = self._result = None
+        self._slopes, self._overwrites = [], False
         self.model.zero_grad()
 
     def _recorded(self, batch: Batch) -> bool:
@@ -101,6 +105,7 @@ class Gradients:
         if self._static.bounds is not None and batch.bounds is not None:
             self._static.bounds.copy_(batch.bounds)
         self._graph.replay()
+        assert self._result is not None
         return self._result
 
     def _pass(self, batch: Batch) -> Tensor:

@@ -256,7 +256,8 @@ class Transformer(Layer):
         x, routings = self._embed(tokens), []
         for block in self.layers:
             if self.recompute and torch.is_grad_enabled():
-                x, routing = checkpoint(block, x, rotary, None, sight, use_reentrant=False)
+                # No dice are thrown in a block, and reading their state would break a recording.
+                x, routing = checkpoint(block, x, rotary, None, sight, use_reentrant=False, preserve_rng_state=False)
             else:
                 x, routing = block(x, rotary, None, sight)
             routings.append(routing)

@@ -21,6 +21,7 @@ import torch
 from engine import store, tokenizer
 from engine.accelerate import accelerate
 from engine.attempt import Learner, Run, begin, losses_before, patiently, roll_back
+from engine.attention import in_use
 from engine.batches import Feed
 from engine.checkpoint import CorruptCheckpoint, load_checkpoint
 from engine.config import ConfigError, RunConfig
@@ -60,7 +61,9 @@ def train(run: Run) -> str:
     if place.device.type == "cuda":
         recorder.state(status="compiling", message="Getting the kernels ready for this GPU")
     micro_batch = accelerate(model, optimizers, gradients, config, place, partial(recorder.event, "note"))
-    environment = place.describe(model.attention) | {
+    masked = config.train.documents or config.model.window > 0
+    attention = in_use(model.attention, masked, place.device, place.dtype, config.model.head_size)
+    environment = place.describe(attention) | {
         "fused": model.fused,
         "recorded": gradients.recorded,
         "micro_batch": micro_batch,

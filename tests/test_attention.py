@@ -10,7 +10,7 @@ from support import VOCABULARY, tiny_model
 from torch import Tensor
 
 from engine import attention
-from engine.attention import attend, choose_backend, document_bounds, visible
+from engine.attention import attend, choose_backend, document_bounds, in_use, visible
 from engine.config import ConfigError
 from engine.model import Cache, Transformer
 
@@ -248,3 +248,10 @@ def test_flash_attn_needs_its_package(card: SimpleNamespace, monkeypatch: pytest
     monkeypatch.setitem(sys.modules, "flash_attn", SimpleNamespace())
     names = ["flash-attn", "cudnn", "flash", "plain"]
     assert [choose_backend(name, CUDA, torch.bfloat16) for name in names] == names
+
+
+@pytest.mark.parametrize(("backend", "masked", "shown"), [("sdpa", False, "sdpa"), ("plain", True, "masked")])
+def test_what_is_shown_is_what_computes(backend: str, masked: bool, shown: str) -> None:
+    assert in_use(backend, masked, torch.device("cpu"), torch.float32, 64) == shown
+    assert in_use("flash-attn", True, torch.device("cpu"), torch.float32, 64) == "flash-attn"
+    assert in_use("sdpa", True, torch.device("cpu"), torch.bfloat16, 64) == "masked"
