@@ -103,8 +103,7 @@ class _NormRotate(torch.autograd.Function):
         qkv, q_gain, k_gain, cosines, sines = ctx.saved_tensors
         rows, length, everything, size = qkv.shape
         heads, tile = everything - 2 * ctx.kv_heads, 64
-        d_qkv = torch.empty_like(qkv)
-        d_gains = []
+        d_qkv, d_gains = torch.empty_like(qkv), []
         for start, count, gain, slope in ((0, heads, q_gain, slopes[0]), (heads, ctx.kv_heads, k_gain, slopes[1])):
             slope = slope if slope.stride(-1) == 1 else slope.contiguous()
             pairs = rows * length * count
