@@ -56,15 +56,14 @@ def accelerate(
     for rows in sizes:
         try:
             gradients.record(some_batch(model, rows, documents))
-        except torch.OutOfMemoryError:
+        except Exception as error:
             gradients.forget()
             torch.cuda.empty_cache()
+            if "out of memory" not in str(error):
+                tell(f"The pass could not be recorded ({first_line(error)}); training goes on without that, slower.")
+                return rows
             if rows == sizes[-1]:
                 raise
-        except Exception as error:  # noqa: BLE001 - whatever a driver or a compiler on somebody's machine raises
-            gradients.forget()
-            tell(f"The pass could not be recorded ({first_line(error)}); training goes on without that, slower.")
-            return rows
         else:
             return rows
     raise AssertionError("the last size is returned or raised")
