@@ -48,8 +48,17 @@ LABELS = {
     "optimizer.beta2": "AdamW beta 2",
     "optimizer.adamw_eps": "AdamW epsilon",
     "optimizer.adamw_weight_decay": "AdamW weight decay",
+    "optimizer.momentum": "Muon momentum",
+    "optimizer.momentum_start": "First momentum",
+    "optimizer.momentum_warmup": "Momentum rises over",
+    "optimizer.neuron_memory": "NorMuon memory",
+    "optimizer.cautious": "Cautious weight decay",
+    "optimizer.ema": "Average of the weights",
+    "optimizer.orthogonalizer": "Muon's iteration",
+    "train.balance_loss": "Weight of the balance",
+    "train.recompute": "Compute again, keep less",
     "schedule.final": "Final rate",
-    "train.compile": "Compile",
+    "train.compile": "Fused GPU kernels",
     "train.micro_batch": "Micro-batch",
 }
 GROUPS = {

@@ -243,7 +243,7 @@ function goingOn(one) {
   return {
     queued: { title: "It waits for the device.", text: "It starts by itself once the run before it has ended." },
     preparing: { title: `${one.message || "Getting ready"}.`, text: one.step ? "It goes on from its last save." : "Its curve starts with its first steps, and its first words come soon after." },
-    compiling: { title: "Its kernels are being made ready for this GPU.", text: "That takes up to a minute the first time and some seconds later on; then the curve starts." },
+    compiling: { title: "Its kernels are being made ready for this GPU.", text: "That takes some ten seconds, a little more the first time; then the curve starts." },
     paused: { title: "It holds still.", text: "Go on when you like.", actions: [["Go on", () => $("#unpause")?.click(), true]] },
     stopping: { title: "It finishes its step and saves.", text: "Then it can be resumed exactly from there." },
   }[one.status] || { title: "It is learning.", text: "The curve shows how well it guesses the next word; below are its newest words.",
