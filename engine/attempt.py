@@ -45,6 +45,8 @@ class Run:
     """Where this attempt goes on from; None at the beginning."""
     roll_backs: int = 0
     """How often the run went back because its loss was no number."""
+    micro_batch: int = 0
+    """Rows of one forward pass, once they are chosen."""
     unasked: bool = False
     """Whether a stop cut the answers of this step short, so that it is to be asked when the run goes on."""
 

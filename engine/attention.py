@@ -17,13 +17,13 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from engine.config import ConfigError
+from engine.config import ConfigError, ModelConfig
 
 HALF = (torch.bfloat16, torch.float16)
 FLASH_SIZE, CUDNN_SIZE = 256, 128
 """Largest heads, in channels, that flash attention and cuDNN take forward and backward."""
 PLAIN_LENGTH = 512
-"""Longest text for which the CPU's bf16 attention is written out; see `attend`."""
+"""Longest text for which the CPU's bf16 attention is written out."""
 
 NAMES = {
     "sdpa": "torch SDPA",
@@ -53,9 +53,7 @@ def attend(
         return _masked(q, k, v, visible(q.shape[0], q.shape[2], window, bounds, q.device))
     if backend == "plain":
         return _plain(q, k, v)
-    # torch's kernel does not use the CPU's bf16 instructions; two plain products do, and are 2.5 times as fast,
-    # forward and backward, at 16 x 256 with 4 heads: docs/LOG.md.
-    if q.device.type == "cpu" and q.dtype == torch.bfloat16 and q.shape[2] <= PLAIN_LENGTH:
+    if backend == "sdpa" and _written_out(q.device, q.dtype, q.shape[2]):
         return _plain(q, k, v)
     if backend == "sdpa":
         return _sdpa(q, k, v)
@@ -88,11 +86,11 @@ def choose_backend(wanted: str, device: torch.device, dtype: torch.dtype, head_s
     return wanted
 
 
-def in_use(backend: str, masked: bool, device: torch.device, dtype: torch.dtype, head_size: int) -> str:
-    """What `attend` computes with, as a key of NAMES; `masked`: with a window or with bounds."""
-    if masked and backend != "flash-attn":
-        return "varlen" if backend != "plain" and _has_flash(device, dtype, head_size) else "masked"
-    return backend
+def in_use(backend: str, model: ModelConfig, documents: bool, device: torch.device, dtype: torch.dtype) -> str:
+    """What `attend` computes with in training, as a key of NAMES."""
+    if (documents or model.window) and backend != "flash-attn":
+        return "varlen" if backend != "plain" and _has_flash(device, dtype, model.head_size) else "masked"
+    return "plain" if backend == "sdpa" and _written_out(device, dtype, model.context) else backend
 
 
 def document_bounds(inputs: npt.NDArray[np.int64], end: int, room: int = 0) -> Tensor:
@@ -121,6 +119,12 @@ def visible(rows: int, length: int, window: int, bounds: Tensor | None, device: 
     return (seen & (document[:, :, None] == document[:, None, :]))[:, None]
 
 
+def _written_out(device: torch.device, dtype: torch.dtype, length: int) -> bool:
+    """Whether two plain products are faster than torch's kernel, which does not use the CPU's bf16 instructions: they are
+    2.5 times as fast, forward and backward, at 16 x 256 with 4 heads (docs/LOG.md)."""
+    return device.type == "cpu" and dtype == torch.bfloat16 and length <= PLAIN_LENGTH
+
+
 def _has_flash(device: torch.device, dtype: torch.dtype, head_size: int, largest: int = FLASH_SIZE) -> bool:
     """Whether there are fast kernels for heads of that size, which `largest` limits."""
     if device.type != "cuda" or dtype not in HALF or head_size % 8 or head_size > largest:
@@ -128,12 +132,22 @@ def _has_flash(device: torch.device, dtype: torch.dtype, head_size: int, largest
     return torch.cuda.get_device_capability(device) >= (8, 0)
 
 
+def _shared(q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+    """Keys and values for torch's SDPA: where flash attention cannot run, the next best takes no shared heads."""
+    if not q.is_cuda or _has_flash(q.device, q.dtype, q.shape[-1]):
+        return k, v
+    groups = q.shape[1] // k.shape[1]
+    return k.repeat_interleave(groups, dim=1), v.repeat_interleave(groups, dim=1)
+
+
 def _sdpa(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    k, v = _shared(q, k, v)
     mixed: Tensor = F.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=True)
     return mixed
 
 
 def _masked(q: Tensor, k: Tensor, v: Tensor, seen: Tensor) -> Tensor:
+    k, v = _shared(q, k, v)
     mixed: Tensor = F.scaled_dot_product_attention(q, k, v, attn_mask=seen, enable_gqa=True)
     return mixed
 

@@ -8,7 +8,7 @@ from torch import Tensor
 from engine.attention import document_bounds
 from engine.data import Batch as Arrays
 from engine.data import Rows
-from engine.device import Place, to_device
+from engine.device import Place, move, to_device
 
 DOCUMENT = 32
 """Bounds have room for one document in so many tokens, so that they have one size; more make them grow."""
@@ -31,7 +31,7 @@ def split(arrays: Arrays, rows: int, place: Place, end: int | None = None) -> It
         bounds = None
         if end is not None:
             piece = arrays[0][here]
-            bounds = document_bounds(piece, end, piece.size // DOCUMENT).to(place.device, non_blocking=True)
+            bounds = move(document_bounds(piece, end, piece.size // DOCUMENT), place)
         yield Batch(inputs[here], targets[here], bounds)
 
 

@@ -109,7 +109,7 @@ class ModelConfig:
     @property
     def flops_per_token(self) -> int:
         """Floating-point operations of forward and backward for one token: 6 per weight that it meets in a product, and
-        causal attention counted causal (6 x layers x context x width), as in docs/PERFORMANCE.md."""
+        causal attention counted causal (6 x layers x context x width), as in docs/SPEED.md."""
         gains = self.layers * (2 * self.width + 2 * self.head_size) + self.width
         return 6 * (self.active_parameters - gains) + 6 * self.layers * self.context * self.width
 
@@ -152,7 +152,9 @@ class TrainConfig:
     balance_loss: float = setting(
         0.01, help="With experts: weight of the loss that spreads the tokens over them; 0 for none", low=0, high=10
     )
-    compile: bool = setting(True, help="On a GPU: fused kernels and a recorded pass; a CPU runs the model as it is")
+    compile: bool = setting(
+        True, help="On a GPU: kernels of our own, and a pass launched as one recording; faster, the same up to rounding"
+    )
     recompute: bool = setting(
         False, help="Compute each block again for its gradient: a third of the memory for a quarter more time"
     )
@@ -172,17 +174,20 @@ class OptimizerConfig:
     beta1: float = setting(0.8, help="AdamW: memory of the mean gradient", low=0, below=1)
     beta2: float = setting(0.95, help="AdamW: memory of the squared gradient", low=0, below=1)
     weight_decay: float = setting(0.0, help="Pull of the matrices toward zero, times the learning rate", low=0, high=10)
-    momentum_start: float = setting(0.85, help="Momentum of Muon in the first step of its warm-up", low=0, below=1)
+    momentum_start: float = setting(0.85, help="Momentum of Muon at first, where it has a warm-up", low=0, below=1)
     momentum_warmup: float = setting(
         0.0, help="Share of the steps in which the momentum rises to its value; 0 for none", low=0, high=1
     )
     neuron_memory: float = setting(
-        0.0, help="NorMuon: memory of each row's size, by which it is scaled; 0 for plain Muon", low=0, below=1
+        0.0,
+        help="NorMuon: memory of each row's size, by which it is scaled (0.95 is usual); 0 for plain Muon",
+        low=0,
+        below=1,
     )
     cautious: bool = setting(False, help="Weight decay only where the update shrinks the weight anyway")
     ema: float = setting(
         0.0,
-        help="Memory of a moving average of the weights, which then is what is evaluated, asked and kept; 0 for none",
+        help="Memory of an average of the weights, which is then evaluated, asked and kept (0.999 is usual); 0 for none",
         low=0,
         below=1,
     )

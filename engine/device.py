@@ -46,10 +46,8 @@ class Place:
         return torch.bfloat16 if self.device.type == "cuda" or has_bf16(self.device) else torch.float32
 
     def describe(self, attention: str = "sdpa") -> dict[str, str | int]:
-        """Facts about this machine that a run keeps; `attention` is the backend (engine/attention.py)."""
+        """Facts about this machine that a run keeps; `attention` is what computes it (engine/attention.py)."""
         name = torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else cpu_name()
-        if attention == "sdpa" and self.device.type == "cpu" and self.precision == "bf16":
-            attention = "plain"
         return {
             "device_name": name,
             "precision": self.precision,
@@ -74,7 +72,7 @@ def choose_place(config: TrainConfig, device: str = "") -> Place:
         raise ConfigError("train.device = mps, but this machine has no Apple GPU that torch can use; choose cpu.")
     if kind not in ("cpu", "cuda", "mps"):
         raise ConfigError(f"train.device = {device!r} is not a device; choose auto, cpu, cuda or mps.")
-    place = torch.device(device)
+    place = torch.device("cuda:0" if device == "cuda" else device)
     precision = config.precision
     if precision == "auto":
         precision = "bf16" if has_bf16(place) else "fp16" if kind == "cuda" else "fp32"
@@ -88,13 +86,14 @@ def choose_place(config: TrainConfig, device: str = "") -> Place:
 
 def to_device(batch: tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]], place: Place) -> tuple[Tensor, Tensor]:
     """A numpy batch as tensors where the model is; the copy to a GPU does not wait."""
-    inputs, targets = torch.from_numpy(batch[0]), torch.from_numpy(batch[1])
+    return move(torch.from_numpy(batch[0]), place), move(torch.from_numpy(batch[1]), place)
+
+
+def move(tensor: Tensor, place: Place) -> Tensor:
+    """A tensor in the host's memory where the model is; the copy to a GPU does not wait."""
     if place.device.type == "cuda":
-        return (
-            inputs.pin_memory().to(place.device, non_blocking=True),
-            targets.pin_memory().to(place.device, non_blocking=True),
-        )
-    return inputs.to(place.device), targets.to(place.device)
+        return tensor.pin_memory().to(place.device, non_blocking=True)
+    return tensor.to(place.device)
 
 
 def has_bf16(device: torch.device) -> bool:

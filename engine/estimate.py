@@ -16,10 +16,10 @@ PARAMETER = 20
 """Bytes a parameter: fp32 weight and gradient, moments, and copies made while they are updated."""
 ACTIVATION = 4.2
 """Bytes of each of the 14 x width + 4 x mlp_width numbers that a layer keeps for a token until the backward pass."""
-HEAD_ROWS = 4096
-"""Tokens whose scores are in a GPU's memory at once (engine/loss.py)."""
 MIXTURE = 2.2
 """The same for width and mlp_width of each chosen expert, instead of 4 x mlp_width (fitted to four mixtures)."""
+HEAD_ROWS = 4096
+"""Tokens whose scores are in a GPU's memory at once (engine/loss.py)."""
 
 
 def training_bytes(config: RunConfig, device: str = "cpu") -> int:

@@ -34,9 +34,9 @@ class Validation:
         loads = []
         for batch in split((self.inputs, self.targets), self.rows, self.place, self.end):
             loss, hits, routing = model.loss(batch.inputs, batch.targets, batch.bounds)
-            nats, correct = nats + loss.double().cpu(), correct + hits.double().cpu()
+            nats, correct = nats + loss.cpu().double(), correct + hits.cpu().double()
             if routing:
-                loads.append(routing.loads.double().cpu())
+                loads.append(routing.loads.cpu().double())
         loss_per_token = float(nats) / self.targets.size
         return {
             "val_loss": loss_per_token,

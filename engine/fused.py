@@ -123,7 +123,7 @@ def norm_rotate(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Split qkv [rows, length, heads + 2 kv_heads, head_size]; QK-norm and rotary positions for queries and keys.
 
-    cosines and sines are fp32 [context, head_size / 2]; results are [rows, their heads, length, head_size].
+    cosines and sines are [context, head_size / 2] in any format; results are [rows, their heads, length, head_size].
     """
     results: tuple[Tensor, Tensor, Tensor] = _NormRotate.apply(  # type: ignore[no-untyped-call]
         qkv, q_gain, k_gain, cosines, sines, kv_heads, eps

@@ -31,6 +31,7 @@ class Gradients:
         self._graph: torch.cuda.CUDAGraph | None = None
         self._slopes: list[Tensor] = []
         self._overwrites = False
+        self._static: Batch | None = None
         self._result: Tensor | None = None
 
     @property
@@ -76,21 +77,22 @@ class Gradients:
         if self._overwrites:
             self.model.zero_grad()
         # Only this thread's calls may break a recording: others read the clock and the memory of the device.
-        graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, capture_error_mode="thread_local"):
+        graph, stream = torch.cuda.CUDAGraph(), torch.cuda.current_stream()
+        # The outer context puts the stream back where a recording breaks off.
+        with torch.cuda.stream(stream), torch.cuda.graph(graph, capture_error_mode="thread_local"):
             self._result = self._pass(self._static)
         self._slopes = [parameter.grad for parameter in self.model.parameters() if parameter.grad is not None]
         self._graph = graph
 
     def forget(self) -> None:
         """Let go of a recorded pass and its memory."""
-        self._graph = self._result = None
+        self._graph = self._static = self._result = None
         self._slopes, self._overwrites = [], False
         self.model.zero_grad()
 
     def _recorded(self, batch: Batch) -> bool:
         """Whether the recorded pass takes a batch of this shape."""
-        if self._graph is None:
+        if self._static is None or self._graph is None:
             return False
         there = self._static.bounds
         same_bounds = batch.bounds is there or (
@@ -99,13 +101,12 @@ class Gradients:
         return batch.inputs.shape == self._static.inputs.shape and same_bounds
 
     def _replayed(self, batch: Batch) -> Tensor:
-        assert self._graph is not None
+        assert self._graph is not None and self._static is not None and self._result is not None
         self._static.inputs.copy_(batch.inputs)
         self._static.targets.copy_(batch.targets)
         if self._static.bounds is not None and batch.bounds is not None:
             self._static.bounds.copy_(batch.bounds)
         self._graph.replay()
-        assert self._result is not None
         return self._result
 
     def _pass(self, batch: Batch) -> Tensor:

@@ -202,7 +202,7 @@ class Transformer(Layer):
                 parameter.copy_((torch.rand(parameter.shape, generator=dice) * 2 - 1) * bound)
 
     def stacks(self) -> dict[str, Tensor]:
-        """The blocks' matrices of one role as one tensor: `role -> [layers, out, in]`, of which they are views."""
+        """The blocks' matrices of one role as one tensor `role -> [layers, .., out, in]`, of which they are views."""
         roles: dict[str, list[nn.Parameter]] = {}
         for name, parameter in self.layers.named_parameters():
             if parameter.dim() > 1:

@@ -198,7 +198,8 @@ class Optimizers(torch.optim.Optimizer):
         """
         if momentum is not None:
             self.muon.momentum = momentum
-        if finite is not None and finite.is_cpu:  # can be read without waiting, which costs less than masking
+        # On a CPU it can be read without waiting, which costs less than masking; Apple's fused AdamW ignores found_inf.
+        if finite is not None and not finite.is_cuda:
             if not finite:
                 return
             finite = None

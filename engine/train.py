@@ -49,6 +49,9 @@ def train(run: Run) -> str:
     recorder.state(phase="starting", message="Building the model", progress=None, environment=place.describe())
     if place.slow:
         recorder.event("note", place.slow)
+    if place.device.type == "cuda":
+        torch.cuda.set_device(place.device)  # kernels of our own, recordings and memory figures take the current one
+    end = end_of_document(dataset) if config.train.documents else None
 
     with place.device:
         model = Transformer(config.model, place.dtype)
@@ -60,9 +63,10 @@ def train(run: Run) -> str:
     gradients = Gradients(model, config.rows_per_step, config.train.balance_loss, scaler.scale)
     if place.device.type == "cuda":
         recorder.state(status="compiling", message="Getting the kernels ready for this GPU")
+        run.micro_batch = config.train.micro_batch or 1  # until it has chosen, it is the fewest that does not fit
     micro_batch = accelerate(model, optimizers, gradients, config, place, partial(recorder.event, "note"))
-    masked = config.train.documents or config.model.window > 0
-    attention = in_use(model.attention, masked, place.device, place.dtype, config.model.head_size)
+    run.micro_batch = micro_batch
+    attention = in_use(model.attention, config.model, config.train.documents, place.device, place.dtype)
     environment = place.describe(attention) | {
         "fused": model.fused,
         "recorded": gradients.recorded,
@@ -71,7 +75,6 @@ def train(run: Run) -> str:
     recorder.state(status="running", phase="training", message="", environment=environment)
 
     rows = Rows(dataset.train, config.model.context, config.train.seed)
-    end = end_of_document(dataset) if config.train.documents else None
     feed = Feed(rows, place, config.rows_per_step, micro_batch, end)
     validation = Validation(dataset, config, place, micro_batch, end)
     questions = Questions(config, run.home.tokenizer(run.id), recorder)
@@ -117,7 +120,7 @@ def train(run: Run) -> str:
             loss, balance = gradients.of(feed.step(step))
             scaler.unscale_(optimizers)
             grad_norm = torch.nn.utils.clip_grad_norm_(model.parameters(), config.train.grad_clip)
-            # Decided on the device, where nobody waits for it; the meter learns of it later and asks the guard.
+            # Decided on the device, where nobody waits for it (but an fp16 scaler); the meter learns of it later.
             finite = loss.isfinite() & grad_norm.isfinite()
             scaler.step(optimizers, factor, finite, momentum(step, total_steps, config.optimizer))
             scaler.update()
@@ -175,7 +178,8 @@ def resume(run: Run, dataset: Dataset, learner: Learner) -> tuple[int, float]:
                 f"The dataset {dataset.name} is not the one this run began with, so it cannot go on "
                 "exactly; put the old one back, or start a new run."
             )
-        learner.scaler.load_state_dict(state["scaler"])
+        if state["scaler"]:  # empty where the attempt before needed no scaler: it ran in another precision
+            learner.scaler.load_state_dict(state["scaler"])
     step = int(state["step"])
     run.unasked = bool(state.get("unasked", False))
     # A run that was killed before its first save after a roll-back has to remember it too.
@@ -189,12 +193,12 @@ def dataset_sha256(dataset: Dataset) -> str:
     return str(dataset.card["files"]["train.bin"]["sha256"])
 
 
-def explain(error: BaseException, config: RunConfig) -> str:
-    """One sentence on why a run failed and what to do."""
+def explain(error: BaseException, config: RunConfig, micro_batch: int = 0) -> str:
+    """One sentence on why a run failed and what to do; `micro_batch`: rows of a forward pass, where it chose them."""
     if isinstance(error, (CannotSave, ConfigError, CorruptCheckpoint, store.Refused, store.StoreError)):
         return str(error)
     if isinstance(error, torch.OutOfMemoryError):
-        return out_of_memory(config)
+        return out_of_memory(config, micro_batch or config.train.micro_batch or config.rows_per_step)
     # torch's own allocator on a CPU raises a plain RuntimeError with this word in it.
     if isinstance(error, MemoryError) or "DefaultCPUAllocator" in str(error):
         return "The machine ran out of memory; choose a smaller model.width, model.layers or train.micro_batch."
@@ -203,12 +207,12 @@ def explain(error: BaseException, config: RunConfig) -> str:
     return f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error).strip() else 'no message'}"[:500]
 
 
-def out_of_memory(config: RunConfig) -> str:
-    """What would fit: at most half of the rows, a number that divides those of a step; or else a smaller model."""
-    rows = config.train.micro_batch or config.rows_per_step
+def out_of_memory(config: RunConfig, rows: int) -> str:
+    """What would fit: at most half of the rows, a number that divides those of a step; or else keeping less."""
     if rows == 1:
+        less = "" if config.train.recompute else "set train.recompute to true, or "
         return (
-            "The GPU ran out of memory with a single row in a forward pass; choose a smaller model.context "
+            f"The GPU ran out of memory with a single row in a forward pass; {less}choose a smaller model.context "
             f"(it is {config.model.context}), model.width or model.layers."
         )
     fits = max(part for part in range(1, rows // 2 + 1) if config.rows_per_step % part == 0)
@@ -231,7 +235,7 @@ def one_attempt(run: Run, work: Callable[[Run], str]) -> tuple[str, str | None, 
     except Exception as reason:  # noqa: BLE001 - the boundary of the process: whatever it was is told and kept
         with contextlib.suppress(OSError):  # the log may lie on a disk that is full
             traceback.print_exc()
-        return "failed", explain(reason, run.config), None
+        return "failed", explain(reason, run.config, run.micro_batch), None
 
 
 def main(argv: list[str] | None = None, work: Callable[[Run], str] = train) -> int:

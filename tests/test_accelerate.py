@@ -1,5 +1,6 @@
 """Which micro-batch fits, and what becomes of a run whose fused kernels do not work."""
 
+from functools import partial
 from typing import Any
 
 import pytest
@@ -7,7 +8,8 @@ import torch
 from support import tiny_config, tiny_model
 
 from engine import loss
-from engine.accelerate import divisors, fitting, some_batch, use_fused_kernels
+from engine.accelerate import divisors, fitting, record_what_fits, some_batch, use_fused_kernels
+from engine.batches import Batch
 from engine.config import OptimizerConfig
 from engine.gradients import Gradients
 from engine.model import Transformer
@@ -66,3 +68,43 @@ def test_what_is_measured_with_has_the_shape_of_what_comes() -> None:
 
     assert batch.inputs.shape == (3, tiny_config().model.context) and batch.bounds is not None
     assert batch.bounds[-1] == batch.inputs.numel()
+
+
+class Recording(Gradients):
+    """Says what happens when batches of so many rows are recorded."""
+
+    def __init__(self, ends: dict[int, Exception]) -> None:
+        super().__init__(tiny_model(), 8)
+        self.ends, self.tried = ends, list[int]()
+
+    def record(self, batch: Batch) -> None:
+        self.tried.append(len(batch.inputs))
+        if error := self.ends.get(len(batch.inputs)):
+            raise error
+
+
+FULL = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
+
+
+def recorded(gradients: Recording, sizes: list[int]) -> tuple[int, list[str]]:
+    told: list[str] = []
+    return record_what_fits(gradients, sizes, partial(some_batch, gradients.model, documents=False), told.append), told
+
+
+def test_what_does_not_fit_is_tried_with_fewer_rows() -> None:
+    gradients = Recording({8: FULL, 4: RuntimeError("CUDA error: out of memory")})
+
+    assert recorded(gradients, [8, 4, 2, 1]) == (2, []) and gradients.tried == [8, 4, 2]
+
+
+def test_where_no_size_fits_that_is_the_end() -> None:
+    with pytest.raises(torch.OutOfMemoryError):
+        recorded(Recording({2: FULL, 1: FULL}), [2, 1])
+
+
+def test_what_cannot_be_recorded_is_told_and_goes_on_with_the_same_rows() -> None:
+    rows, [sentence] = recorded(
+        Recording({8: RuntimeError("operation not permitted\nwhen a stream is captured")}), [8, 4]
+    )
+
+    assert rows == 8 and "operation not permitted" in sentence and sentence.endswith("without that, slower.")

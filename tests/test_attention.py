@@ -1,16 +1,17 @@
 """Attention against a loop over positions: every backend a CPU has, windows, documents, and a cache."""
 
 import sys
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
-from support import VOCABULARY, tiny_model
+from support import VOCABULARY, tiny_config, tiny_model
 from torch import Tensor
 
 from engine import attention
-from engine.attention import attend, choose_backend, document_bounds, in_use, visible
+from engine.attention import PLAIN_LENGTH, attend, choose_backend, document_bounds, in_use, visible
 from engine.config import ConfigError
 from engine.model import Cache, Transformer
 
@@ -250,8 +251,19 @@ def test_flash_attn_needs_its_package(card: SimpleNamespace, monkeypatch: pytest
     assert [choose_backend(name, CUDA, torch.bfloat16) for name in names] == names
 
 
-@pytest.mark.parametrize(("backend", "masked", "shown"), [("sdpa", False, "sdpa"), ("plain", True, "masked")])
-def test_what_is_shown_is_what_computes(backend: str, masked: bool, shown: str) -> None:
-    assert in_use(backend, masked, torch.device("cpu"), torch.float32, 64) == shown
-    assert in_use("flash-attn", True, torch.device("cpu"), torch.float32, 64) == "flash-attn"
-    assert in_use("sdpa", True, torch.device("cpu"), torch.bfloat16, 64) == "masked"
+@pytest.mark.parametrize(
+    ("backend", "dtype", "changes", "shown"),
+    [
+        ("sdpa", torch.float32, {}, "sdpa"),
+        ("sdpa", torch.bfloat16, {}, "plain"),
+        ("sdpa", torch.bfloat16, {"context": PLAIN_LENGTH + 8}, "sdpa"),
+        ("sdpa", torch.bfloat16, {"window": 4}, "masked"),
+        ("plain", torch.float32, {"window": 4}, "masked"),
+        ("flash-attn", torch.bfloat16, {"window": 4}, "flash-attn"),
+    ],
+)
+def test_what_is_shown_is_what_computes(backend: str, dtype: torch.dtype, changes: dict[str, int], shown: str) -> None:
+    shape = replace(tiny_config().model, **changes)
+
+    assert in_use(backend, shape, False, torch.device("cpu"), dtype) == shown
+    assert (in_use(backend, shape, True, torch.device("cpu"), dtype) == "masked") == (backend != "flash-attn")

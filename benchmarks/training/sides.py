@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from engine.accelerate import Tell, accelerate
+from engine.attention import in_use
 from engine.batches import Feed
 from engine.config import ModelConfig, RunConfig
 from engine.data import Rows
@@ -76,7 +77,8 @@ def our_side(config: RunConfig, place: Place, tell: Tell) -> Side:
         scaler.step(optimizers, 1.0, loss.isfinite() & length.isfinite())
         scaler.update()
 
-    facts = place.describe(model.attention) | {
+    attention = in_use(model.attention, config.model, config.train.documents, place.device, place.dtype)
+    facts = place.describe(attention) | {
         "fused": model.fused,
         "recorded": gradients.recorded,
         "micro_batch": micro_batch,

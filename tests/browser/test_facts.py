@@ -42,7 +42,7 @@ def test_saves_are_on_the_chart_and_the_log_is_read_without_paths(app: App, page
     marks = page.evaluate(f"{chart}.data.at(-1).customdata")
     assert marks == ["saved at step 30", "resumed at step 30"]
     facts = page.locator("#facts dl").first.inner_text()
-    assert all(fact in facts for fact in (*ran_on.values(), "fused, recorded", "4 rows"))
+    assert all(fact in facts for fact in (*ran_on.values(), "own, fused, one launch a pass", "4 rows"))
     curve, ticks = page.evaluate(f"[{chart}.data[0].line.color, {chart}.data.at(-1).marker.line.color]")
     assert ticks == curve and curve != page.evaluate("getComputedStyle(document.body).getPropertyValue('--accent')")
     page.click("#facts >> text=Log")

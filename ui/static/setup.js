@@ -192,7 +192,7 @@ async function facts() {
     ["Status", h("span", { "data-fact": "status" })], ["Step", h("span", { "data-fact": "step" })],
     ["Age", h("span", { "data-fact": "age" })], ["Preset", one.preset], ["Parameters", one.parameters.toLocaleString("en")],
     ["Dataset", one.dataset], ["Device", environment.device_name || one.device], ["Precision", environment.precision], ["Attention", environment.attention],
-    ["Kernels", [environment.fused && "fused", environment.recorded && "recorded"].filter(Boolean).join(", ")], ["In one pass", environment.micro_batch ? `${environment.micro_batch.toLocaleString("en")} rows` : null],
+    ["Kernels", [environment.fused && "own, fused", environment.recorded && "one launch a pass"].filter(Boolean).join(", ")], ["In one pass", environment.micro_batch ? `${environment.micro_batch.toLocaleString("en")} rows` : null],
     ["Attempt", one.attempt > 1 ? `${one.attempt}` : null], ["Started", date(one.created)], ["Id", h("code", {}, one.id)]];
   const had = place.contains(document.activeElement);
   const open = $$("details[open]", place).map((one) => one.dataset.part);
