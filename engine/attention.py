@@ -120,7 +120,7 @@ def visible(rows: int, length: int, window: int, bounds: Tensor | None, device: 
 
 
 def _written_out(device: torch.device, dtype: torch.dtype, length: int) -> bool:
-    """Whether two plain products are faster than torch's kernel, which does not use the CPU's bf16 instructions: they are
+    """Whether plain products are faster than torch's kernel, which does not use the CPU's bf16 instructions: they are
     2.5 times as fast, forward and backward, at 16 x 256 with 4 heads (docs/LOG.md)."""
     return device.type == "cpu" and dtype == torch.bfloat16 and length <= PLAIN_LENGTH
 

@@ -187,7 +187,7 @@ class OptimizerConfig:
     cautious: bool = setting(False, help="Weight decay only where the update shrinks the weight anyway")
     ema: float = setting(
         0.0,
-        help="Memory of an average of the weights, which is then evaluated, asked and kept (0.999 is usual); 0 for none",
+        help="Memory of an average of the weights, then evaluated, asked and kept (0.999 is usual); 0 for none",
         low=0,
         below=1,
     )
