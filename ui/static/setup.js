@@ -66,7 +66,7 @@ function cards() {
       onchange: () => choose(one.name) }),
     h("b", {}, one.name), h("span", { class: "size" }, size(one)),
     h("span", { class: "for" }, one.title),
-    one.ready && h("span", { class: "cost" }, `${count(one.tokens)} tokens, about ${duration(one.seconds)} and ${bytes(one.memory)} here${measured ? "" : ", estimated"}`),
+    h("span", { class: "cost" }, `${count(one.tokens)} tokens, about ${duration(one.seconds)} and ${bytes(one.memory)} here${measured ? "" : ", estimated"}`),
     state.presets?.memory_here && one.memory > 0.9 * state.presets.memory_here
       ? h("span", { class: "lacks" }, `More memory than there is: this machine has ${bytes(state.presets.memory_here)}. Set a smaller micro-batch under More settings, or use a GPU.`) : null,
     one.ready ? null : h("span", { class: "lacks" }, one.missing))));
