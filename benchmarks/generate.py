@@ -25,6 +25,7 @@ from engine.ask import Ask
 from engine.config import ConfigError, ModelConfig, load_preset
 from engine.decode import Decoder
 from engine.device import choose_place, cpu_name
+from engine.export import qwen3_config, qwen3_weights
 from engine.generate import Speaker, make_speaker, one_thread
 from engine.model import Transformer
 
@@ -73,25 +74,9 @@ def peer_side(shape: ModelConfig, weights: dict[str, Tensor], device: torch.devi
     from transformers import Qwen3Config, Qwen3ForCausalLM
 
     dtype = torch.bfloat16 if device.type == "cuda" else torch.float32
-    config = Qwen3Config(
-        vocab_size=shape.vocab_size,
-        hidden_size=shape.width,
-        intermediate_size=shape.mlp_width,
-        num_hidden_layers=shape.layers,
-        num_attention_heads=shape.heads,
-        num_key_value_heads=shape.kv_heads,
-        head_dim=shape.head_size,
-        max_position_embeddings=shape.context,
-        rms_norm_eps=shape.norm_eps,
-        rope_parameters={"rope_type": "default", "rope_theta": shape.rope_base},
-        tie_word_embeddings=False,
-        attn_implementation="sdpa",
-    )
+    config = Qwen3Config(**qwen3_config(shape), attn_implementation="sdpa")
     model = Qwen3ForCausalLM(config).to(device, dtype).eval()
-    theirs = {f"model.{name}": weight for name, weight in weights.items()}
-    theirs["lm_head.weight"] = weights["embed_tokens.weight"]
-    theirs["model.embed_tokens.weight"] = weights["embed_tokens.weight"] * shape.width**0.5
-    model.load_state_dict(theirs)
+    model.load_state_dict(qwen3_weights(shape, weights, dtype))
     model.generation_config.cache_implementation = "static"
     model.generation_config.eos_token_id = None
     return cast(nn.Module, model)

@@ -156,7 +156,7 @@ class TrainConfig:
         True, help="On a GPU: kernels of our own, and a pass launched as one recording; faster, the same up to rounding"
     )
     recompute: bool = setting(
-        False, help="Compute each block again for its gradient: a third of the memory for a quarter more time"
+        False, help="Compute each block again for its gradient: a third of the memory, for more time"
     )
     attention: Literal["auto", "flash", "cudnn", "flash-attn", "plain"] = setting(
         "auto", help="Kernel of the attention: torch's flash or cuDNN, the flash-attn package, or plain products"

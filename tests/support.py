@@ -14,9 +14,12 @@ from typing import Any
 
 import torch
 from sqlite_utils import Database
+from tokenizers import Tokenizer
 
 from engine import checkpoint, data, store
+from engine.checkpoint import sampling_weights
 from engine.config import RunConfig, load_preset
+from engine.generate import Speaker, make_speaker
 from engine.home import PROJECT, Home
 from engine.model import Transformer
 from engine.optim import Optimizers
@@ -77,6 +80,21 @@ def tiny_model(seed: int = 1, **changes: Any) -> Transformer:
         for parameter in model.parameters():
             parameter += torch.randn(parameter.shape, generator=dice) * 0.1
     return model
+
+
+def speaker_of(model: Transformer, words: Tokenizer) -> Speaker:
+    """A model that answers on a CPU, as if it were of step 3 of some run."""
+    return make_speaker(
+        model.config,
+        sampling_weights(model),
+        words,
+        torch.device("cpu"),
+        run_id="run",
+        attempt=1,
+        step=3,
+        tokens=768,
+        weights_sha256="0" * 64,
+    )
 
 
 @cache

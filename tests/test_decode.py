@@ -7,16 +7,14 @@ from typing import Any
 
 import pytest
 import torch
-from support import give_dataset, tiny_model
+from support import give_dataset, speaker_of, tiny_model
 from tokenizers import Tokenizer
 
 from engine import decode_plain, tokenizer
 from engine.ask import Ask
-from engine.checkpoint import sampling_weights
 from engine.decode import LEAD, Decoder, pick_rows
-from engine.generate import Speaker, make_speaker, pick
+from engine.generate import Speaker, pick
 from engine.home import Home
-from engine.model import Transformer
 
 CPU = torch.device("cpu")
 PROMPTS = ["Alice", "The Queen of Hearts was", "a", "said the Hatter,", "Off", "no, no!", "I wonder ", "Once upon a"]
@@ -25,20 +23,6 @@ PROMPTS = ["Alice", "The Queen of Hearts was", "a", "said the Hatter,", "Off", "
 @pytest.fixture(scope="module")
 def words(tmp_path_factory: pytest.TempPathFactory) -> Tokenizer:
     return tokenizer.load(give_dataset(Home.at(tmp_path_factory.mktemp("words"))) / "tokenizer.json")
-
-
-def speaker_of(model: Transformer, words: Tokenizer) -> Speaker:
-    return make_speaker(
-        model.config,
-        sampling_weights(model),
-        words,
-        CPU,
-        run_id="run",
-        attempt=1,
-        step=3,
-        tokens=768,
-        weights_sha256="0" * 64,
-    )
 
 
 def decoding(speaker: Speaker) -> Speaker:

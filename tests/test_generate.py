@@ -9,14 +9,13 @@ import numpy as np
 import pytest
 import torch
 from sqlite_utils import Database
-from support import give_dataset, new_run, tiny_model
+from support import give_dataset, new_run, speaker_of, tiny_model
 from tokenizers import Tokenizer
 from torch import Tensor
 
 from engine import store, tokenizer
-from engine.checkpoint import sampling_weights
 from engine.config import ConfigError
-from engine.generate import Ask, Piece, Speaker, make_speaker, pick
+from engine.generate import Ask, Piece, Speaker, pick
 from engine.home import Home
 
 CPU = torch.device("cpu")
@@ -37,7 +36,7 @@ def words(tmp_path_factory: pytest.TempPathFactory) -> Tokenizer:
     return tokenizer.load(give_dataset(Home.at(tmp_path_factory.mktemp("words"))) / "tokenizer.json")
 
 
-def speaker_of(model: Any, words: Tokenizer) -> Speaker:
+def faked(model: Any, words: Tokenizer) -> Speaker:
     return Speaker(
         model=model, tokenizer=words, run_id="run", attempt=1, step=3, tokens=768, weights_sha256="0" * 64, device=CPU
     )
@@ -45,18 +44,7 @@ def speaker_of(model: Any, words: Tokenizer) -> Speaker:
 
 @pytest.fixture
 def speaker(words: Tokenizer) -> Speaker:
-    model = tiny_model()
-    return make_speaker(
-        model.config,
-        sampling_weights(model),
-        words,
-        CPU,
-        run_id="run",
-        attempt=1,
-        step=3,
-        tokens=768,
-        weights_sha256="0" * 64,
-    )
+    return speaker_of(tiny_model(), words)
 
 
 def test_an_answer_takes_one_core_and_leaves_the_others_as_they_were(speaker: Speaker) -> None:
@@ -87,7 +75,7 @@ class Parrot:
 
 
 def parrot(words: Tokenizer, ids: list[int]) -> Speaker:
-    return speaker_of(Parrot(len(words.encode("a").ids), ids), words)
+    return faked(Parrot(len(words.encode("a").ids), ids), words)
 
 
 def greedy(**fields: Any) -> Ask:
