@@ -245,10 +245,10 @@ def test_no_step_waits_for_the_device(recorded: bool, options: dict[str, Any]) -
 def test_the_optimizers_kernels_step_as_without_and_a_bad_step_moves_no_bit(options: dict[str, Any]) -> None:
     chosen = {name: options[name] for name in ("cautious", "neuron_memory") if name in options}
     ends = []
-    for fused in (False, True):
+    for dtype, fused in ((torch.float32, False), (torch.bfloat16, False), (torch.bfloat16, True)):
         matrices = [torch.nn.Parameter(drawn(515, 257, seed=seed)) for seed in (1, 2)]
         first = [matrix.detach().clone() for matrix in matrices]
-        muon = Muon({"role": matrices}, 0.9, 0.1 if options else 0.0, torch.bfloat16, **chosen)
+        muon = Muon({"role": matrices}, 0.9, 0.1 if options else 0.0, dtype, **chosen)
         muon.fused = fused
         for step, good in enumerate((True, True, False)):
             for number, matrix in enumerate(matrices):
@@ -261,7 +261,9 @@ def test_the_optimizers_kernels_step_as_without_and_a_bad_step_moves_no_bit(opti
         )
         ends.append([new - old for old, new in zip(first, after[:2], strict=True)])
 
-    assert max(distances(ends[1], ends[0])) < 0.03  # all products are in bf16
+    exact, plain, found = ends
+    for mine, its in zip(distances(found, exact), distances(plain, exact), strict=True):
+        assert mine < 1.2 * its + 0.005
 
 
 def test_the_loss_kernel_is_torchs_at_the_published_vocabulary() -> None:
