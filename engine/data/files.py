@@ -9,6 +9,7 @@ import shutil
 import tempfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, BinaryIO, cast
 
@@ -28,6 +29,8 @@ class Listed:
     changed: str
     """Another one for another content, as far as that can be told without reading."""
     open: Callable[[], BinaryIO]
+    guard: Callable[[], AbstractContextManager[None]] = contextlib.nullcontext
+    """Turns what only this place of files raises into Refused; around opening and reading."""
 
 
 class Opened:
@@ -166,7 +169,7 @@ class Files:
 @contextlib.contextmanager
 def opened(listed: Listed) -> Iterator[Opened]:
     """The file, open until the end; what the libraries raise meanwhile becomes Refused."""
-    with _sentences(listed), listed.open() as raw:
+    with _sentences(listed), listed.guard(), listed.open() as raw:
         file = Opened(listed, raw)
         try:
             yield file

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from engine.data.folders import open_path
 from engine.data.folders import source_files as listed_files
+from engine.data.hub import open_hub
 from engine.data.reader import Position as Position
 from engine.data.reader import Reader as Reader
 from engine.data.reader import Text as Text
@@ -23,6 +24,8 @@ def open_source(source: Source, roots: Sequence[Path] | None = None) -> Reader:
     """
     if source.where == STARTER:
         return open_path(NOVELS, source.column, licence=NOVELS_LICENCE)
+    if source.hub:
+        return open_hub(source)
     return open_path(Path(source.where), source.column, source.split, roots)
 
 
