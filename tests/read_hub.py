@@ -23,6 +23,7 @@ def read(words: str) -> dict[str, Any]:
             found.append(text)
             shares.append(reader.done())
             positions.append(json.loads(json.dumps(reader.position())))
+        positions.append(reader.position())
         resumed = [list(open_source(source).texts(position)) for position in positions]
     except (Refused, ConfigError) as error:
         return {"error": str(error), "kind": type(error).__name__, "seconds": time.monotonic() - begun}
