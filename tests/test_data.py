@@ -262,7 +262,6 @@ def test_a_loaded_tokenizer_is_used_as_it_is(books: Dataset, home: Home, tmp_pat
         ("x" * 65, "bpe:300", "1 to 64"),
         ("ok", "bpe:many", "must be bpe:SIZE"),
         ("ok", "bpe:60000", "The text is too short for data.tokenizer = bpe:60000"),
-        ("ok", "smollm2", "comes with a later version"),
         ("ok", "nowhere/tokenizer.json", "The tokenizer tokenizer.json is not there"),
     ],
 )

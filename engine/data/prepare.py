@@ -18,6 +18,7 @@ from engine.data.publish import Stopped, alone, published
 from engine.data.shards import CARD, SPLITS, TOKENIZER, Dataset, check_available, check_fit, check_name, open_dataset
 from engine.data.sources import documents, source_files
 from engine.data.split import SHARE, VALIDATION_BYTES, Document, split_documents, without_duplicates
+from engine.data.vocabulary import resolve
 from engine.home import PROJECT, Home
 from engine.store import Refused
 
@@ -118,11 +119,9 @@ def _make(folder: Path, source: Path, tokenizer: str, licence: str, report: Repo
 
 
 def _loaded(tokenizer: str) -> Tokenizer:
-    if tokenizer == "smollm2":
-        raise Refused(
-            "The tokenizer smollm2 comes with a later version; choose bpe:SIZE or the path of a tokenizer.json."
-        )
-    return pieces.load(Path(tokenizer))
+    loaded = resolve(tokenizer)
+    pieces.separator_id(loaded, pieces.END)
+    return loaded
 
 
 def _read(source: Path, report: Report, stopped: Asked) -> Iterator[Document]:
