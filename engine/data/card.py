@@ -19,8 +19,8 @@ from engine.home import PROJECT
 
 def describe(making: Making, name: str, recipe: Recipe, readers: Sequence[Reader]) -> str:
     """The card of a dataset whose files are all there, as JSON that a person can read."""
-    state, vocabulary = making.state, pieces.load(making.folder / TOKENIZER)
-    end, size = vocabulary.token_to_id(recipe.separator), pieces.vocabulary_size(vocabulary)
+    state, vocabulary = making.state, pieces.load(making.folder / TOKENIZER, recipe.separator)
+    end, size = pieces.separator_id(vocabulary, recipe.separator), pieces.vocabulary_size(vocabulary)
     licences = sorted({reader.licence for reader in readers if reader.licence})
     card: dict[str, Any] = {
         "name": name,

@@ -23,6 +23,7 @@ from engine.data.seen import Seen
 from engine.data.shards import CARD, TOKENIZER, Dataset, check_available, check_fit, check_name, dtype_of, open_dataset
 from engine.data.sources import Reader, open_source
 from engine.data.split import Document, share_for, split_documents
+from engine.data.vocabulary import resolve
 from engine.home import Home
 from engine.space import RESERVE, free_disk
 from engine.store import Refused
@@ -79,7 +80,9 @@ def _make(folder: Path, recipe: Recipe, roots: Sequence[Path] | None, report: Re
     try:
         readers = [open_source(source, roots) for source in recipe.sources]
         size = pieces.bpe_size(recipe.tokenizer)
-        loaded = pieces.resolve(recipe.tokenizer, roots) if size is None else None
+        loaded = resolve(recipe.tokenizer, roots) if size is None else None
+        if loaded:
+            pieces.separator_id(loaded, recipe.separator, recipe.tokenizer)
         with Making(folder.parent / f".making-{folder.name}", recipe) as making:
             if not making.state.finished:
                 check_space(folder, recipe, readers)
@@ -135,7 +138,7 @@ class Work:
         """The tokenizer, in the folder from here on, and the chunks that were read to learn it."""
         path, held = self.making.folder / TOKENIZER, list[Chunk]()
         if path.is_file():
-            return pieces.load(path), held
+            return pieces.load(path, self.recipe.separator), held
         if loaded is None:
             held = list(itertools.islice(chunks, LEARN_CHUNKS))
             if held[-1].last and sum(len(chunk.documents) for chunk in held) < 2:

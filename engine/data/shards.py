@@ -12,7 +12,7 @@ import numpy.typing as npt
 from engine.config import ConfigError, RunConfig
 from engine.home import Home
 from engine.store import Refused
-from engine.tokenizer import bpe_size
+from engine.tokenizer import known_size
 
 STARTER = "starter"
 CARD, TOKENIZER = "card.json", "tokenizer.json"
@@ -105,7 +105,7 @@ def check_available(home: Home, config: RunConfig) -> None:
     elif not is_embedded(name):
         raise Refused(_missing(name))
     else:
-        size = bpe_size(config.data.tokenizer)
+        size = known_size(config.data.tokenizer)
         if size is not None and size != config.model.vocab_size:
             raise ConfigError(
                 f"model.vocab_size = {config.model.vocab_size} must equal the {size} pieces of "
