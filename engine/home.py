@@ -60,3 +60,11 @@ class Home:
     def dataset(self, name: str) -> Path:
         """The folder of one prepared dataset."""
         return self.path / "datasets" / name
+
+    def making(self, name: str) -> Path:
+        """Where a dataset lies until it is whole."""
+        return self.path / "datasets" / f".making-{name}"
+
+    def job_log(self, name: str) -> Path:
+        """What the job that makes a dataset printed."""
+        return self.path / "datasets" / f".log-{name}"

@@ -1,0 +1,1 @@
+"""Dataset jobs from the supervisor's side."""
