@@ -20,7 +20,7 @@ import torch
 
 from engine import store
 from engine.accelerate import accelerate
-from engine.attempt import Learner, Run, begin, losses_before, patiently, roll_back
+from engine.attempt import Learner, Run, begin, losses_before, roll_back
 from engine.attention import in_use
 from engine.batches import Feed
 from engine.checkpoint import CorruptCheckpoint, load_checkpoint
@@ -34,6 +34,7 @@ from engine.home import Home
 from engine.meter import Meter
 from engine.model import Transformer
 from engine.optim import Optimizers
+from engine.outage import patiently
 from engine.process import hold_lock
 from engine.questions import Questions
 from engine.saver import CannotSave, Saver
