@@ -4,6 +4,7 @@ from engine.data.prepare import ensure_dataset as ensure_dataset
 from engine.data.prepare import prepare as prepare
 from engine.data.publish import Stopped as Stopped
 from engine.data.rows import Batch as Batch
+from engine.data.rows import Epochs as Epochs
 from engine.data.rows import Rows as Rows
 from engine.data.rows import validation_rows as validation_rows
 from engine.data.shards import Dataset as Dataset
