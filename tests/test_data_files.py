@@ -109,7 +109,9 @@ def test_every_kind_gives_its_texts_and_goes_on_from_every_place(
     assert shares == sorted(shares) and 0 < shares[0] <= shares[-1] <= 1
     for number, position in enumerate(positions):
         again = open_source(Source(str(path)))
-        assert list(again.texts(position)) == wanted[number:]
+        texts = again.texts(position)
+        assert again.position() == position
+        assert list(texts) == wanted[number:]
         assert again.position() == reader.position()
 
 

@@ -107,8 +107,18 @@ class Files:
 
     def texts(self, start: Position | None = None) -> Iterator[Text]:
         """All texts, or those after `start`."""
-        self._index, self._place, self._given, self._share = self._begin(start)
+        self._index, self._place, self._given, self._share = 0, None, 0, 0.0
+        if start is not None:
+            if start["files"] != self._fingerprint():
+                raise Refused(
+                    f"{self._source} has changed since this dataset was begun: files were added, removed or written; "
+                    "put them back, or discard what is made so far and begin again."
+                )
+            self._index, self._place, self._given = start["file"], start["place"], start["texts"]
         self._opened = self._index + (self._place is not None)
+        return self._texts()
+
+    def _texts(self) -> Iterator[Text]:
         for index, listed in enumerate(self._files[self._index :], start=self._index):
             self._opened = index + 1
             with opened(listed) as file:
@@ -152,16 +162,6 @@ class Files:
                 }
             )
         return described
-
-    def _begin(self, start: Position | None) -> tuple[int, list[int] | None, int, float]:
-        if start is None:
-            return 0, None, 0, 0.0
-        if start["files"] != self._fingerprint():
-            raise Refused(
-                f"{self._source} has changed since this dataset was begun: files were added, removed or written; "
-                "put them back, or discard what is made so far and begin again."
-            )
-        return start["file"], start["place"], start["texts"], 0.0
 
     def _fingerprint(self) -> str:
         said = "".join(f"{listed.name}\0{listed.bytes}\0{listed.changed}\n" for listed in self._files)
