@@ -8,6 +8,7 @@ import json
 import lzma
 import os
 import shutil
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,8 @@ from typing import Any
 import datasets
 import pyarrow as pa
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from pyarrow import parquet
 
 from engine.data import formats
@@ -113,6 +116,18 @@ def test_every_kind_gives_its_texts_and_goes_on_from_every_place(
         assert again.position() == position
         assert list(texts) == wanted[number:]
         assert again.position() == reader.position()
+
+
+@pytest.mark.parametrize("kind", ["jsonl", "csv", "parquet", "arrow"])
+@given(texts=st.lists(st.text(st.characters(exclude_categories=["Cs"])), max_size=5), block=st.integers(1, 9))
+@settings(max_examples=25, deadline=None, derandomize=True)
+def test_any_text_comes_back_as_it_was(kind: str, texts: list[str], block: int) -> None:
+    with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patched:
+        patched.setattr(formats, "BLOCK", block)
+        path = Path(folder, f"a.{kind}")
+        path.write_bytes(WRITERS[kind]([*texts, "end"]))
+        kept = [text.strip("\r\n") for text in texts if text.strip()]
+        assert [text.text for text in texts_of(path)] == [*kept, "end"]
 
 
 def test_a_folder_is_read_in_order_of_paths_and_goes_on_from_every_place(tmp_path: Path) -> None:
