@@ -20,7 +20,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pyarrow import parquet
 
-from engine.data import formats
+from engine.data import files, formats
 from engine.data.reader import Text
 from engine.data.recipe import Source
 from engine.data.roots import data_roots
@@ -93,7 +93,7 @@ def sentence_of(path: Path, **options: Any) -> str:
 def test_every_kind_gives_its_texts_and_goes_on_from_every_place(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, packing: str
 ) -> None:
-    monkeypatch.setattr(formats, "BLOCK", 61)  # texts and characters lie across blocks
+    monkeypatch.setattr(files, "BLOCK", 61)  # texts and characters lie across blocks
     monkeypatch.setattr(formats, "ROWS", 3)
     path = tmp_path / f"a.{kind}{packing}"
     path.write_bytes(PACKERS[packing](WRITERS[kind](MIXED)))
@@ -123,7 +123,7 @@ def test_every_kind_gives_its_texts_and_goes_on_from_every_place(
 @settings(max_examples=25, deadline=None, derandomize=True)
 def test_any_text_comes_back_as_it_was(kind: str, texts: list[str], block: int) -> None:
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patched:
-        patched.setattr(formats, "BLOCK", block)
+        patched.setattr(files, "BLOCK", block)
         path = Path(folder, f"a.{kind}")
         path.write_bytes(WRITERS[kind]([*texts, "end"]))
         kept = [text.strip("\r\n") for text in texts if text.strip()]
@@ -219,7 +219,7 @@ def test_long_texts_are_cut_at_a_line_end_wherever_reading_begins(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(formats, "LONGEST_TEXT", 40)
-    monkeypatch.setattr(formats, "BLOCK", 7)
+    monkeypatch.setattr(files, "BLOCK", 7)
     lines = "".join(f"line {number} of it\n" for number in range(9))
     text = f"{lines}\f{'no end ' * 9}\f{'ü' * 50}\f{'a' * 40}\f{lines}"
     (tmp_path / "a.txt").write_text(text)
@@ -234,7 +234,7 @@ def test_long_texts_are_cut_at_a_line_end_wherever_reading_begins(
     assert "".join(found).replace("\n", "") == text.replace("\n", "").replace("\f", "")
     assert found[:2] == ["line 0 of it\nline 1 of it\nline 2 of it", "line 3 of it\nline 4 of it\nline 5 of it"]
     assert "ü" * 20 in found and "a" * 40 in found
-    monkeypatch.setattr(formats, "BLOCK", 1000)
+    monkeypatch.setattr(files, "BLOCK", 1000)
     for number, position in enumerate(positions):
         again = open_source(Source(str(tmp_path / "a.txt"))).texts(position)
         assert [one.text for one in again] == found[number:]
@@ -387,6 +387,12 @@ def test_roots_hold_through_dots_links_and_time(tmp_path: Path) -> None:
     with pytest.raises(Refused, match=r"b.txt is outside"):
         open_source(Source(str(inside)), roots)
     assert len(list(open_source(Source(str(inside))).texts())) == 2  # whoever may read everything
+
+
+def test_a_source_without_a_name_has_one_in_sentences(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(Refused, match=r"^The folder \. has no text; give"):
+        open_source(Source("."))
 
 
 def test_a_saved_folder_cannot_lead_out(tmp_path: Path) -> None:
