@@ -177,6 +177,11 @@ def test_the_card_has_every_file_that_was_read(tmp_path: Path) -> None:
     again = open_source(Source(str(tmp_path)))
     next(again.texts(reader.position()))
     assert again.describe({"a.txt": 2}) == reader.describe({"a.txt": 2})
+    position = reader.position()
+    list(texts)
+    assert len(reader.describe({})) == 3
+    assert reader.describe({}, position) == open_source(Source(str(tmp_path))).describe({}, position)
+    assert len(reader.describe({}, position)) == 2
     texts.close()
 
 

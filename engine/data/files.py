@@ -118,7 +118,7 @@ class Files:
                     "put them back, or discard what is made so far and begin again."
                 )
             self._index, self._place, self._given = start["file"], start["place"], start["texts"]
-        self._opened = self._index + (self._place is not None)
+        self._opened = _begun(start) if start is not None else 0
         return self._texts()
 
     def _texts(self) -> Iterator[Text]:
@@ -149,10 +149,10 @@ class Files:
         before, after = self._ends[index], self._ends[min(index + 1, len(self._files))]
         return (before + self._share * (after - before)) / self._ends[-1] if self._ends[-1] else None
 
-    def describe(self, documents: Mapping[str, int]) -> list[dict[str, Any]]:
-        """Every file that was read, with the sha256 of its bytes as they lie on the disk."""
+    def describe(self, documents: Mapping[str, int], position: Position | None = None) -> list[dict[str, Any]]:
+        """Every file that was read before `position`, with the sha256 of its bytes as they lie on the disk."""
         described = []
-        for listed in self._files[: self._opened]:
+        for listed in self._files[: self._opened if position is None else _begun(position)]:
             with _sentences(listed), listed.open() as file:
                 digest = hashlib.file_digest(cast(io.BufferedReader, file), "sha256").hexdigest()
             described.append(
@@ -169,6 +169,11 @@ class Files:
     def _fingerprint(self) -> str:
         said = "".join(f"{listed.name}\0{listed.bytes}\0{listed.changed}\n" for listed in self._files)
         return hashlib.sha256(said.encode()).hexdigest()
+
+
+def _begun(position: Position) -> int:
+    """How many files were read at a position, the last perhaps in part."""
+    return int(position["file"]) + (position["place"] is not None)
 
 
 @contextlib.contextmanager

@@ -62,14 +62,14 @@ class Hub:
         """As far as the hub says how much there is."""
         return self._inside.done()
 
-    def describe(self, documents: Mapping[str, int]) -> list[dict[str, Any]]:
+    def describe(self, documents: Mapping[str, int], position: Position | None = None) -> list[dict[str, Any]]:
         """One entry: a commit names its files better than we could."""
         return [
             {
                 "dataset": self._source.hub,
                 "config": self._source.config,
                 "split": self._source.split,
-                "revision": self._revision,
+                "revision": position["revision"] if position else self._revision,
                 "documents": sum(documents.values()),
             }
         ]
@@ -120,7 +120,7 @@ class Rows:
         """By rows, where the hub says how many there are."""
         return min(1.0, self._read / self._total) if self._total else None
 
-    def describe(self, documents: Mapping[str, int]) -> list[dict[str, Any]]:
+    def describe(self, documents: Mapping[str, int], position: Position | None = None) -> list[dict[str, Any]]:
         """Left to the dataset as a whole."""
         return []
 
