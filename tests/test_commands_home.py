@@ -114,7 +114,7 @@ def test_a_job_goes_on_without_its_follower_until_it_is_stopped(
         assert "Preparing mine goes on without you" in said and "--stop" in said and "Traceback" not in said
 
         assert "mine is running, " in shown(capsys, "datasets", *at)
-        assert "with other settings" in shown_refusal(capsys, "prepare", "mine", "--source", "elsewhere", *at)
+        assert "is being prepared already" in refused(capsys, "prepare", "mine", "--source", "elsewhere", *at)
         assert main(["prepare", "mine", "--stop", *at]) == 0
         assert "`python -m engine prepare mine` goes on, --discard removes" in capsys.readouterr().out
         assert main(["prepare", "mine", *at]) == 0  # the recipe is that of the job
@@ -125,10 +125,6 @@ def test_a_job_goes_on_without_its_follower_until_it_is_stopped(
 def shown(capsys: Capture, *words: str) -> str:
     assert main(words) == 0
     return capsys.readouterr().out
-
-
-def shown_refusal(capsys: Capture, *words: str) -> str:
-    return refused(capsys, *words)
 
 
 def test_a_job_that_fails_is_exit_status_1_and_can_be_discarded(
