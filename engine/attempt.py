@@ -3,7 +3,6 @@
 import contextlib
 import gc
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,10 +23,6 @@ from engine.space import UNSTORABLE, reason
 
 ROLL_BACK = "roll-back"
 """The kind of the event that each roll-back leaves; their number is the run's."""
-PATIENCE = 60.0
-"""Seconds for which storing how a run ended is tried."""
-RETRY = 1.0
-"""Seconds between two tries to store how a run ended."""
 
 
 @dataclass
@@ -160,17 +155,3 @@ def losses_before(db: Database, run_id: str) -> list[float]:
     """The losses of a run's steps that count, oldest first."""
     at = store.METRICS.index("train_loss")
     return [loss for row in store.metrics_after(db, run_id, 0) if (loss := row[at]) is not None]
-
-
-def patiently(write: Callable[[], object], patience: float = PATIENCE) -> None:
-    """Store something that may not be lost: a full or locked database is tried again for `patience` seconds."""
-    until = time.monotonic() + patience
-    while True:
-        try:
-            write()
-            return
-        except store.DatabaseError as error:
-            if time.monotonic() > until:
-                raise
-            say(f"runs.db did not take how the run ended ({error}); trying again")
-            time.sleep(RETRY)

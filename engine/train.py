@@ -18,14 +18,14 @@ from typing import Any
 
 import torch
 
-from engine import store, tokenizer
+from engine import store
 from engine.accelerate import accelerate
-from engine.attempt import Learner, Run, begin, losses_before, patiently, roll_back
+from engine.attempt import Learner, Run, begin, losses_before, roll_back
 from engine.attention import in_use
 from engine.batches import Feed
 from engine.checkpoint import CorruptCheckpoint, load_checkpoint
 from engine.config import ConfigError, RunConfig
-from engine.data import Dataset, Rows, Stopped, ensure_dataset
+from engine.data import Dataset, Progress, Rows, Stopped, ensure_dataset
 from engine.device import choose_place
 from engine.evaluate import Validation
 from engine.gradients import Gradients
@@ -34,6 +34,7 @@ from engine.home import Home
 from engine.meter import Meter
 from engine.model import Transformer
 from engine.optim import Optimizers
+from engine.outage import patiently
 from engine.process import hold_lock
 from engine.questions import Questions
 from engine.saver import CannotSave, Saver
@@ -143,11 +144,11 @@ def train(run: Run) -> str:
 
 def end_of_document(dataset: Dataset) -> int:
     """The token that ends each document; ConfigError where the tokenizer has none."""
-    end: int | None = tokenizer.load(dataset.tokenizer_path).token_to_id(tokenizer.END)
+    end: int | None = dataset.card.get("separator_id")
     if end is None:
         raise ConfigError(
-            f"train.documents = true, but the tokenizer of {dataset.name} has no {tokenizer.END}, to tell where "
-            "documents end; set it to false, or prepare the text with another tokenizer."
+            f"train.documents = true, but the card of {dataset.name} names no separator_id, to tell where documents "
+            "end; set it to false, or prepare the text again."
         )
     return end
 
@@ -155,8 +156,8 @@ def end_of_document(dataset: Dataset) -> int:
 def prepare_dataset(run: Run) -> Dataset:
     """The run's dataset, made at the first start, with its progress shown."""
 
-    def report(message: str, progress: float) -> None:
-        run.recorder.state(phase="data", message=message, progress=progress)
+    def report(progress: Progress) -> None:
+        run.recorder.state(phase="data", message=progress.message, progress=progress.share)
 
     dataset = ensure_dataset(run.home, run.config, report, run.recorder.stop.is_set)
     # A copy of its own: what the model says must stay readable when the dataset is gone.
