@@ -12,6 +12,7 @@ from sqlite_utils import Database
 from engine import store
 from engine.checkpoint import CorruptCheckpoint, checkpoints, look_up, newest_valid, set_aside, step_of, sweep
 from engine.config import RunConfig, from_json
+from engine.data.rows import EPOCH
 from engine.guard import RollBack
 from engine.home import Home
 from engine.model import Transformer
@@ -155,3 +156,9 @@ def losses_before(db: Database, run_id: str) -> list[float]:
     """The losses of a run's steps that count, oldest first."""
     at = store.METRICS.index("train_loss")
     return [loss for row in store.metrics_after(db, run_id, 0) if (loss := row[at]) is not None]
+
+
+def epochs_told(db: Database, run_id: str) -> int:
+    """The last step at which the run told that it begins its text anew; 0 where it did not yet."""
+    events = store.list_events(db, run_id, limit=-1)
+    return max((event["step"] for event in events if event["kind"] == EPOCH), default=0)

@@ -184,8 +184,9 @@ def run_status(home: Home, run: str) -> dict[str, Any]:
 
 
 def status_of(run: store.Row) -> dict[str, Any]:
-    """The columns of a run that `run_status` shows."""
-    return {key: run[key] for key in STATUS} | {"pid": run["pid"] if run["status"] in store.ACTIVE else None}
+    """The columns of a run that `run_status` shows, and how often it reads its text."""
+    pid = run["pid"] if run["status"] in store.ACTIVE else None
+    return {key: run[key] for key in STATUS} | {"pid": pid} | store.epochs_of(run)
 
 
 def reconcile(home: Home, db: Database) -> None:

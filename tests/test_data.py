@@ -46,7 +46,11 @@ def test_a_missing_dataset_says_what_to_do_now(home: Home) -> None:
         ):
             with pytest.raises(Refused) as raised:
                 check(load_preset(preset))
-            for part in ("smollm-1b (70% FineWeb-Edu", "python -m engine prepare", "the preset seedling or sprout"):
+            for part in (
+                "smollm-1b (1,000,000,000 tokens)",
+                "engine prepare smollm-1b`",
+                "the preset seedling or sprout",
+            ):
                 assert part in str(raised.value)
     with pytest.raises(Refused, match="The dataset starter is not prepared yet"):
         open_dataset(home, "starter")

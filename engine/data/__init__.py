@@ -7,6 +7,7 @@ from engine.data.progress import Stopped as Stopped
 from engine.data.recipe import Recipe as Recipe
 from engine.data.recipe import Source as Source
 from engine.data.rows import Batch as Batch
+from engine.data.rows import Epochs as Epochs
 from engine.data.rows import Rows as Rows
 from engine.data.rows import validation_rows as validation_rows
 from engine.data.shards import Dataset as Dataset

@@ -1,7 +1,7 @@
 """The documents of a recipe, read in order, filtered and without equals, in chunks that fit into memory."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from threading import Event
@@ -89,7 +89,7 @@ class Chunks:
             self.number += 1
             document = Document.of(text.file, text.text, turn)
             why = dropped(text.text, self.recipe.filters)
-            if not why and self.seen and not self.seen.is_new(document.digest[:16], self.number):
+            if not why and self.seen is not None and not self.seen.is_new(document.digest[:16], self.number):
                 why = DUPLICATE
             if not why:
                 self.taken[turn] += document.bytes
@@ -105,11 +105,11 @@ class Chunks:
         return self.ended.index(False) if False in self.ended else None
 
     def _place(self) -> Place:
-        positions = [reader.position() for reader in self.readers]
+        positions: list[dict[str, Any] | None] = [reader.position() for reader in self.readers]
         return Place(positions, list(self.taken), list(self.ended), self.number, dict(sorted(self.dropped.items())))
 
 
-def read_ahead(chunks: Chunks, waiting: Callable[[], None]) -> Iterator[Chunk]:
+def read_ahead(chunks: Chunks, waiting: Callable[[], None]) -> Generator[Chunk, None, None]:
     """The chunks, each read in a thread while the one before is used; `waiting` is called while one is waited for."""
     pool, coming = ThreadPoolExecutor(1, "chunks"), iter(chunks)
     try:

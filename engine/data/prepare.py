@@ -119,12 +119,12 @@ class Work:
             for chunk in itertools.chain(held, chunks):
                 self._encode(chunk, vocabulary)
                 state.place, state.finished = chunk.after, chunk.last or self._enough()
-                if self.seen:
+                if self.seen is not None:
                     self.seen.flush()
                 self.making.commit()
                 if state.finished:
                     break
-        if self.seen:
+        if self.seen is not None:
             self.seen.close()
 
     def _reading(self) -> None:
@@ -169,7 +169,7 @@ class Work:
 
     def _encode(self, chunk: Chunk, vocabulary: Tokenizer) -> None:
         """Append a chunk to the shards, the separator after every document, as far as tokens are wanted."""
-        end, parts = vocabulary.token_to_id(self.recipe.separator), self._split(chunk)
+        end, parts = pieces.separator_id(vocabulary, self.recipe.separator), self._split(chunk)
         for split in ("val", "train"):
             for batch in _batches(parts[split]):
                 self._say("encoding", f"Turning text into tokens, {self.making.state.tokens:,} so far", self._share())
