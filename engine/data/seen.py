@@ -89,7 +89,7 @@ class Seen:
         return self._count
 
     def _open(self) -> None:
-        self._file = os.open(self.path, os.O_RDWR)
+        self._file: int = os.open(self.path, os.O_RDWR)
         slots = os.fstat(self._file).st_size // _ENTRY.itemsize - TAIL
         self._bits = slots.bit_length() - 1
         if slots < 2 or slots != 1 << self._bits or os.fstat(self._file).st_size % _ENTRY.itemsize:
