@@ -39,6 +39,7 @@ class Seen:
     def __init__(self, path: Path) -> None:
         """Open the table at `path`, or begin one; raises Refused for a file that is none."""
         self.path = path
+        self._file = -1
         self._lock = threading.Lock()  # one thread reads documents while another waits for the disk
         if not path.exists():
             _made(path, FIRST_BITS)
@@ -89,7 +90,7 @@ class Seen:
         return self._count
 
     def _open(self) -> None:
-        self._file: int = os.open(self.path, os.O_RDWR)
+        self._file = os.open(self.path, os.O_RDWR)
         slots = os.fstat(self._file).st_size // _ENTRY.itemsize - TAIL
         self._bits = slots.bit_length() - 1
         if slots < 2 or slots != 1 << self._bits or os.fstat(self._file).st_size % _ENTRY.itemsize:
