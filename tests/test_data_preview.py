@@ -279,7 +279,7 @@ def test_bytes_per_token_of_a_mixture_follow_its_weights() -> None:
 # The process
 
 
-def ask(question: Any, **environment: str) -> dict[str, Any]:
+def ask(question: Any) -> dict[str, Any]:
     done = subprocess.run(
         [sys.executable, "-m", "engine.data.preview"],
         cwd=PROJECT,
