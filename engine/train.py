@@ -20,12 +20,12 @@ import torch
 
 from engine import store
 from engine.accelerate import accelerate
-from engine.attempt import Learner, Run, begin, epochs_told, losses_before, patiently, roll_back
+from engine.attempt import Learner, Run, begin, epochs_told, losses_before, roll_back
 from engine.attention import in_use
 from engine.batches import Feed
 from engine.checkpoint import CorruptCheckpoint, load_checkpoint
 from engine.config import ConfigError, RunConfig
-from engine.data import Dataset, Epochs, Rows, Stopped, ensure_dataset
+from engine.data import Dataset, Epochs, Progress, Rows, Stopped, ensure_dataset
 from engine.device import choose_place
 from engine.evaluate import Validation
 from engine.gradients import Gradients
@@ -34,6 +34,7 @@ from engine.home import Home
 from engine.meter import Meter
 from engine.model import Transformer
 from engine.optim import Optimizers
+from engine.outage import patiently
 from engine.process import hold_lock
 from engine.questions import Questions
 from engine.saver import CannotSave, Saver
@@ -146,8 +147,8 @@ def train(run: Run) -> str:
 def prepare_dataset(run: Run) -> Dataset:
     """The run's dataset, made at the first start, with its progress shown."""
 
-    def report(message: str, progress: float) -> None:
-        run.recorder.state(phase="data", message=message, progress=progress)
+    def report(progress: Progress) -> None:
+        run.recorder.state(phase="data", message=progress.message, progress=progress.share)
 
     dataset = ensure_dataset(run.home, run.config, report, run.recorder.stop.is_set)
     # A copy of its own: what the model says must stay readable when the dataset is gone.

@@ -241,7 +241,7 @@ def test_how_a_run_ended_is_stored_as_soon_as_the_database_takes_it(
         return end(*given, **named)
 
     monkeypatch.setattr(store, "end_run", full)
-    monkeypatch.setattr(module, "RETRY", 0.01)
+    monkeypatch.setattr("engine.outage.RETRY", 0.01)
 
     assert attempt(home, run_id, work=lambda run: "stopped") == 0
     assert len(tried) == 2 and store.get_run(db, run_id)["status"] == "stopped"

@@ -21,7 +21,7 @@ from engine.store.connect import sqlite3 as driver
 from engine.store.migrations import MIGRATIONS
 
 OPENING = importlib.import_module("engine.store.connect")  # `store.connect` is the function
-TABLES = {"runs", "run_state", "metrics", "evals", "samples", "archive", "events", "commands", "checkpoints"}
+TABLES = {"runs", "run_state", "metrics", "evals", "samples", "archive", "events", "commands", "checkpoints", "jobs"}
 
 
 def names(db: Database, kind: str) -> set[str]:
@@ -106,6 +106,7 @@ def test_whoever_opens_an_older_database_brings_it_up_to_date(tmp_path: Path, mo
     assert "save_seconds" in db["run_state"].columns_dict
     assert "balance_loss" in {row[1] for row in db.execute("PRAGMA table_info(current_metrics)")}
     assert "expert_load" in {row[1] for row in db.execute("PRAGMA table_info(current_evals)")}
+    assert store.list_jobs(db) == []
     db.close()
 
 

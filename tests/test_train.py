@@ -278,7 +278,7 @@ def test_a_log_on_a_full_disk_costs_its_lines_alone(home: Home, db: Database, mo
         return end(*given, **named)
 
     monkeypatch.setattr(store, "end_run", full)
-    monkeypatch.setattr("engine.attempt.RETRY", 0.01)
+    monkeypatch.setattr("engine.outage.RETRY", 0.01)
     monkeypatch.setattr("engine.saver.free_memory", lambda: 0)
     with contextlib.redirect_stdout(FullDisk()):
         assert attempt(home, run_id) == 0

@@ -14,7 +14,7 @@ from engine.config import ConfigError, RunConfig
 from engine.data.recipe import KNOWN
 from engine.home import Home
 from engine.store import Refused
-from engine.tokenizer import bpe_size
+from engine.tokenizer import known_size
 
 STARTER = "starter"
 CARD, TOKENIZER = "card.json", "tokenizer.json"
@@ -50,6 +50,21 @@ class Dataset:
         return int(self.card["separator_id"])
 
 
+def shard_file(split: str) -> str:
+    """The tokens of a split, one after the other."""
+    return f"{split}.bin"
+
+
+def documents_file(split: str) -> str:
+    """Where each document of a split ends: uint64 counts of tokens from the beginning of the shard."""
+    return f"{split}.documents"
+
+
+def dtype_of(vocab_size: int) -> str:
+    """The numbers that tokens below `vocab_size` are written in."""
+    return "uint16" if vocab_size <= 2**16 else "uint32"
+
+
 def check_name(name: str) -> str:
     """The name, if a folder may be called so; raises ConfigError."""
     if not _NAME.fullmatch(name):
@@ -79,7 +94,7 @@ def open_dataset(home: Home, name: str) -> Dataset:
                     f"The dataset {name} is damaged: {file} has {size:,} bytes instead of "
                     f"{expected['bytes']:,}; delete datasets/{name} so that it is prepared again."
                 )
-        train, val = (_mapped(folder / f"{split}.bin", card["dtype"]) for split in SPLITS)
+        train, val = (_mapped(folder / shard_file(split), card["dtype"]) for split in SPLITS)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise Refused(
             f"The dataset {name} is damaged: its card or one of its files cannot be read; "
@@ -96,7 +111,7 @@ def check_available(home: Home, config: RunConfig) -> None:
     elif not is_embedded(name):
         raise Refused(_missing(name))
     else:
-        size = bpe_size(config.data.tokenizer)
+        size = known_size(config.data.tokenizer)
         if size is not None and size != config.model.vocab_size:
             raise ConfigError(
                 f"model.vocab_size = {config.model.vocab_size} must equal the {size} pieces of "

@@ -189,4 +189,44 @@ def mixture_of_experts(db: Database) -> None:
     db.conn.execute("ALTER TABLE evals ADD COLUMN expert_load TEXT")
 
 
-MIGRATIONS: list[Callable[[Database], None]] = [first_schema, full_text_search, survival, mixture_of_experts]
+def dataset_jobs(db: Database) -> None:
+    """How each dataset is made: what was asked, how far it is, which process makes it. One row a dataset."""
+    db.conn.execute("""CREATE TABLE jobs (
+        id TEXT PRIMARY KEY,
+        name TEXT NOT NULL UNIQUE,
+        recipe TEXT NOT NULL,
+        roots TEXT,
+        status TEXT NOT NULL,
+        stage TEXT NOT NULL DEFAULT '',
+        message TEXT NOT NULL DEFAULT '',
+        progress REAL,
+        documents INTEGER NOT NULL DEFAULT 0,
+        tokens INTEGER NOT NULL DEFAULT 0,
+        target_tokens INTEGER,
+        bytes INTEGER NOT NULL DEFAULT 0,
+        dropped TEXT NOT NULL DEFAULT '{}',
+        tokens_per_second REAL,
+        elapsed_seconds REAL NOT NULL DEFAULT 0,
+        eta_seconds REAL,
+        attempt INTEGER NOT NULL DEFAULT 0,
+        auto_resumes INTEGER NOT NULL DEFAULT 0,
+        reached REAL,
+        stop_requested_at REAL,
+        pid INTEGER,
+        process_started_at REAL,
+        boot_id TEXT,
+        heartbeat_at REAL,
+        created_at REAL NOT NULL,
+        started_at REAL,
+        ended_at REAL,
+        error TEXT
+    ) STRICT""")
+
+
+MIGRATIONS: list[Callable[[Database], None]] = [
+    first_schema,
+    full_text_search,
+    survival,
+    mixture_of_experts,
+    dataset_jobs,
+]
