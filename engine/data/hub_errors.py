@@ -18,7 +18,7 @@ def connection(source: Source) -> Iterator[None]:
 
     elsewhere = (
         f"download it where there is a connection (hf download {source.hub} --repo-type dataset --local-dir FOLDER) "
-        "and give that folder as the source"
+        "and give that folder, or the part of it that is wanted, as the source"
     )
     try:
         yield
