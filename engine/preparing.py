@@ -7,32 +7,38 @@ import signal
 import time
 from collections.abc import Sequence
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from engine import launch, process, store
 from engine.config import ConfigError
-from engine.data.recipe import Recipe
-from engine.data.shards import CARD, check_name
 from engine.home import Home
+
+if TYPE_CHECKING:
+    from engine.data.recipe import Recipe  # numpy and tokenizers: not for who only looks
 
 PRIVATE = {"roots", "process_started_at", "boot_id", "heartbeat_at", "reached"}
 """Columns of a job that nobody needs to see."""
 
 
-def start(home: Home, name: str, recipe: Recipe, roots: Sequence[Path] | None = None) -> str:
+def start(home: Home, name: str, recipe: "Recipe", roots: Sequence[Path] | None = None) -> str:
     """Begin a detached job that writes datasets/NAME; returns its id.
 
     `roots`: the folders below which files may be read, None for all that the user can. An equal job that ended early
     is resumed. Raises Refused or ConfigError where the name is taken, or what can be checked at once is wrong.
     """
+    from engine.data.recipe import Recipe
+
     _check_name(name)
+    recipe = with_whole_paths(recipe, roots)
     with closing(store.connect(home.database, durable=True)) as db:
         launch.reconcile(home, db)
+        _refuse_taken(home, name, store.job_of(db, name))
+        _check(home, name, recipe, roots)
         with store.writing(db):
             old = store.job_of(db, name)
-            if old is None or old["status"] not in store.OPEN_JOBS:
-                _refuse_existing(home, name)
+            _refuse_taken(home, name, old)
             if old and old["status"] in store.RESUMABLE_JOBS and is_begun(home, name):
                 if Recipe.from_json(old["recipe"]) != recipe:
                     raise store.Refused(
@@ -71,7 +77,8 @@ def resume(home: Home, job: str) -> None:
         launch.reconcile(home, db)
         with store.writing(db):
             found = store.find_job(db, job)
-            _refuse_existing(home, found["name"])
+            if found["status"] in store.RESUMABLE_JOBS:
+                _refuse_taken(home, found["name"], found)
             store.reopen_job(db, found["id"])
     launch.ensure_supervisor(home)
 
@@ -137,10 +144,39 @@ def is_begun(home: Home, name: str) -> bool:
     return home.job_state(name).is_file()
 
 
+def wait_until_ended(home: Home, job: str, timeout: float) -> dict[str, Any]:
+    """The job as `listed` shows it, once it has ended; raises Refused after `timeout` seconds."""
+    until = time.monotonic() + timeout
+    while (found := status(home, job))["status"] in store.OPEN_JOBS:
+        if time.monotonic() > until:
+            raise store.Refused(f"The job of {found['name']} is still {found['status']} after {timeout:.0f} s.")
+        time.sleep(0.05)
+    return found
+
+
+def with_whole_paths(recipe: "Recipe", roots: Sequence[Path] | None = None) -> "Recipe":
+    """The recipe with paths that mean the same in the job's process, which works in another folder."""
+    from engine.data.recipe import STARTER
+    from engine.data.vocabulary import is_path
+    from engine.tokenizer import known_size
+
+    def whole(path: str) -> str:
+        return str(Path(path).expanduser().absolute())
+
+    sources = (
+        source if source.hub or source.where == STARTER else replace(source, where=whole(source.where))
+        for source in recipe.sources
+    )
+    tokenizer = recipe.tokenizer
+    if known_size(tokenizer) is None and is_path(tokenizer, roots):
+        tokenizer = whole(tokenizer)
+    return replace(recipe, sources=tuple(sources), tokenizer=tokenizer)
+
+
 def datasets(home: Home) -> list[dict[str, Any]]:
     """The datasets of a home by name: what their cards say, and `bytes_on_disk`; `damaged` where a card is no card."""
     found = []
-    for card in sorted((home.path / "datasets").glob(f"*/{CARD}")):
+    for card in sorted((home.path / "datasets").glob("*/card.json")):
         if card.parent.name.startswith("."):
             continue
         row: dict[str, Any] = {"name": card.parent.name, "bytes_on_disk": _bytes(card.parent)}
@@ -153,6 +189,8 @@ def datasets(home: Home) -> list[dict[str, Any]]:
 
 
 def _check_name(name: str) -> None:
+    from engine.data.shards import check_name
+
     try:
         check_name(name)
     except ConfigError as error:
@@ -161,7 +199,28 @@ def _check_name(name: str) -> None:
         ) from error
 
 
-def _refuse_existing(home: Home, name: str) -> None:
+def _check(home: Home, name: str, recipe: "Recipe", roots: Sequence[Path] | None) -> None:
+    """Raise Refused or ConfigError for what is wrong at the first look; a hub is left to the job, which may wait."""
+    from engine.data.prepare import check_space
+    from engine.data.sources import open_source
+    from engine.data.vocabulary import resolve
+    from engine.tokenizer import SMOLLM2, separator_id
+
+    readers = [open_source(source, roots) for source in recipe.sources if not source.hub]
+    if recipe.tokenizer == SMOLLM2 or Path(recipe.tokenizer).is_absolute():
+        separator_id(resolve(recipe.tokenizer, roots), recipe.separator, Path(recipe.tokenizer).name)
+    if recipe.tokens or len(readers) == len(recipe.sources):
+        folder = home.dataset(name)
+        try:
+            folder.parent.mkdir(exist_ok=True)
+        except OSError as error:
+            raise store.Refused(f"{folder.parent.name}/ cannot be made in this home: {error.strerror}.") from error
+        check_space(folder, recipe, readers)
+
+
+def _refuse_taken(home: Home, name: str, job: store.Row | None) -> None:
+    if job and job["status"] in store.OPEN_JOBS:
+        raise store.Refused(f"The dataset {name} is being prepared already.")
     if home.dataset(name).exists():
         raise store.Refused(f"The dataset {name} exists already; delete it first, or choose another name.")
 
