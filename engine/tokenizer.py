@@ -158,18 +158,25 @@ def spellings(tokenizer: Tokenizer) -> dict[int, bytes]:
     added = tokenizer.get_added_tokens_decoder()
     spelled = {number: b"" if piece.special else piece.content.encode() for number, piece in added.items()}
     own = {number: piece for piece, number in vocabulary.items() if number not in added}
-    alphabet = byte_alphabet()
-    if all(alphabet.keys() >= set(piece) for piece in own.values()):
+    alphabet, decoding = byte_alphabet(), _decoding(tokenizer)
+    if "ByteLevel" in decoding and all(alphabet.keys() >= set(piece) for piece in own.values()):
         return spelled | {number: bytes(alphabet[mark] for mark in piece) for number, piece in own.items()}
-    if any(piece.startswith(_BLANK) for piece in own.values()):
+    if decoding & {"Metaspace", "Replace"} and any(piece.startswith(_BLANK) for piece in own.values()):
         return spelled | {
             number: _BYTE_PIECES.get(piece) or piece.replace(_BLANK, " ").encode() for number, piece in own.items()
         }
-    number, piece = next((number, piece) for number, piece in own.items() if not alphabet.keys() >= set(piece))
     raise Refused(
-        f"The tokenizer is not byte-level (its piece {number} is {piece!r}); "
-        "bits per byte need one that is, like SmolLM2's or bpe:SIZE."
+        "The tokenizer is not byte-level and does not mark blanks, so a text cannot be put together from its pieces; "
+        "choose one like smollm2 or bpe:SIZE."
     )
+
+
+def _decoding(tokenizer: Tokenizer) -> set[str]:
+    """The kinds of steps in which pieces become a text again."""
+    if tokenizer.decoder is None:
+        return set()
+    state = json.loads(tokenizer.decoder.__getstate__())
+    return {state["type"], *(step["type"] for step in state.get("decoders", []))}
 
 
 def byte_alphabet() -> dict[str, int]:
