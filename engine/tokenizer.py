@@ -90,10 +90,14 @@ def smollm2() -> Tokenizer:
     return _parsed(SMOLLM2, raw, "get data/tokenizers/ of the project again")
 
 
-def load(path: Path, separator: str = "") -> Tokenizer:
-    """Read a tokenizer.json that must have `separator`: that of `end_of` where none is named. Raises Refused."""
+def load(path: Path, separator: str | None = "") -> Tokenizer:
+    """Read a tokenizer.json that must have `separator`: that of `end_of` for "", any or none for None.
+
+    Raises Refused.
+    """
     tokenizer = read(path)
-    separator_id(tokenizer, separator or end_of(path), path.name)
+    if separator is not None:
+        separator_id(tokenizer, separator or end_of(path), path.name)
     return tokenizer
 
 

@@ -144,6 +144,7 @@ def test_the_separator_is_looked_for_and_what_there_is_is_named(small: Tokenizer
         load(tmp_path / "tokenizer.json")
     assert load(tmp_path / "tokenizer.json", "</s>").token_to_id("</s>") == 2
     assert read(tmp_path / "tokenizer.json").token_to_id(END) is None
+    assert load(tmp_path / "tokenizer.json", None).token_to_id("</s>") == 2
 
 
 def test_nothing_is_cut_padded_or_put_around_a_text(tmp_path: Path) -> None:
