@@ -3,10 +3,12 @@
 import json
 import sys
 import time
+from collections.abc import Iterator
 from typing import Any
 
 from engine.config import ConfigError
-from engine.data.reader import Position
+from engine.data import hub
+from engine.data.reader import Position, Text
 from engine.data.recipe import Source
 from engine.data.sources import open_source
 from engine.store import Refused
@@ -14,18 +16,20 @@ from engine.store import Refused
 
 def read(words: str) -> dict[str, Any]:
     """All that a reader says of a source, and whether it goes on rightly from every place."""
-    begun = time.monotonic()
+    begun, found = time.monotonic(), list[Text]()
     try:
         source = Source.parse(words)
         reader = open_source(source)
-        found, shares, positions = [], [], [reader.position()]
+        shares, positions = [], [reader.position()]
         for text in reader.texts():
             found.append(text)
             shares.append(reader.done())
             positions.append(json.loads(json.dumps(reader.position())))
-        resumed = [list(open_source(source).texts(position)) for position in positions]
+        positions.append(reader.position())
+        resumed = [list(rest(source, position)) for position in positions]
     except (Refused, ConfigError) as error:
-        return {"error": str(error), "kind": type(error).__name__, "seconds": time.monotonic() - begun}
+        seconds = time.monotonic() - begun
+        return {"error": str(error), "kind": type(error).__name__, "given": len(found), "seconds": seconds}
     return {
         "texts": [text.text for text in found],
         "files": [text.file for text in found],
@@ -35,6 +39,14 @@ def read(words: str) -> dict[str, Any]:
         "bytes": reader.bytes,
         "card": reader.describe({"a": 2, "b": 1}),
     }
+
+
+def rest(source: Source, position: Position) -> Iterator[Text]:
+    """The texts after a position."""
+    reader = open_source(source)
+    texts = reader.texts(position)
+    assert reader.position() == position
+    return texts
 
 
 def read_after_a_push(before: str, after: str) -> list[str]:
@@ -47,6 +59,7 @@ def read_after_a_push(before: str, after: str) -> list[str]:
 
 if __name__ == "__main__":
     cases = json.load(sys.stdin)
-    found = {words: read(words) for words in cases["read"]}
+    hub.PATIENCE = cases.get("patience", hub.PATIENCE)
+    answers = {words: read(words) for words in cases["read"]}
     pushed = [read_after_a_push(*pair) for pair in cases.get("pushed", [])]
-    json.dump({"read": found, "pushed": pushed, "torch": "torch" in sys.modules}, sys.stdout)
+    json.dump({"read": answers, "pushed": pushed, "torch": "torch" in sys.modules}, sys.stdout)

@@ -29,7 +29,8 @@ class Reader(Protocol):
         """All texts, or those after `start`; blank ones are left out, and line ends around a text.
 
         Raises Refused with the file and the place for what cannot be read, for a source without any text, and for
-        one that is not the source any more in which `start` was a place.
+        one that is not the source any more in which `start` was a place. What the other methods say counts from
+        `start` as soon as this is called.
         """
 
     def position(self) -> Position:
@@ -38,8 +39,11 @@ class Reader(Protocol):
     def done(self) -> float | None:
         """Share of the source that was read so far, 0 to 1; None where that is not known."""
 
-    def describe(self, documents: Mapping[str, int]) -> list[dict[str, Any]]:
-        """For the card, what was read so far; `documents` says how many of each file were kept."""
+    def describe(self, documents: Mapping[str, int], position: Position | None = None) -> list[dict[str, Any]]:
+        """For the card, what lies before `position` (None: what was read so far).
+
+        `documents` says how many of each file were kept.
+        """
 
 
 def bare(text: str | None) -> str:
