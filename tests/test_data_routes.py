@@ -14,46 +14,17 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from helpers import wait_for
 from hostile import assert_clean
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+from shelves import TEXTS, make_dataset
 from ui_helpers import FakePreparing
 
 from engine.home import Home
 from engine.store import Refused
-from engine.tokenizer import END
 from ui import datasets, recipes
 from ui.data_routes import make_data
 from ui.previews import Previewer
 from ui.server import add_error_answers
 
-TEXTS = ["Alice was beginning", "to get very tired", "of sitting by her sister", "Ça va, 世界?"]
 STARTER = {"sources": [{"where": "starter"}], "tokenizer": "bpe:512"}
-
-
-def bytes_tokenizer() -> Tokenizer:
-    """Each byte is a piece, the separator is piece 0."""
-    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    tokenizer = Tokenizer(models.BPE({END: 0} | {byte: number for number, byte in enumerate(alphabet, 1)}, []))
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer.decoder = decoders.ByteLevel()
-    tokenizer.add_special_tokens([END])
-    return tokenizer
-
-
-def make_dataset(home: Home, name: str, texts: list[str] = TEXTS, **more: Any) -> Path:
-    """A dataset whose tokens are bytes, training on `texts` and validating on one more."""
-    folder = home.dataset(name)
-    folder.mkdir(parents=True)
-    tokenizer, files = bytes_tokenizer(), {}
-    tokenizer.save(str(folder / "tokenizer.json"))
-    for split, part in (("train", texts), ("val", ["the end"])):
-        tokens = [[*tokenizer.encode(text).ids, 0] for text in part]
-        np.concatenate(tokens).astype(np.uint16).tofile(folder / f"{split}.bin")
-        np.cumsum([len(one) for one in tokens]).astype(np.uint64).tofile(folder / f"{split}.documents")
-    for path in folder.iterdir():
-        files[path.name] = {"bytes": path.stat().st_size}
-    card = {"documents": len(texts) + 1, "dtype": "uint16", "vocab_size": 257, "separator": END, "files": files}
-    (folder / "card.json").write_text(json.dumps(card | more))
-    return folder
 
 
 @pytest.fixture
@@ -137,7 +108,7 @@ def test_random_documents_are_whole_and_the_same_for_the_same_seed(client: TestC
         assert isinstance(found, list)
         return found
 
-    assert [one["text"] for one in read()] == TEXTS
+    assert [one["text"] for one in read()] == list(TEXTS)
     assert [one["number"] for one in read()] == [1, 2, 3, 4]
     assert read(split="val") == [{"number": 1, "tokens": 7, "text": "the end", "cut": False}]
     many = [f"text {number}" for number in range(500)]

@@ -73,10 +73,10 @@ def _prepare() -> str:
           {_field("licence", "Licence", "Empty for what the sources say of themselves.")}
           {_field("separator", "Separator", "The piece that ends every document.", value="&lt;|endoftext|&gt;")}
           </div></details>
-        <p class="problem" role="alert"></p>
         <div class="row go"><button type="submit" class="strong">Start preparing</button>
           <button type="button" class="plain" id="look-first">Look at it again</button>
           <button type="button" class="quiet" id="prepare-close">Close</button></div>
+        <p class="problem" role="alert"></p>
       </form>
       <section id="preview" aria-labelledby="preview-title"><h2 id="preview-title">What it will be</h2>
         <div class="estimate" role="status"></div><ol class="first"></ol></section>

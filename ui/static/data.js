@@ -16,7 +16,7 @@ let news = "";
 export function mount() {
   on("tab", (tab) => tab === "data" && look());
   on("runs", () => state.tab === "data" && look());
-  on("data-changed", look);
+  on("data-changed", (sentence) => { news = sentence || news; look(); });
   document.addEventListener("visibilitychange", () => !document.hidden && look());
   look();
 }

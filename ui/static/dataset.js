@@ -41,7 +41,7 @@ function whole(one, close) {
     ["Documents", known(one.documents, number)], ["Text", known(one.bytes, bytes)], ["Bytes per token", known(one.bytes_per_token, (value) => Number(value).toFixed(3))],
     ["Tokenizer", tokenizerWords(one.tokenizer)], ["Vocabulary", known(one.vocab_size, (value) => `${number(value)} pieces`)],
     ["Separator", one.separator && h("code", {}, one.separator)], ["On disk", bytes(one.disk)], ["Made", known(one.created, date)], ["Licence", one.licence]];
-  return h("article", { class: "whole" }, h("h2", { id: "dataset-title" }, one.name),
+  return h("article", { class: "whole" }, h("h2", { id: "dataset-title", tabindex: "-1", autofocus: true }, one.name),
     h("dl", { class: "plain" }, lines.filter(([, value]) => value).map(([label, value]) => [h("dt", {}, label), h("dd", {}, value)])),
     sources(one), part("What was left out", h("p", {}, leftOut(one.dropped).replace(/^./, (first) => first.toUpperCase()) || "Nothing."), one.filters.length ? h("p", { class: "note" },
       `Asked for were ${one.filters.map((filter) => FILTERS[filter.name]?.(filter.value) || `${filter.name} ${filter.value}`).join(", ")}.`) : null),

@@ -177,10 +177,10 @@ async function start(event) {
     put("", PLAIN);
     clearPreview();
     scrollTo({ top: 0 });
+    emit("data-changed", `${name} is being prepared.`);
   } catch (error) {
     say(problem, error.message);
     error.field?.focus();
   }
   button.disabled = false;
-  emit("data-changed");
 }

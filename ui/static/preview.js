@@ -26,7 +26,8 @@ export async function preview(recipe) {
   cancelPreview();
   const mine = (under = new AbortController());
   $("#preview").setAttribute("aria-busy", "true");
-  fill(box(), h("p", { class: "empty" }, "Reading the first documents…"));
+  // What was known before stays until the answer is here: nothing moves under a pointer that presses Start.
+  if (!$("dl", box())) fill(box(), h("p", { class: "empty" }, "Reading the first documents…"));
   let answer;
   try {
     const response = await fetch("/api/prepare/preview", { method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify({ recipe }), signal: mine.signal });

@@ -75,7 +75,7 @@ function tell(side, piece) {
   for (const old of side.querySelectorAll("[aria-selected=true]")) old.setAttribute("aria-selected", "false");
   piece.setAttribute("aria-selected", "true");
   const at = [...piece.parentElement.children].indexOf(piece) + 1;
-  say($(".told", side), `Token ${at.toLocaleString("en")}: ${piece.title}`);
+  say($(".told", side), `Token ${at.toLocaleString("en")}, “${piece.textContent}”: ${piece.title}`);
 }
 
 function walk(event, list) {
