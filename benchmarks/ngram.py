@@ -134,7 +134,7 @@ def main(argv: list[str] | None = None) -> int:
     try:
         home = Home.at(chosen.home)
         if chosen.dataset == "starter":
-            dataset = ensure_dataset(home, load_preset(DEFAULT_PRESET), lambda *_: None, lambda: False)
+            dataset = ensure_dataset(home, load_preset(DEFAULT_PRESET), lambda _: None, lambda: False)
         else:
             dataset = open_dataset(home, chosen.dataset)
         started = time.perf_counter()

@@ -53,7 +53,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             launch.open_home(home)
         only = scenes.one_run(one)
         runs = scenes.fill(full, exhibits=10_000)
-        ensure_dataset(full, load_preset("seedling"), lambda message, progress: None, lambda: False)
+        ensure_dataset(full, load_preset("seedling"), lambda progress: None, lambda: False)
         with screenshots.served(first) as address:
             shoot_all(browser, address, first_open(), args)
         with screenshots.served(one) as address:

@@ -3,7 +3,6 @@
 import contextlib
 import gc
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from sqlite_utils import Database
 from engine import store
 from engine.checkpoint import CorruptCheckpoint, checkpoints, look_up, newest_valid, set_aside, step_of, sweep
 from engine.config import RunConfig, from_json
+from engine.data.rows import EPOCH
 from engine.guard import RollBack
 from engine.home import Home
 from engine.model import Transformer
@@ -24,10 +24,6 @@ from engine.space import UNSTORABLE, reason
 
 ROLL_BACK = "roll-back"
 """The kind of the event that each roll-back leaves; their number is the run's."""
-PATIENCE = 60.0
-"""Seconds for which storing how a run ended is tried."""
-RETRY = 1.0
-"""Seconds between two tries to store how a run ended."""
 
 
 @dataclass
@@ -162,15 +158,7 @@ def losses_before(db: Database, run_id: str) -> list[float]:
     return [loss for row in store.metrics_after(db, run_id, 0) if (loss := row[at]) is not None]
 
 
-def patiently(write: Callable[[], object], patience: float = PATIENCE) -> None:
-    """Store something that may not be lost: a full or locked database is tried again for `patience` seconds."""
-    until = time.monotonic() + patience
-    while True:
-        try:
-            write()
-            return
-        except store.DatabaseError as error:
-            if time.monotonic() > until:
-                raise
-            say(f"runs.db did not take how the run ended ({error}); trying again")
-            time.sleep(RETRY)
+def epochs_told(db: Database, run_id: str) -> int:
+    """The last step at which the run told that it begins its text anew; 0 where it did not yet."""
+    events = store.list_events(db, run_id, limit=-1)
+    return max((event["step"] for event in events if event["kind"] == EPOCH), default=0)

@@ -1,16 +1,35 @@
-"""What a trainer died of: what happened and what to do about it, a sentence each."""
+"""What a trainer or a job died of: what happened and what to do about it, a sentence each."""
 
 import re
 import signal
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from engine.process import describe_exit
 
 FULL = 50_000_000
 """Bytes left on a disk below which a fault in a file means that it is full (assumption: less than a checkpoint)."""
-SMALLER = "choose a smaller train.micro_batch, model.width or model.layers, or close other programs"
-GO_ON = "Resume goes on from the last checkpoint"
+
+
+@dataclass(frozen=True)
+class Kind:
+    """How to speak of one kind of process."""
+
+    name: str
+    smaller: str
+    """What makes it need less memory."""
+    go_on: str
+    whole: str
+    """What is not lost."""
+
+
+TRAINER = Kind(
+    "trainer",
+    "choose a smaller train.micro_batch, model.width or model.layers, or close other programs",
+    "Resume goes on from the last checkpoint",
+    "the last checkpoint is whole",
+)
+JOB = Kind("job", "close other programs", "Resume goes on where it was", "what is made so far is whole")
 SPOKEN = (
     (
         r"CUDA out of memory|OutOfMemoryError|CUDA error: out of memory|ALLOC_FAILED",
@@ -21,12 +40,12 @@ SPOKEN = (
     (
         r"\bMemoryError\b|DefaultCPUAllocator|\[Errno 12\]|bad_alloc",
         "The machine ran out of memory.",
-        f"To go on, {SMALLER}, then resume.",
+        "To go on, {smaller}, then resume.",
     ),
     (
         r"\[Errno 28\]|No space left on device|disk is full",
         "The disk is full.",
-        "Free some space, then resume; the last checkpoint is whole.",
+        "Free some space, then resume; {whole}.",
     ),
     (
         r"\bDiverged\b|FloatingPointError|loss is not a (finite )?number",
@@ -36,7 +55,7 @@ SPOKEN = (
     (
         r"CUDA error|CUDNN_STATUS|CUBLAS_STATUS|NVML|NCCL",
         "The GPU or its driver failed: {spoken}",
-        f"{GO_ON}; if it comes again, restart the machine and run `python -m engine doctor`.",
+        "{go_on}; if it comes again, restart the machine and run `python -m engine doctor`.",
     ),
     (
         r"ModuleNotFoundError|ImportError",
@@ -46,11 +65,11 @@ SPOKEN = (
 )
 """Patterns of a log's last line, most specific first, and the two sentences they stand for."""
 SIGNALS = {
-    signal.SIGSEGV: (" by a fault in its own code", f"{GO_ON}; if it comes again, install torch anew."),
-    signal.SIGBUS: (" because a file it was reading was cut short", f"Look after the disk; {GO_ON}."),
+    signal.SIGSEGV: (" by a fault in its own code", "{go_on}; if it comes again, install requirements.txt anew."),
+    signal.SIGBUS: (" because a file it was reading was cut short", "Look after the disk; {go_on}."),
     signal.SIGILL: (
         " because this processor lacks an instruction it uses",
-        "Install the build of torch that is made for this processor, then resume.",
+        "Install the builds of requirements.txt that are made for this processor, then resume.",
     ),
 }
 FROM_OUTSIDE = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
@@ -84,43 +103,47 @@ def lacked_memory(before: Kills | None, now: Kills) -> bool | None:
     return None
 
 
-def explain_death(returncode: int | None, spoken: str, lacked: bool | None, free_bytes: int | None = None) -> str:
+def explain_death(
+    returncode: int | None, spoken: str, lacked: bool | None, free_bytes: int | None = None, kind: Kind = TRAINER
+) -> str:
     """What happened and what to do, from the exit status (None: not known), the log's last line and the kernel.
 
     `lacked` is the answer of `lacked_memory`, `free_bytes` the room on the home's disk.
     """
+    words = asdict(kind) | {"spoken": spoken}
     if returncode == -signal.SIGKILL:
-        return _killed(lacked)
+        return _killed(lacked).format(**words)
     number = -returncode if returncode is not None and returncode < 0 else 0
     if number == signal.SIGBUS and free_bytes is not None and free_bytes < FULL:
-        return "The disk is full. Free some space, then resume; the last checkpoint is whole."
+        return f"The disk is full. Free some space, then resume; {kind.whole}."
     if number in FROM_OUTSIDE:
-        return f"The trainer {describe_exit(-number)} by a person or another program. {GO_ON}."
-    for known in (signal.SIGSEGV, signal.SIGBUS, signal.SIGILL):
+        return f"The {kind.name} {describe_exit(-number)} by a person or another program. {kind.go_on}."
+    for known, (why, do) in SIGNALS.items():
         if number == known:
-            why, do = SIGNALS[known]
-            return f"The trainer {describe_exit(-number)}{why}. {do}"
+            return f"The {kind.name} {describe_exit(-number)}{why}. {do.format(**words)}"
     for pattern, what, do in SPOKEN:
         if re.search(pattern, spoken):
-            return f"{_sentence(what.format(spoken=spoken))} {do}"
+            return f"{_sentence(what.format(**words))} {do.format(**words)}"
     if returncode is None and lacked:
         return (
-            "The trainer is gone without a word, and the kernel has killed a process for lack of memory since it "
-            f"started: probably this one. To go on, {SMALLER}, then resume."
+            f"The {kind.name} is gone without a word, and the kernel has killed a process for lack of memory since it "
+            f"started: probably this one. To go on, {kind.smaller}, then resume."
         )
-    words = f"; its last words: {spoken}" if spoken else ""
-    return f"{_sentence(f'The trainer {describe_exit(returncode or 0)}{words}')} Its log may tell more; {GO_ON}."
+    last = f"; its last words: {spoken}" if spoken else ""
+    return (
+        f"{_sentence(f'The {kind.name} {describe_exit(returncode or 0)}{last}')} Its log may tell more; {kind.go_on}."
+    )
 
 
 def _killed(lacked: bool | None) -> str:
     if lacked:
-        return f"The kernel killed the trainer because memory ran out. To go on, {SMALLER}, then resume."
+        return "The kernel killed the {name} because memory ran out. To go on, {smaller}, then resume."
     if lacked is None:
         return (
-            "The trainer was killed (SIGKILL), perhaps by the kernel for lack of memory. "
-            f"{GO_ON}; if it comes again, {SMALLER}."
+            "The {name} was killed (SIGKILL), perhaps by the kernel for lack of memory. "
+            "{go_on}; if it comes again, {smaller}."
         )
-    return f"The trainer was killed (SIGKILL) by a person or another program, not for lack of memory. {GO_ON}."
+    return "The {name} was killed (SIGKILL) by a person or another program, not for lack of memory. {go_on}."
 
 
 def _sentence(text: str) -> str:

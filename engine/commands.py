@@ -108,6 +108,7 @@ def status(given: Arguments) -> int:
         "age": f"{age(found['tokens'])} of {count(found['target_tokens'])}, step {found['step']:,} of "
         f"{found['total_steps']:,}",
         "loss": f"{loss(found['train_loss'])}, on unseen text {loss(found['val_loss'])}",
+        "text": f"reading {found['epoch']:,} of {found['epochs']:,}" if found["epoch"] else "",
         "speed": f"{count(found['tokens_per_second'])} tokens a second on {found['device']}"
         if found["tokens_per_second"]
         else "",

@@ -119,7 +119,7 @@ class DataConfig:
     """Which prepared dataset is read."""
 
     dataset: str = setting(help="Folder name below datasets/")
-    tokenizer: str = setting("bpe:4096", help="smollm2, bpe:SIZE, or a path to a tokenizer.json")
+    tokenizer: str = setting("bpe:4096", help="smollm2, bpe:SIZE, a path to a tokenizer.json, or a name on the hub")
 
 
 @dataclass(frozen=True, kw_only=True)

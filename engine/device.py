@@ -2,9 +2,7 @@
 
 import platform
 from dataclasses import dataclass
-from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -84,16 +82,14 @@ def choose_place(config: TrainConfig, device: str = "") -> Place:
     return Place(place, precision)
 
 
-def to_device(batch: tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]], place: Place) -> tuple[Tensor, Tensor]:
-    """A numpy batch as tensors where the model is; the copy to a GPU does not wait."""
-    return move(torch.from_numpy(batch[0]), place), move(torch.from_numpy(batch[1]), place)
+def page_locked(tensor: Tensor, place: Place) -> Tensor:
+    """A tensor in memory of the host that `place` can copy from by itself: on a GPU a copy, elsewhere as it is."""
+    return tensor.pin_memory() if place.device.type == "cuda" else tensor
 
 
 def move(tensor: Tensor, place: Place) -> Tensor:
-    """A tensor in the host's memory where the model is; the copy to a GPU does not wait."""
-    if place.device.type == "cuda":
-        return tensor.pin_memory().to(place.device, non_blocking=True)
-    return tensor.to(place.device)
+    """A tensor of the host's where the model is; nobody waits for the copy of one that is page-locked."""
+    return tensor.to(place.device, non_blocking=place.device.type == "cuda")
 
 
 def has_bf16(device: torch.device) -> bool:

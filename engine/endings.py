@@ -40,8 +40,7 @@ def is_lost(home: Home, db: Database, run: store.Row, watched: bool) -> bool:
     if run["pid"] is not None:
         if process.alive(run["pid"], run["process_started_at"], run["boot_id"]):
             return False
-        silent = run["heartbeat_at"] is not None and abs(time.time() - run["heartbeat_at"]) > SILENT
-        return not watched or silent
+        return not watched or silent(run)
     if watched or process.is_held(lock_of(home, run["id"])):
         return False
     start = store.last_command(db, run["id"], STARTS)
@@ -59,21 +58,31 @@ def at_once(command: store.Row | None) -> bool:
     return command is not None and command["argument"] == "now"
 
 
-def last_words(home: Home, run_id: str) -> str:
-    """The last line of the newest attempt in a run's log, without paths of this machine; empty when it said nothing."""
+def last_words(home: Home, log: Path) -> str:
+    """The last line of the newest attempt in a log, without paths of this machine; empty when it said nothing."""
     try:
-        with home.log(run_id).open("rb") as log:
-            log.seek(max(0, log.seek(0, 2) - 16_384))
-            text = log.read().decode("utf-8", errors="replace")
+        with log.open("rb") as file:
+            file.seek(max(0, file.seek(0, 2) - 16_384))
+            text = file.read().decode("utf-8", errors="replace")
     except OSError:
         return ""
     lines = [_COLOUR.sub("", line).strip() for line in text.rpartition(BANNER)[2].splitlines()]
     if BANNER in text:
         lines = lines[1:]
-    spoken = next((line for line in reversed(lines) if line), "")
-    for folder in (home.path, PROJECT):
-        spoken = spoken.replace(f"{folder}/", "")
+    spoken = without_folders(home, next((line for line in reversed(lines) if line), ""))
     return spoken if len(spoken) <= LONGEST else spoken[:LONGEST] + "…"
+
+
+def without_folders(home: Home, text: str) -> str:
+    """A line without the paths of the home and the project."""
+    for folder in (home.path, PROJECT):
+        text = text.replace(f"{folder}/", "")
+    return text
+
+
+def silent(row: store.Row) -> bool:
+    """Whether the process of a run or a job has not written for so long that a dead one is nobody's child."""
+    return row["heartbeat_at"] is not None and abs(time.time() - row["heartbeat_at"]) > SILENT
 
 
 def end_dead(
@@ -92,7 +101,7 @@ def end_dead(
     """
     if run["pid"] is not None:
         process.end_leftovers(run["pid"], run["id"])
-    spoken, lacked = last_words(home, run["id"]), causes.lacked_memory(before, causes.kills())
+    spoken, lacked = last_words(home, home.log(run["id"])), causes.lacked_memory(before, causes.kills())
     death = causes.explain_death(returncode, spoken, lacked, shutil.disk_usage(home.path).free)
     with store.writing(db):
         now = store.get_run(db, run["id"])

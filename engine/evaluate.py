@@ -19,7 +19,9 @@ class Validation:
 
     def __init__(self, dataset: Dataset, config: RunConfig, place: Place, rows: int, end: int | None = None) -> None:
         """`rows`: how many are read at once; `end`: what ends a document, where attention is to stay within one."""
-        self.inputs, self.targets = validation_rows(dataset.val, config.model.context, config.eval.tokens)
+        self.inputs, self.targets = validation_rows(
+            dataset.val, config.model.context, config.eval.tokens, dataset.vocab_size
+        )
         self.bytes = int(tokenizer.byte_lengths(tokenizer.load(dataset.tokenizer_path))[self.targets].sum())
         self.rows, self.end = rows, end
         self.place = place
@@ -33,7 +35,8 @@ class Validation:
         nats, correct = torch.zeros(2, dtype=torch.float64)
         loads = []
         for batch in split((self.inputs, self.targets), self.rows, self.place, self.end):
-            loss, hits, routing = model.loss(batch.inputs, batch.targets, batch.bounds)
+            here = batch.at(self.place)
+            loss, hits, routing = model.loss(here.inputs, here.targets, here.bounds)
             nats, correct = nats + loss.cpu().double(), correct + hits.cpu().double()
             if routing:
                 loads.append(routing.loads.cpu().double())

@@ -65,6 +65,10 @@ class Home:
         """Where a dataset lies until it is whole."""
         return self.path / "datasets" / f".making-{name}"
 
+    def job_state(self, name: str) -> Path:
+        """How far the making of a dataset is; written anew with each chunk of text that is finished."""
+        return self.making(name) / "state.json"
+
     def job_log(self, name: str) -> Path:
         """What the job that makes a dataset printed."""
         return self.path / "datasets" / f".log-{name}"

@@ -13,7 +13,7 @@ from typing import Any
 
 from sqlite_utils import Database
 
-from engine import process, store
+from engine import jobs, process, store
 from engine.config import from_json, load_preset
 from engine.endings import STARTS, at_once, end_dead, is_lost, lock_of, stop_command
 from engine.gpu import choose_device
@@ -184,25 +184,28 @@ def run_status(home: Home, run: str) -> dict[str, Any]:
 
 
 def status_of(run: store.Row) -> dict[str, Any]:
-    """The columns of a run that `run_status` shows."""
-    return {key: run[key] for key in STATUS} | {"pid": run["pid"] if run["status"] in store.ACTIVE else None}
+    """The columns of a run that `run_status` shows, and how often it reads its text."""
+    pid = run["pid"] if run["status"] in store.ACTIVE else None
+    return {key: run[key] for key in STATUS} | {"pid": pid} | store.epochs_of(run)
 
 
 def reconcile(home: Home, db: Database) -> None:
-    """Make statuses true: runs whose trainer is gone end as crashed or go on by themselves; others get a supervisor.
+    """Make statuses true: runs and jobs whose process is gone end as crashed or go on by themselves; others get a
+    supervisor.
 
     Cheap enough before every read. Not for the supervisor or a trainer, which would lose their locks by it.
     """
-    runs = _active_runs(db)
-    if not runs:
+    runs, working = _active_runs(db), bool(store.open_jobs(db))
+    if not runs and not working:
         return
     watched = process.is_held(home.supervisor_lock)
+    working = working and jobs.reconcile(home, db, watched)
     lost = [run for run in runs if is_lost(home, db, run, watched)]
     for run in lost:
         end_dead(home, db, run)
     if lost:
         runs = _active_runs(db)
-    if runs and not watched and not _just_started(home):
+    if (runs or working) and not watched and not _just_started(home):
         start_supervisor(home)
 
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from engine.config import RunConfig
+from engine.data import Epochs
 from engine.guard import Diverged, Guard, Resumption
 from engine.recorder import Recorder
 
@@ -27,9 +28,11 @@ class Meter:
         elapsed_seconds: float,
         guard: Guard,
         resumption: Resumption | None = None,
+        epochs: Epochs | None = None,
     ) -> None:
-        """`guard` and `resumption` are shown each step that is read, in order."""
-        self.recorder, self.config, self.guard, self.resumption = recorder, config, guard, resumption
+        """`guard`, `resumption` and `epochs` are shown each step that is read, in order."""
+        self.recorder, self.config = recorder, config
+        self.guard, self.resumption, self.epochs = guard, resumption, epochs
         self.notice = ""
         self.elapsed_before, self.started = elapsed_seconds, time.perf_counter()
         self.first_step = self.last_step = step
@@ -83,6 +86,8 @@ class Meter:
                 raise
             if self.resumption:
                 self.resumption.look(loss)
+            if self.epochs:
+                self.epochs.look(step)
         self.last_step = self._pending[-1][0]
         self._pending.clear()
         self._read_at, self._away = now, 0.0

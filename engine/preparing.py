@@ -1,4 +1,4 @@
-"""What people ask of datasets: prepare, stop, resume, discard, delete. Requests are rows that the supervisor acts on."""
+"""What people ask of datasets: prepare, stop, resume, discard, delete. Requests are rows in runs.db."""
 
 import json
 import secrets
@@ -9,8 +9,6 @@ from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
-
-from sqlite_utils import Database
 
 from engine import launch, process, store
 from engine.config import ConfigError
@@ -136,7 +134,7 @@ def shown(job: store.Row) -> dict[str, Any]:
 
 def is_begun(home: Home, name: str) -> bool:
     """Whether part of a dataset is made, for its job to go on with."""
-    return (home.making(name) / "state.json").is_file()
+    return home.job_state(name).is_file()
 
 
 def datasets(home: Home) -> list[dict[str, Any]]:

@@ -10,12 +10,14 @@ import json
 import threading
 import time
 from collections import deque
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from engine import store
 from engine.home import Home
+from engine.outage import UNWRITABLE, Connection, Outage
 from engine.say import say
 
 PERIOD = 0.5
@@ -24,15 +26,12 @@ CAPACITY = 200_000
 """Rows kept while the database cannot be written: hours of training."""
 BATCH = 5_000
 """Rows in one transaction: others wait for the write lock a fifth of a second at most, also after a long outage."""
-QUIET = 60.0
-"""Seconds between two lines of the log about one outage."""
 WORTH_AN_EVENT = 2.0
 """Seconds of outage from which on the run's history mentions it."""
 CLOSING, ENDING = 65.0, 30.0
 """Seconds that the last rows wait for the database, longer than how the run ended does (it is worth less alone); and
 seconds for the writer to come back from a statement, which waits 5 s at most, and from a slow disk."""
 COMMANDS = ("stop", "pause", "unpause", "sample")
-UNWRITABLE: tuple[type[Exception], ...] = (store.StoreError, store.Refused, *store.DatabaseError)
 Rows = list[tuple[str, store.Row]]
 
 
@@ -116,7 +115,7 @@ class Recorder:
                 self._idle.notify_all()
 
     def _write_forever(self, database: Path) -> None:
-        connection = Connection(database, self.run_id)
+        connection = Connection(database, partial(store.get_run, run_id=self.run_id))
         while not self._closing:
             self._wake.wait(PERIOD)
             self._wake.clear()
@@ -232,69 +231,3 @@ class Recorder:
             else:
                 self.pause.clear()
             store.finish_command(db, command["id"], "taken by the trainer")
-
-
-class Connection:
-    """The writer's connection to the file that is runs.db now: SQLite would go on writing into a deleted one."""
-
-    def __init__(self, database: Path, run_id: str) -> None:
-        self.database, self.run_id = database, run_id
-        self._db: Any = None
-        self._file: tuple[int, int] | None = None
-
-    def open(self) -> Any:
-        """The open database; raises StoreError or Refused where the file is gone or has no such run."""
-        file = store.file_of(self.database)
-        if self._db is None or file != self._file:
-            self.close()
-            db = store.connect(self.database)
-            try:
-                store.get_run(db, self.run_id)
-            except BaseException:
-                db.close()
-                raise
-            self._db, self._file = db, file
-        return self._db
-
-    def close(self) -> None:
-        """Let go of the file."""
-        if self._db is not None:
-            self._db.close()
-        self._db = None
-
-
-class Outage:
-    """A time in which the database could not be written: told once a reason, once a minute, and at its end."""
-
-    def __init__(self) -> None:
-        self._last_good = self._began = self._said = time.monotonic()
-        self._reason, self._most = "", 0
-        self._told: set[str] = set()
-
-    def goes_on(self, error: Exception, waiting: int) -> None:
-        """One more attempt failed, and `waiting` rows are still in memory."""
-        now = time.monotonic()
-        if not self._reason:
-            self._began = self._last_good
-        if str(error) not in self._told or now - self._said >= QUIET:
-            self._said = now
-            self._told.add(str(error))
-            say(f"runs.db cannot be written now ({error}); {waiting:,} rows wait, training goes on")
-        self._reason, self._most = str(error), max(self._most, waiting)
-
-    def seconds(self) -> float:
-        """How long it has lasted, 0 without one."""
-        return time.monotonic() - self._began if self._reason else 0.0
-
-    def told(self) -> str:
-        """What to say at its end."""
-        if not self._reason:
-            return "runs.db refused rows"
-        return f"runs.db could not be written for {self.seconds():.0f} s ({self._reason.rstrip('.')})"
-
-    def ends(self) -> None:
-        """A write worked."""
-        if self._reason:
-            say(f"{self.told()}; {self._most:,} rows arrived late")
-        self._last_good, self._reason, self._most = time.monotonic(), "", 0
-        self._told.clear()

@@ -1,6 +1,7 @@
 """The parent of a home's trainers: starts them, sees that a stop is a stop, and says what they died of. No torch.
 
-It may end or be killed at any time: trainers go on, and the next supervisor watches them by pid and start time.
+Dataset jobs are looked after by engine/jobs.py. It may end or be killed at any time: trainers and jobs go on, and the
+next supervisor watches them by pid and start time.
 """
 
 import argparse
@@ -8,55 +9,34 @@ import contextlib
 import os
 import shlex
 import signal
-import subprocess
 import sys
 import time
-import traceback
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from types import FrameType
 
 from sqlite_utils import Database
 
 from engine import causes, process, store
+from engine.children import LINGER, Child, apart, spawn, tell
 from engine.endings import BANNER, REQUESTS, STARTS, end_dead, is_lost, lock_of, stop_command
-from engine.home import PROJECT, Home
-from engine.ladder import GRACE, GRACE_NOW, Ladder, signal_trainer
-from engine.say import say
+from engine.home import Home
+from engine.jobs import JOB, Jobs
+from engine.ladder import GRACE, GRACE_NOW, Ladder
 
 TRAINER = (sys.executable, "-m", "engine.train")
 TICK = 0.1
 """Seconds between two looks at the database and the processes."""
-LINGER = 30.0
-"""Seconds that a trainer may take to exit after it has ended its run."""
 
 
 @dataclass
-class Trainer:
-    """A process that trains a run: started by this supervisor, or adopted (then it has no `child`)."""
+class Trainer(Child):
+    """A process that trains a run."""
 
-    run: store.Row
-    child: subprocess.Popen[bytes] | None = None
-    before: causes.Kills = field(default_factory=causes.kills)
     ladder: Ladder | None = None
     """Since it was asked to stop. The run's next trainer begins without one."""
-    done_since: float | None = None
-
-    def alive(self) -> bool:
-        """Whether it still runs."""
-        return process.alive(self.run["pid"], self.run["process_started_at"], self.run["boot_id"])
-
-    def bury(self) -> int | None:
-        """Kill what is left of its group; its exit status, which only its parent learns. May be repeated."""
-        if self.child is None:
-            process.end_leftovers(self.run["pid"], self.run["id"])
-            return None
-        # Until it is waited for, its number stays taken and the group is its own; then both may be a stranger's.
-        if self.child.returncode is None:
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(self.child.pid, signal.SIGKILL)
-        return self.child.wait()
 
 
 class Supervisor:
@@ -71,8 +51,10 @@ class Supervisor:
         grace: float = GRACE,
         grace_now: float = GRACE_NOW,
         linger: float = LINGER,
+        jobs: Jobs | None = None,
     ) -> None:
         self.home, self.trainer, self.idle = home, trainer, idle
+        self.jobs = jobs or Jobs(home)
         self.grace, self.grace_now, self.linger = grace, grace_now, linger
         self.end = False
         self.trainers: dict[str, Trainer] = {}
@@ -110,8 +92,11 @@ class Supervisor:
         for run in runs:
             with self._apart(db, run["id"]):
                 self._watch(db, run)
-        self._shake_off({run["id"] for run in runs})
-        return bool(self.trainers or waiting or runs)
+        still_open = {run["id"] for run in runs}
+        for run_id, trainer in self.trainers.items():  # one that stays would keep memory and the run's lock
+            if trainer.shaken_off(run_id not in still_open, self.linger):
+                tell(f"run {run_id}: its trainer had ended the run {self.linger:g} s ago and was killed")
+        return self.jobs.tick(db) or bool(self.trainers or waiting or runs)
 
     def _reap(self, db: Database) -> None:
         """Bury trainers that have ended, with what is left of their group, and end their runs if they did not."""
@@ -122,7 +107,7 @@ class Supervisor:
                 del self.trainers[run_id]
 
     def _end(self, db: Database, trainer: Trainer) -> None:
-        returncode, run = trainer.bury(), trainer.run
+        returncode, run = trainer.bury(), trainer.row
         killed = trainer.ladder.killed if trainer.ladder else ""
         if end_dead(self.home, db, run, returncode, killed, trainer.before):
             how = "is gone" if returncode is None else process.describe_exit(returncode)
@@ -130,24 +115,12 @@ class Supervisor:
         else:
             _note_stop(db, run)
 
-    @contextlib.contextmanager
-    def _apart(self, db: Database, run_id: str) -> Iterator[None]:
-        """What goes wrong with one run is told once and leaves the others alone; a database that fails concerns all."""
-        try:
-            yield
-        except store.DatabaseError:
-            raise
-        except Exception as error:  # noqa: BLE001 - the boundary between runs: each of the others needs its supervisor
-            kind = type(error).__name__
-            if (run_id, kind) not in self.told:
-                self.told.add((run_id, kind))
-                tell(f"run {run_id}: {traceback.format_exc().strip()}")
-                message = f"The supervisor stumbled over this run ({kind}); {self.home.supervisor_log.name} tells more."
-                store.add_event(db, run_id, "note", message)
+    def _apart(self, db: Database, run_id: str) -> contextlib.AbstractContextManager[None]:
+        return apart(f"run {run_id}", self.told, partial(store.add_event, db, run_id, "note"))
 
     def _ready_for(self, run: store.Row) -> bool:
         """Whether the last trainer of a run is quite gone, and whoever else held its device."""
-        there = any(run_id == run["id"] or one.run["device"] == run["device"] for run_id, one in self.trainers.items())
+        there = any(run_id == run["id"] or one.row["device"] == run["device"] for run_id, one in self.trainers.items())
         return not there and not process.is_held(lock_of(self.home, run["id"]))
 
     def _start(self, db: Database, run_id: str) -> None:
@@ -163,15 +136,7 @@ class Supervisor:
                     store.drop_commands(db, run_id, REQUESTS, "meant for the attempt before")
                     output.write(f"{BANNER} {run['attempt'] + 1}, {datetime.now():%Y-%m-%d %H:%M:%S}\n".encode())
                     output.flush()
-                    child = subprocess.Popen(
-                        [*self.trainer, "--home", str(self.home.path), run_id],
-                        cwd=PROJECT,
-                        stdin=subprocess.DEVNULL,
-                        stdout=output,
-                        stderr=output,
-                        env=process.torch_environment() | {process.MARK: run_id},
-                        start_new_session=True,
-                    )
+                    child = spawn([*self.trainer, "--home", str(self.home.path), run_id], run_id, output)
                     who = process.identity(child.pid)
                     self.trainers[run_id] = Trainer(run | who, child, before)
                     store.update_state(db, run_id, **who)
@@ -199,16 +164,6 @@ class Supervisor:
             trainer.ladder = trainer.ladder or Ladder(self.grace, self.grace_now)
             trainer.ladder.climb(db, run, command)
 
-    def _shake_off(self, still_open: set[str]) -> None:
-        """Kill trainers that have ended their run but do not exit: they would keep memory and the run's lock."""
-        for run_id, trainer in self.trainers.items():
-            if run_id in still_open:
-                trainer.done_since = None
-            elif trainer.done_since is None:
-                trainer.done_since = time.monotonic()
-            elif time.monotonic() - trainer.done_since > self.linger and signal_trainer(signal.SIGKILL, trainer.run):
-                tell(f"run {run_id}: its trainer had ended the run {self.linger:g} s ago and was killed")
-
 
 def _note_stop(db: Database, trained: store.Row) -> None:
     """The last rung of most stops: the trainer has ended its run by itself."""
@@ -220,19 +175,16 @@ def _note_stop(db: Database, trained: store.Row) -> None:
         )
 
 
-def tell(message: str) -> None:
-    """A line in the supervisor's log."""
-    say(f"{datetime.now():%Y-%m-%d %H:%M:%S} {message}")
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     """Supervise a home; ends at once where another supervisor does it already."""
     parser = argparse.ArgumentParser(prog="python -m engine.supervisor", description=__doc__)
     parser.add_argument("--home", required=True)
     parser.add_argument("--idle", type=float, default=10.0, help="seconds without work after which it ends")
     parser.add_argument("--trainer", type=shlex.split, default=TRAINER, help=argparse.SUPPRESS)
+    parser.add_argument("--job", type=shlex.split, default=JOB, help=argparse.SUPPRESS)
     given = parser.parse_args(argv)
-    supervisor = Supervisor(Home.at(given.home), given.trainer, idle=given.idle)
+    home = Home.at(given.home)
+    supervisor = Supervisor(home, given.trainer, idle=given.idle, jobs=Jobs(home, given.job))
 
     def leave(number: int, frame: FrameType | None) -> None:
         supervisor.end = True
@@ -260,10 +212,10 @@ def supervise(supervisor: Supervisor) -> int:
 
 
 def _work_waits(home: Home) -> bool:
-    """Whether a start came in while the lock was still held: its sender has taken us for alive."""
+    """Whether something came in while the lock was still held: its sender has taken us for alive."""
     db = store.connect(home.database)
     try:
-        return bool(store.waiting_commands(db, STARTS))
+        return bool(store.waiting_commands(db, STARTS) or store.open_jobs(db))
     finally:
         db.close()
 

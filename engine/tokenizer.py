@@ -1,6 +1,7 @@
-"""Text to numbers and back: byte-level BPE with the `tokenizers` library, trained here or loaded from a file."""
+"""Text to numbers and back: byte-level BPE trained here, the bundled tokenizer, or any tokenizer.json."""
 
 import json
+import lzma
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -9,12 +10,22 @@ import numpy.typing as npt
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from engine.config import ConfigError
+from engine.home import PROJECT
 from engine.store import Refused
 
 END = "<|endoftext|>"
 """Stands after every document; id 0 in the vocabularies trained here and in SmolLM2's."""
 SMALLEST, LARGEST = 257, 65_536
 """Vocabulary sizes of `bpe:SIZE`: all bytes and the separator; what two bytes a token can number."""
+SMOLLM2, SMOLLM2_SIZE = "smollm2", 49_152
+"""The tokenizer that comes with us; data/tokenizers/SOURCES.md says whose it is and its licence."""
+LARGEST_FILE = 2**28
+"""Bytes of a tokenizer.json; the largest published ones have some 30 MB."""
+_SMOLLM2_FILE = PROJECT / "data" / "tokenizers" / "smollm2" / "tokenizer.json.xz"
+_BLANK = "▁"
+"""How SentencePiece and the Metaspace pre-tokenizer write a blank."""
+_BYTE_PIECES = {f"<0x{byte:02X}>": bytes([byte]) for byte in range(256)}
+"""How vocabularies of characters write the bytes of a character that they lack."""
 
 
 def bpe_size(tokenizer: str) -> int | None:
@@ -30,11 +41,30 @@ def bpe_size(tokenizer: str) -> int | None:
     return int(size)
 
 
+def known_size(tokenizer: str) -> int | None:
+    """Pieces of `bpe:SIZE` or `smollm2`, None for a tokenizer that must be read first; raises ConfigError."""
+    return SMOLLM2_SIZE if tokenizer == SMOLLM2 else bpe_size(tokenizer)
+
+
 def train_bpe(texts: Iterable[str], size: int) -> Tokenizer:
     """Learn a byte-level BPE vocabulary of exactly `size` pieces; the same texts give the same vocabulary.
 
-    Pieces never cross the borders of GPT-2's words, and every digit is a piece of its own (as in SmolLM2's tokenizer).
     Raises ConfigError when the texts are too short for so many pieces.
+    """
+    tokenizer = learn_bpe(texts, size)
+    learned = tokenizer.get_vocab_size()
+    if learned != size:
+        raise ConfigError(
+            f"The text is too short for data.tokenizer = bpe:{size}: it gives {learned:,} pieces; "
+            f"choose bpe:{learned} or less, or more text."
+        )
+    return tokenizer
+
+
+def learn_bpe(texts: Iterable[str], size: int) -> Tokenizer:
+    """A byte-level BPE vocabulary of `size` pieces, or of fewer where the texts give no more.
+
+    Pieces never cross the borders of GPT-2's words, and every digit is a piece of its own (as in SmolLM2's tokenizer).
     """
     tokenizer = Tokenizer(models.BPE())
     digits = pre_tokenizers.Digits(individual_digits=True)
@@ -44,36 +74,55 @@ def train_bpe(texts: Iterable[str], size: int) -> Tokenizer:
         vocab_size=size, special_tokens=[END], show_progress=False, initial_alphabet=pre_tokenizers.ByteLevel.alphabet()
     )
     tokenizer.train_from_iterator(texts, trainer)
-    learned = tokenizer.get_vocab_size()
-    if learned != size:
-        raise ConfigError(
-            f"The text is too short for data.tokenizer = bpe:{size}: it gives {learned:,} pieces; "
-            f"choose bpe:{learned} or less, or more text."
-        )
-    return _literal(tokenizer)
+    return _plain(tokenizer)
 
 
-def load(path: Path) -> Tokenizer:
-    """Read a tokenizer.json; text is always encoded as text, `<|endoftext|>` in it too.
+def smollm2() -> Tokenizer:
+    """SmolLM2's tokenizer, read from the project's own files."""
+    try:
+        raw = lzma.decompress(_SMOLLM2_FILE.read_bytes())
+    except (OSError, EOFError, lzma.LZMAError) as error:
+        raise Refused(
+            "The bundled tokenizer smollm2 is missing or damaged; get data/tokenizers/ of the project again."
+        ) from error
+    return _parsed(SMOLLM2, raw, "get data/tokenizers/ of the project again")
 
-    Raises Refused when the file is missing, damaged, or has no separator.
+
+def load(
+    path: Path,
+    separator: str | None = END,
+    name: str = "",
+    otherwise: str = "put it back, or prepare its dataset again",
+) -> Tokenizer:
+    """Read a tokenizer.json; text is always encoded as text, `<|endoftext|>` in it too, and whole.
+
+    Raises Refused when the file is missing, damaged, or has no `separator` (None: not asked). The sentence calls the
+    file `name`, and `otherwise` is what to do.
     """
+    name = name or path.name
     try:
-        text = path.read_bytes().decode("utf-8")
-        json.loads(text)
-    except FileNotFoundError as error:
-        raise Refused(f"The tokenizer {path.name} is not there; put it back, or prepare its dataset again.") from error
+        if not path.is_file():
+            raise Refused(f"The tokenizer {name} is not there; {otherwise}.")
+        if path.stat().st_size > LARGEST_FILE:
+            raise Refused(f"{name} has {path.stat().st_size:,} bytes, which is no tokenizer; {otherwise}.")
+        raw = path.read_bytes()
     except OSError as error:
-        raise Refused(f"The tokenizer {path.name} cannot be read: {error.strerror}.") from error
-    except ValueError as error:
-        raise Refused(f"The tokenizer {path.name} is damaged (no whole JSON); prepare its dataset again.") from error
-    try:
-        tokenizer = Tokenizer.from_str(text)
-    except Exception as error:
-        raise Refused(f"{path.name} is JSON, but no tokenizer that the tokenizers library knows.") from error
-    if tokenizer.token_to_id(END) is None:
-        raise Refused(f"The tokenizer {path.name} has no {END} piece to put between documents.")
-    return _literal(tokenizer)
+        raise Refused(f"The tokenizer {name} cannot be read: {error.strerror}.") from error
+    tokenizer = _parsed(name, raw, otherwise)
+    if separator is not None:
+        separator_id(tokenizer, separator, name)
+    return tokenizer
+
+
+def separator_id(tokenizer: Tokenizer, separator: str, name: str = "") -> int:
+    """The id of the piece that ends documents; raises Refused, naming what the tokenizer has instead."""
+    number: int | None = tokenizer.token_to_id(separator)
+    if number is None:
+        special = [piece.content for piece in tokenizer.get_added_tokens_decoder().values() if piece.special]
+        there = f"it has {', '.join(special[:8])}: name one of them" if special else "it has none of that kind"
+        called = f"The tokenizer {name}" if name else "The tokenizer"
+        raise Refused(f"{called} has no {separator} piece to put between documents; {there}.")
+    return number
 
 
 def vocabulary_size(tokenizer: Tokenizer) -> int:
@@ -81,27 +130,63 @@ def vocabulary_size(tokenizer: Tokenizer) -> int:
     return max(tokenizer.get_vocab(with_added_tokens=True).values()) + 1
 
 
+def spellings(tokenizer: Tokenizer) -> dict[int, bytes]:
+    """The bytes of text that each id stands for; b"" for the separator and other special pieces.
+
+    Raises Refused for a vocabulary whose pieces are not parts of the text, one after the other.
+    """
+    vocabulary = tokenizer.get_vocab(with_added_tokens=True)
+    added = tokenizer.get_added_tokens_decoder()
+    spelled = {number: b"" if piece.special else piece.content.encode() for number, piece in added.items()}
+    own = {number: piece for piece, number in vocabulary.items() if number not in added}
+    alphabet = byte_alphabet()
+    if all(alphabet.keys() >= set(piece) for piece in own.values()):
+        return spelled | {number: bytes(alphabet[mark] for mark in piece) for number, piece in own.items()}
+    if any(piece.startswith(_BLANK) for piece in own.values()):
+        return spelled | {
+            number: _BYTE_PIECES.get(piece) or piece.replace(_BLANK, " ").encode() for number, piece in own.items()
+        }
+    number, piece = next((number, piece) for number, piece in own.items() if not alphabet.keys() >= set(piece))
+    raise Refused(
+        f"The tokenizer is not byte-level (its piece {number} is {piece!r}); "
+        "bits per byte need one that is, like SmolLM2's or bpe:SIZE."
+    )
+
+
+def byte_alphabet() -> dict[str, int]:
+    """The byte that each character of byte-level pieces stands for (GPT-2's table)."""
+    plain = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)]
+    rest = [byte for byte in range(256) if byte not in plain]
+    return {chr(byte): byte for byte in plain} | {chr(256 + place): byte for place, byte in enumerate(rest)}
+
+
 def byte_lengths(tokenizer: Tokenizer) -> npt.NDArray[np.int64]:
     """How many bytes of text each id stands for, int64 [vocabulary]; 0 for the separator and other special pieces.
 
-    Raises Refused for a vocabulary whose pieces are not bytes.
+    Raises Refused for a vocabulary whose pieces are not parts of the text.
     """
-    alphabet = set(pre_tokenizers.ByteLevel.alphabet())
-    added = tokenizer.get_added_tokens_decoder()
     lengths = np.zeros(vocabulary_size(tokenizer), np.int64)
-    for piece, number in tokenizer.get_vocab(with_added_tokens=True).items():
-        if number in added:
-            lengths[number] = 0 if added[number].special else len(added[number].content.encode())
-        elif alphabet.issuperset(piece):
-            lengths[number] = len(piece)  # the byte-level alphabet writes each byte as one character
-        else:
-            raise Refused(
-                f"The tokenizer is not byte-level (its piece {number} is {piece!r}); "
-                "bits per byte need one that is, like SmolLM2's or bpe:SIZE."
-            )
+    for number, spelling in spellings(tokenizer).items():
+        lengths[number] = len(spelling)
     return lengths
 
 
-def _literal(tokenizer: Tokenizer) -> Tokenizer:
+def _parsed(name: str, raw: bytes, otherwise: str) -> Tokenizer:
+    try:
+        text = raw.decode("utf-8")
+        return _plain(Tokenizer.from_str(text))
+    except Exception as error:  # the library raises nothing narrower
+        try:
+            json.loads(raw)
+        except (ValueError, RecursionError):
+            raise Refused(f"The tokenizer {name} is damaged (no whole JSON); {otherwise}.") from error
+        raise Refused(f"{name} is JSON, but no tokenizer that the tokenizers library knows.") from error
+
+
+def _plain(tokenizer: Tokenizer) -> Tokenizer:
+    """Texts become exactly their own tokens: nothing is cut, padded, or put around them."""
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    tokenizer.post_processor = None
     tokenizer.encode_special_tokens = True  # a text that says <|endoftext|> must not end its document
     return tokenizer

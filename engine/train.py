@@ -18,14 +18,14 @@ from typing import Any
 
 import torch
 
-from engine import store, tokenizer
+from engine import store
 from engine.accelerate import accelerate
-from engine.attempt import Learner, Run, begin, losses_before, patiently, roll_back
+from engine.attempt import Learner, Run, begin, epochs_told, losses_before, roll_back
 from engine.attention import in_use
 from engine.batches import Feed
 from engine.checkpoint import CorruptCheckpoint, load_checkpoint
 from engine.config import ConfigError, RunConfig
-from engine.data import Dataset, Rows, Stopped, ensure_dataset
+from engine.data import Dataset, Epochs, Progress, Rows, Stopped, ensure_dataset
 from engine.device import choose_place
 from engine.evaluate import Validation
 from engine.gradients import Gradients
@@ -34,6 +34,7 @@ from engine.home import Home
 from engine.meter import Meter
 from engine.model import Transformer
 from engine.optim import Optimizers
+from engine.outage import patiently
 from engine.process import hold_lock
 from engine.questions import Questions
 from engine.saver import CannotSave, Saver
@@ -51,7 +52,8 @@ def train(run: Run) -> str:
         recorder.event("note", place.slow)
     if place.device.type == "cuda":
         torch.cuda.set_device(place.device)  # kernels of our own, recordings and memory figures take the current one
-    end = end_of_document(dataset) if config.train.documents else None
+    rows = Rows(dataset.train, config.model.context, config.train.seed, dataset.vocab_size)
+    end = dataset.separator if config.train.documents else None
 
     with place.device:
         model = Transformer(config.model, place.dtype)
@@ -71,17 +73,18 @@ def train(run: Run) -> str:
         "fused": model.fused,
         "recorded": gradients.recorded,
         "micro_batch": micro_batch,
+        "epoch_tokens": rows.per_epoch * rows.context,
     }
     recorder.state(status="running", phase="training", message="", environment=environment)
 
-    rows = Rows(dataset.train, config.model.context, config.train.seed)
     feed = Feed(rows, place, config.rows_per_step, micro_batch, end)
     validation = Validation(dataset, config, place, micro_batch, end)
     questions = Questions(config, run.home.tokenizer(run.id), recorder)
     total_steps, batch_tokens = config.total_steps, config.train.batch_tokens
     guard = Guard(recorder, config.train.on_nonfinite, run.roll_backs, skips_overflow=scaler.is_enabled())
     resumption = Resumption(recorder.event, step, losses_before(run.db, run.id)) if run.attempt > 1 else None
-    meter = Meter(recorder, config, step, elapsed_seconds, guard, resumption)
+    epochs = Epochs(rows, config.rows_per_step, recorder.event, epochs_told(run.db, run.id))
+    meter = Meter(recorder, config, step, elapsed_seconds, guard, resumption, epochs)
     saver = Saver(run, learner, guard, dataset_sha256(dataset), meter.say)
 
     def ask() -> None:
@@ -111,7 +114,7 @@ def train(run: Run) -> str:
     elif run.unasked:
         ask()
     meter.begin()
-    with contextlib.closing(saver):
+    with contextlib.closing(saver), contextlib.closing(feed):
         while step < total_steps and not recorder.stop.is_set():
             if recorder.pause.is_set():
                 meter.wait_while_paused()
@@ -141,22 +144,11 @@ def train(run: Run) -> str:
     return "finished" if step == total_steps else "stopped"
 
 
-def end_of_document(dataset: Dataset) -> int:
-    """The token that ends each document; ConfigError where the tokenizer has none."""
-    end: int | None = tokenizer.load(dataset.tokenizer_path).token_to_id(tokenizer.END)
-    if end is None:
-        raise ConfigError(
-            f"train.documents = true, but the tokenizer of {dataset.name} has no {tokenizer.END}, to tell where "
-            "documents end; set it to false, or prepare the text with another tokenizer."
-        )
-    return end
-
-
 def prepare_dataset(run: Run) -> Dataset:
     """The run's dataset, made at the first start, with its progress shown."""
 
-    def report(message: str, progress: float) -> None:
-        run.recorder.state(phase="data", message=message, progress=progress)
+    def report(progress: Progress) -> None:
+        run.recorder.state(phase="data", message=progress.message, progress=progress.share)
 
     dataset = ensure_dataset(run.home, run.config, report, run.recorder.stop.is_set)
     # A copy of its own: what the model says must stay readable when the dataset is gone.

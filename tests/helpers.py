@@ -8,14 +8,14 @@ import stat
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TypeVar
 
 from engine import process, store
 from engine.home import PROJECT, Home
 
-FAKE = Path(__file__).resolve().parent / "fake_trainer.py"
+FAKE, FAKE_JOB = (Path(__file__).resolve().parent / name for name in ("fake_trainer.py", "fake_job.py"))
 T = TypeVar("T")
 
 
@@ -33,9 +33,19 @@ def fake_trainer(*options: str) -> list[str]:
     return [sys.executable, str(FAKE), *options]
 
 
+def fake_job(*options: str) -> list[str]:
+    """The command of a job whose preparer is a fake with these options (see fake_job.py)."""
+    return [sys.executable, str(FAKE_JOB), *options]
+
+
 @contextlib.contextmanager
-def supervised(home: Home, *options: str, idle: float = 600.0) -> Iterator[subprocess.Popen[bytes]]:
-    """A real supervisor process for `home` that starts fake trainers; both are gone at the end."""
+def supervised(
+    home: Home, *options: str, idle: float = 600.0, job: Sequence[str] = ()
+) -> Iterator[subprocess.Popen[bytes]]:
+    """A real supervisor process for `home` that starts fake trainers and jobs; all are gone at the end.
+
+    `options` are the trainers', `job` those of the jobs.
+    """
     with home.supervisor_log.open("ab") as log:
         child = subprocess.Popen(
             [
@@ -48,6 +58,8 @@ def supervised(home: Home, *options: str, idle: float = 600.0) -> Iterator[subpr
                 str(idle),
                 "--trainer",
                 shlex.join(fake_trainer(*options)),
+                "--job",
+                shlex.join(fake_job(*job)),
             ],
             cwd=PROJECT,
             stdin=subprocess.DEVNULL,
@@ -65,9 +77,9 @@ def supervised(home: Home, *options: str, idle: float = 600.0) -> Iterator[subpr
 
 
 def end_trainers(home: Home) -> None:
-    """Kill what still trains in this home."""
+    """Kill what still trains or prepares in this home."""
     db = store.connect(home.database)
-    for run in store.list_runs(db):
+    for run in [*store.list_runs(db), *store.list_jobs(db)]:
         process.send(signal.SIGKILL, run["pid"], run["process_started_at"], run["boot_id"], group=True)
     db.close()
 

@@ -106,7 +106,8 @@ def _prepared() -> Path:
     pages = [novel[start : start + 900] for start in range(0, len(novel), 900)]
     (folder / "tiny.txt").write_text("\f".join(pages), encoding="utf-8")
     home = Home.at(folder / "home")
-    data.prepare(home, "tiny", folder / "tiny.txt", f"bpe:{VOCABULARY}", report=lambda *_: None, stopped=lambda: False)
+    recipe = data.Recipe((data.Source(str(folder / "tiny.txt")),), f"bpe:{VOCABULARY}")
+    data.prepare(home, "tiny", recipe, report=lambda _: None, stopped=lambda: False)
     return home.dataset("tiny")
 
 

@@ -36,7 +36,7 @@ def test_the_last_line_of_the_log_is_understood(spoken: str, what: str, do: str)
     [
         (signal.SIGSEGV, "by a fault in its own code. Resume"),
         (signal.SIGBUS, "a file it was reading was cut short. Look after the disk"),
-        (signal.SIGILL, "lacks an instruction it uses. Install the build of torch"),
+        (signal.SIGILL, "lacks an instruction it uses. Install the builds of requirements.txt"),
         (signal.SIGTERM, "(SIGTERM) by a person or another program. Resume"),
         (signal.SIGHUP, "(SIGHUP) by a person or another program. Resume"),
         (signal.SIGFPE, "was killed (SIGFPE); its last words: tired. Its log"),

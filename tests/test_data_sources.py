@@ -14,7 +14,7 @@ def test_form_feeds_part_text_files_and_folders_are_read_in_order(tmp_path: Path
     (tmp_path / "c.txt.xz").write_bytes(lzma.compress(b"three\ffour"))
     (tmp_path / "a").mkdir()
     (tmp_path / "a" / "lines.jsonl").write_text('{"text": "zero\\nhalf", "id": 1}\n\n{"text": ""}\n{"text": "z"}')
-    (tmp_path / "notes.md").write_text("not read")
+    (tmp_path / "readme.md").write_text("not read")
     (tmp_path / ".hidden.txt").write_text("not read")
     assert list(documents(tmp_path)) == ["zero\nhalf", "z", "one", "two — ends ", "three", "four"]
     assert list(documents(tmp_path / "b.txt")) == ["one", "two — ends "]
@@ -33,7 +33,7 @@ def test_form_feeds_part_text_files_and_folders_are_read_in_order(tmp_path: Path
         ("a.jsonl", b'["x"]', "there is no column 'text'; there are: no columns."),
         ("a.jsonl", b'{"text": 5}', "line 1: text must be text, not int."),
         ("a.jsonl", b'{"text": "\\ud800"}', "line 1: text holds half of a surrogate pair"),
-        ("a.pdf", b"x", "a.pdf is of a kind that cannot be read yet; give a .txt, .txt.xz or .jsonl file"),
+        ("a.pdf", b"x", "a.pdf is of a kind that cannot be read; give a .txt, .md, .jsonl, .csv or .parquet file"),
     ],
 )
 def test_what_is_not_text_is_named_with_its_place(tmp_path: Path, name: str, content: bytes, sentence: str) -> None:

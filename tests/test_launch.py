@@ -395,12 +395,12 @@ def test_a_lost_database_beside_checkpoints_is_not_made_anew(home: Home, tmp_pat
 def test_last_words_are_those_of_the_newest_attempt_without_paths(home: Home) -> None:
     home.run("abc").mkdir(parents=True)
     log = home.log("abc")
-    assert last_words(home, "abc") == ""
+    assert last_words(home, home.log("abc")) == ""
     log.write_text(f"{BANNER} 1, then\nold sorrow\n{BANNER} 2, now\n", encoding="utf-8")
-    assert last_words(home, "abc") == ""
+    assert last_words(home, home.log("abc")) == ""
     with log.open("a", encoding="utf-8") as file:
         file.write(f"\x1b[31mOSError: {home.path}/runs.db is full\x1b[0m\n\n")
-    assert last_words(home, "abc") == "OSError: runs.db is full"
+    assert last_words(home, home.log("abc")) == "OSError: runs.db is full"
 
 
 def test_the_status_is_plain_data(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from benchmarks.ngram import Grams, KneserNey, _discounts, bits_per_byte
-from engine.data import open_dataset, prepare
+from engine.data import Recipe, Source, open_dataset, prepare
 from engine.home import Home
 
 VOCABULARY = 7
@@ -72,7 +72,8 @@ def test_a_predictable_text_costs_little_and_longer_contexts_help() -> None:
 def test_a_dataset_gives_one_figure_for_each_order(tmp_path: Path) -> None:
     (tmp_path / "source.txt").write_text("\f".join(f"Chapter {n}. The cat sat on mat {n * n}." for n in range(40)))
     home = Home.at(tmp_path)
-    prepare(home, "cats", tmp_path / "source.txt", "bpe:270", report=lambda *_: None, stopped=lambda: False)
+    recipe = Recipe((Source(str(tmp_path / "source.txt")),), "bpe:270")
+    prepare(home, "cats", recipe, report=lambda _: None, stopped=lambda: False)
     figures = bits_per_byte(open_dataset(home, "cats"), 3)
     assert len(figures) == 3
     assert 8 > figures[0] > figures[1] > figures[2] > 0

@@ -16,8 +16,8 @@ from support import FullDisk, new_run
 
 from engine import recorder as module
 from engine import store
-from engine.attempt import PATIENCE
 from engine.home import Home
+from engine.outage import PATIENCE
 from engine.recorder import Recorder
 
 

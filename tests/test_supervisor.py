@@ -294,7 +294,7 @@ def test_a_number_that_was_given_back_is_not_signalled(
         supervisor.tick(db)
     db.conn.execute("PRAGMA query_only = 0")
     supervisor.tick(db)
-    assert signalled == [trainer.run["pid"]]
+    assert signalled == [trainer.row["pid"]]
     assert "SIGKILL" in store.get_run(db, run_id)["error"]
 
 

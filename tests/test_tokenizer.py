@@ -3,11 +3,25 @@
 from pathlib import Path
 
 import pytest
-from tokenizers import Tokenizer, models
+from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 
+from engine import tokenizer
 from engine.config import ConfigError
 from engine.store import Refused
-from engine.tokenizer import END, bpe_size, byte_lengths, load, train_bpe, vocabulary_size
+from engine.tokenizer import (
+    END,
+    bpe_size,
+    byte_alphabet,
+    byte_lengths,
+    known_size,
+    learn_bpe,
+    load,
+    separator_id,
+    smollm2,
+    spellings,
+    train_bpe,
+    vocabulary_size,
+)
 
 TEXTS = [
     'The cat sat on the mat, and the cat was fat.\n\n"Mew," said the cat.',
@@ -18,6 +32,21 @@ TEXTS = [
 @pytest.fixture(scope="module")
 def small() -> Tokenizer:
     return train_bpe(TEXTS, 290)
+
+
+def character_tokenizer() -> Tokenizer:
+    """Like Llama 2's: a mark for the blank, also before the first word; bytes for unknown characters."""
+    vocabulary = {"<unk>": 0, "<s>": 1, "</s>": 2} | {f"<0x{byte:02X}>": 3 + byte for byte in range(256)}
+    for piece in ("▁", "c", "a", "t", "▁c", "at", "▁cat"):
+        vocabulary[piece] = len(vocabulary)
+    merges = [("▁", "c"), ("a", "t"), ("▁c", "at")]
+    made = Tokenizer(models.BPE(vocab=vocabulary, merges=merges, byte_fallback=True, unk_token="<unk>"))
+    made.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
+    made.decoder = decoders.Sequence(
+        [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", 1, 0)]
+    )
+    made.add_special_tokens(["<unk>", "<s>", "</s>"])
+    return made
 
 
 def test_any_text_survives_the_round_trip(small: Tokenizer) -> None:
@@ -84,6 +113,105 @@ def test_a_missing_damaged_or_foreign_tokenizer_is_explained(tmp_path: Path) -> 
         load(path)
 
 
+def test_a_file_too_large_for_a_tokenizer_is_not_read(tmp_path: Path) -> None:
+    path = tmp_path / "tokenizer.json"
+    with path.open("wb") as file:
+        file.truncate(tokenizer.LARGEST_FILE + 1)
+    with pytest.raises(Refused, match=r"^tokenizer.json has 268,435,457 bytes, which is no tokenizer; "):
+        load(path)
+
+
+def test_a_folder_in_its_place_is_no_tokenizer(tmp_path: Path) -> None:
+    with pytest.raises(Refused, match="is not there"):
+        load(tmp_path)
+
+
+def test_the_separator_is_looked_for_and_what_there_is_is_named(small: Tokenizer, tmp_path: Path) -> None:
+    llama = character_tokenizer()
+    assert separator_id(small, END) == 0
+    assert separator_id(llama, "</s>") == 2
+    with pytest.raises(
+        Refused,
+        match=r"^The tokenizer mine has no <\|endoftext\|> piece to put between documents; "
+        r"it has <unk>, <s>, </s>: name one of them.$",
+    ):
+        separator_id(llama, END, "mine")
+    llama.save(str(tmp_path / "tokenizer.json"))
+    with pytest.raises(Refused, match=r"it has <unk>, <s>, </s>"):
+        load(tmp_path / "tokenizer.json")
+    assert load(tmp_path / "tokenizer.json", "</s>").token_to_id("</s>") == 2
+    assert load(tmp_path / "tokenizer.json", None).token_to_id(END) is None
+
+
+def test_nothing_is_cut_padded_or_put_around_a_text(tmp_path: Path) -> None:
+    """Published tokenizers often cut at 512 tokens and put a beginning and an end around."""
+    strict = character_tokenizer()
+    strict.enable_truncation(5)
+    strict.enable_padding(length=50, pad_id=1, pad_token="<s>")
+    strict.post_processor = processors.TemplateProcessing("<s> $A </s>", special_tokens=[("<s>", 1), ("</s>", 2)])
+    strict.save(str(tmp_path / "tokenizer.json"))
+    loaded = load(tmp_path / "tokenizer.json", "</s>")
+    for encoding in (loaded.encode("cat </s> cat cat"), loaded.encode_batch(["cat </s> cat cat", "c"])[0]):
+        assert loaded.decode(encoding.ids, skip_special_tokens=False) == "cat </s> cat cat"
+        assert not {1, 2} & set(encoding.ids)
+
+
+def test_the_bundled_tokenizer_is_smollm2s() -> None:
+    words = smollm2()
+    assert vocabulary_size(words) == known_size("smollm2") == 49_152
+    assert words.token_to_id(END) == 0
+    assert words.encode("The cat sat in 1812.").tokens == [
+        *("The", "Ġcat", "Ġsat", "Ġin", "Ġ", "1", "8", "1", "2", "."),
+    ]
+    text = 'naïve — 你好 🫐 \u202eabc\r\n\t "x" <|endoftext|><|im_start|>'
+    ids = words.encode(text).ids
+    assert 0 not in ids
+    assert words.decode(ids) == text
+    assert byte_lengths(words)[ids].sum() == len(text.encode())
+
+
+def test_the_bytes_that_smollm2_lacks_are_those_that_its_sources_name() -> None:
+    known = set(smollm2().get_vocab())
+    never = {0xC0, 0xC1, *range(0xF5, 0x100)}  # in no UTF-8 text
+    missing = [byte for mark, byte in byte_alphabet().items() if mark not in known and byte not in never]
+    named = (tokenizer._SMOLLM2_FILE.parent.parent / "SOURCES.md").read_text(encoding="utf-8")
+    assert sorted(missing) == [0x04, 0x06, 0x13, 0x14, 0x16, 0x1D, 0xF1, 0xF2]
+    assert all(f"0x{byte:02X}" in named for byte in missing)
+
+
+def test_a_damaged_or_missing_bundle_is_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "tokenizer.json.xz"
+    monkeypatch.setattr(tokenizer, "_SMOLLM2_FILE", path)
+    for content in (None, b"", b"no xz at all"):
+        if content is not None:
+            path.write_bytes(content)
+        with pytest.raises(
+            Refused, match=r"^The bundled tokenizer smollm2 is missing or damaged; get data/tokenizers/"
+        ):
+            smollm2()
+
+
+def test_a_text_too_short_gives_fewer_pieces_to_who_does_not_insist() -> None:
+    assert learn_bpe(["ab"], 4096).get_vocab_size() == 258
+
+
+def test_our_table_of_bytes_is_the_librarys() -> None:
+    assert set(byte_alphabet()) == set(pre_tokenizers.ByteLevel.alphabet())
+    assert sorted(byte_alphabet().values()) == list(range(256))
+    everything = bytes(range(1, 128)).decode() + "é你🫐"
+    spelled = spellings(train_bpe(TEXTS, 290))
+    assert b"".join(spelled[number] for number in train_bpe(TEXTS, 290).encode(everything).ids) == everything.encode()
+
+
+def test_pieces_of_characters_have_byte_lengths_too() -> None:
+    """As SentencePiece writes them: a mark for the blank, single bytes for what the vocabulary lacks."""
+    llama = character_tokenizer()
+    lengths = byte_lengths(llama)
+    ids = llama.encode("cat 你 cat").ids
+    assert lengths[ids].sum() == len(" cat 你 cat".encode())
+    assert lengths[:3].tolist() == [0, 0, 0]
+
+
 def test_a_vocabulary_that_is_not_of_bytes_has_no_byte_lengths() -> None:
     words = Tokenizer(models.WordLevel({"naïve": 0, "你": 1}, unk_token="naïve"))
     with pytest.raises(Refused, match="not byte-level"):
@@ -102,3 +230,4 @@ def test_sizes_and_other_settings() -> None:
     assert bpe_size("bpe:4096") == 4096
     assert bpe_size("smollm2") is None
     assert bpe_size("folder/tokenizer.json") is None
+    assert [known_size(name) for name in ("bpe:4096", "smollm2", "gpt2")] == [4096, 49_152, None]

@@ -7,6 +7,7 @@ mathematics is meant, write them anew with `PYTHONPATH=. python tests/test_train
 import contextlib
 import errno
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
+import numpy as np
 import pytest
 import torch
 from helpers import wait_for
@@ -38,6 +40,7 @@ from engine import train as module
 from engine.config import ConfigError
 from engine.generate import Ask, load_speaker
 from engine.home import PROJECT, Home
+from engine.meter import Meter
 from engine.model import Transformer
 from engine.optim import Optimizers
 from engine.train import explain
@@ -211,8 +214,58 @@ def test_a_dataset_that_is_not_there_is_told_with_what_to_do(home: Home, db: Dat
 
     run = store.get_run(db, run_id)
     assert run["status"] == "failed"
-    assert run["error"].startswith("Not possible yet: its text, smollm-1b (70% FineWeb-Edu")
-    assert "Choose the preset" in run["error"]
+    assert run["error"].startswith("The dataset smollm-1b (1,000,000,000 tokens) is not in this home")
+    assert "choose the preset" in run["error"]
+
+
+def test_how_often_the_text_was_read_is_told(home: Home, db: Database) -> None:
+    """240 rows of a text that has 82."""
+    run_id = new_run(home, db, **LONG)
+    assert launch.run_status(home, run_id)["epochs"] is None
+
+    attempt(home, run_id)
+
+    told = [(event["step"], event["message"]) for event in store.list_events(db, run_id) if event["kind"] == "epoch"]
+    assert told == [
+        (21, "The whole text (5,248 tokens) was read once; from here on it comes again."),
+        (42, "The whole text (5,248 tokens) was read 2 times; from here on it comes again."),
+    ]
+    status = launch.run_status(home, run_id)
+    assert (status["epoch"], status["epochs"]) == (3, 2.93)
+
+
+def test_a_shard_with_a_token_that_is_none_ends_the_run_in_a_sentence(home: Home, db: Database) -> None:
+    run_id = new_run(home, db)
+    shard = np.memmap(home.dataset("tiny") / "train.bin", np.uint16, mode="r+")
+    shard[len(shard) // 2] = 999
+    shard.flush()
+
+    assert attempt(home, run_id) == 1
+
+    error = store.get_run(db, run_id)["error"]
+    assert error == (
+        f"datasets/tiny/train.bin is damaged: its token {len(shard) // 2:,} is 999, but the vocabulary has 300 pieces; "
+        "delete the dataset so that it is prepared again."
+    )
+
+
+def test_a_shard_that_is_cut_under_a_run_ends_it_in_a_sentence(
+    home: Home, db: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Reading on would end the process without a word (SIGBUS)."""
+    run_id, add = new_run(home, db), Meter.add
+
+    def cut(self: Meter, at: int, *measured: Any) -> None:
+        add(self, at, *measured)
+        if at == 10:
+            os.truncate(home.dataset("tiny") / "train.bin", 100)
+
+    monkeypatch.setattr(Meter, "add", cut)
+
+    assert attempt(home, run_id) == 1
+
+    assert "datasets/tiny/train.bin was cut short while it was read" in store.get_run(db, run_id)["error"]
+    assert checkpoints(home, run_id) == [8]
 
 
 def test_a_log_on_a_full_disk_costs_its_lines_alone(home: Home, db: Database, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -225,7 +278,7 @@ def test_a_log_on_a_full_disk_costs_its_lines_alone(home: Home, db: Database, mo
         return end(*given, **named)
 
     monkeypatch.setattr(store, "end_run", full)
-    monkeypatch.setattr("engine.attempt.RETRY", 0.01)
+    monkeypatch.setattr("engine.outage.RETRY", 0.01)
     monkeypatch.setattr("engine.saver.free_memory", lambda: 0)
     with contextlib.redirect_stdout(FullDisk()):
         assert attempt(home, run_id) == 0

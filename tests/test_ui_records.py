@@ -55,6 +55,10 @@ def test_saves_and_resumes_are_marked_where_they_were(client: TestClient, db: Da
     assert marks("steps") == [("saved", 10), ("resumed", 10)]
     assert marks("tokens") == [("saved", 40960), ("resumed", 40960)]
     assert marks("time") == [("saved", 1), ("resumed", 1)]
+    store.add_event(
+        db, run_id, "epoch", "The whole text (4,096 tokens) was read once; from here on it comes again.", 12
+    )
+    assert marks("steps")[2:] == [("text read again", 12)]
     assert client.get("/api/marks", params={"run": run_id, "x": "z"}).status_code == 400
     assert client.get("/api/marks", params={"run": store.REFERENCE_ID}).json()["marks"] == []
 

@@ -18,6 +18,8 @@ from engine.train import main
 LONG = {"train__tokens": 60 * 256, "sample__every": 5}
 """60 steps of 4 rows: nearly three epochs of the tiny dataset, with accumulation, evaluations and samples."""
 PROMPTS = 6
+EPOCHS = [("epoch", 21), ("epoch", 42)]
+"""What a LONG run tells of reading its text, which has 82 rows, again."""
 
 
 @contextlib.contextmanager
@@ -52,6 +54,11 @@ def checkpoints(home: Home, run_id: str) -> list[int]:
 
 def steps(db: Database, run_id: str, view: str = "current_metrics") -> list[int]:
     return [row[0] for row in db.execute(f"SELECT step FROM {view} WHERE run_id = ? ORDER BY step", [run_id])]
+
+
+def kinds(db: Database, run_id: str) -> list[tuple[str, int | None]]:
+    """Kind and step of each event of a run."""
+    return [(event["kind"], event["step"]) for event in store.list_events(db, run_id)]
 
 
 def losses(db: Database, run_id: str) -> list[float]:

@@ -22,17 +22,20 @@ ABSOLUTE = re.compile(r"(?<![\w.:/])/(?:[^\s/:'\"]+/)+([^\s/:'\",)]+)")
 QUOTED = re.compile(r"(?<=[\"'])/[^\"']*/([^/\"']+)")
 MOST_COMPARED = 8
 
+MARKED = {"resumed": "resumed", "epoch": "text read again"}
+"""Kinds of events that have a mark on the chart, and what it says."""
+
 
 def marks(db: Database, cache: SeriesCache, run: Row, axis: str) -> list[dict[str, Any]]:
-    """Saves and resumes of a run with their place on `axis`; raises Refused for an unknown axis."""
+    """Saves and resumes of a run, and where it read its text again, with their place on `axis`; Refused for another."""
     check_axis(axis)
     curve = cache.metrics(db, run["id"], run["attempt"])
     steps, places = curve["step"], curve[AXES[axis]]
     found = [("saved", step) for step in store.saved_steps(db, run["id"])]
     found += [
-        ("resumed", event["step"])
+        (MARKED[event["kind"]], event["step"])
         for event in store.list_events(db, run["id"])
-        if event["kind"] == "resumed" and event["step"] is not None
+        if event["kind"] in MARKED and event["step"] is not None
     ]
     placed = []
     for kind, step in found:

@@ -1,40 +1,41 @@
-"""Preparing a dataset: split by document, learn the vocabulary on the training part, write shards and a card."""
+"""Making a dataset: read, filter, split by document, learn a vocabulary on the training part, encode, describe.
 
-import hashlib
-import json
-import shlex
-from collections.abc import Callable, Iterable, Iterator
+Read `prepare` from top to bottom. What is finished is kept chunk by chunk: stopped or killed, it goes on there.
+"""
+
+import contextlib
+import itertools
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 from tokenizers import Tokenizer
 
 from engine import tokenizer as pieces
 from engine.config import RunConfig
-from engine.data.publish import Stopped, alone, published
-from engine.data.shards import CARD, SPLITS, TOKENIZER, Dataset, check_available, check_fit, check_name, open_dataset
-from engine.data.sources import documents, source_files
-from engine.data.split import SHARE, VALIDATION_BYTES, Document, split_documents, without_duplicates
-from engine.home import PROJECT, Home
+from engine.data.alone import alone
+from engine.data.card import describe
+from engine.data.chunks import Chunk, Chunks, read_ahead
+from engine.data.making import SEEN, Making, write_whole
+from engine.data.progress import Asked, Progress, Report, Stopped
+from engine.data.recipe import STARTER, Recipe, Source
+from engine.data.seen import Seen
+from engine.data.shards import CARD, TOKENIZER, Dataset, check_available, check_fit, check_name, dtype_of, open_dataset
+from engine.data.sources import Reader, open_source
+from engine.data.split import Document, share_for, split_documents
+from engine.data.vocabulary import resolve
+from engine.home import Home
+from engine.space import RESERVE, free_disk
 from engine.store import Refused
 
-Report = Callable[[str, float], None]
-Asked = Callable[[], bool]
-
-NOVELS = PROJECT / "data" / "starter"
-NOVELS_LICENCE = "public domain; data/starter/SOURCES.md names every source"
 BATCH_BYTES = 500_000
-"""Text encoded between two reports: about 0.1 s on two cores."""
-READ, LEARNED = 0.1, 0.6
-"""Shares of the time at which reading and learning end, measured on the starter novels."""
-SPLIT_RULE = (
-    "by document, before anything else: of each file the documents with the smallest sha256, until "
-    f"{SHARE:.0%} of its bytes ({VALIDATION_BYTES:,} bytes of all files at most) are held out; "
-    "files with few documents together"
-)
+"""Text encoded between two reports: about 0.2 s on two cores."""
+LEARN_CHUNKS = 2
+"""Chunks whose training documents a vocabulary is learned on; more text hardly changes it."""
+TOKEN_BYTES, SMALL_TOKEN_BYTES = 5, 2
+"""Bytes of text in a token, of usual prose and where pieces are short (assumptions)."""
+LEARNING = 1.5
+"""Time to read and learn from a byte of text, in relation to encoding it (measured on the starter novels)."""
 
 
 def ensure_dataset(home: Home, config: RunConfig, report: Report, stopped: Asked) -> Dataset:
@@ -47,129 +48,190 @@ def ensure_dataset(home: Home, config: RunConfig, report: Report, stopped: Asked
     if not (folder / CARD).is_file():
         with _alone(folder, report, stopped):
             if not (folder / CARD).is_file():
-                _make(folder, NOVELS, config.data.tokenizer, NOVELS_LICENCE, report, stopped)
+                recipe = Recipe((Source(STARTER),), config.data.tokenizer)
+                _make(folder, recipe, None, report, stopped)
     dataset = open_dataset(home, config.data.dataset)
     check_fit(dataset, config)
     return dataset
 
 
 def prepare(
-    home: Home, name: str, source: Path, tokenizer: str, *, report: Report, stopped: Asked, licence: str = "not stated"
+    home: Home, name: str, recipe: Recipe, *, report: Report, stopped: Asked, roots: Sequence[Path] | None = None
 ) -> None:
-    """Write datasets/NAME from a file or folder, whole or not at all.
+    """Write datasets/NAME, or go on with what an earlier attempt at the same recipe left of it.
 
-    `tokenizer` is bpe:SIZE (learned here, on the training documents) or the path of a tokenizer.json. `report` gets a
-    sentence and the share done, `stopped` is asked several times a second. The same source and tokenizer give the same
-    shards. Raises Refused or ConfigError, and Stopped.
+    The same recipe and sources give the same shards, however often it was stopped. `roots`: the folders below which
+    files may be read, None for all. Raises Refused or ConfigError, and Stopped.
     """
     folder = home.dataset(check_name(name))
     with _alone(folder, report, stopped):
         if folder.exists():
             raise Refused(f"The dataset {name} exists already; delete datasets/{name} first, or choose another name.")
-        _make(folder, source, tokenizer, licence, report, stopped)
+        _make(folder, recipe, roots, report, stopped)
 
 
 def _alone(folder: Path, report: Report, stopped: Asked) -> AbstractContextManager[None]:
-    return alone(folder, lambda: report(f"Waiting for another run that prepares {folder.name}", 0.0), stopped)
+    waiting = Progress("waiting", f"Waiting for another process that prepares {folder.name}")
+    return alone(folder, lambda: report(waiting), stopped)
 
 
-def _make(folder: Path, source: Path, tokenizer: str, licence: str, report: Report, stopped: Asked) -> None:
-    """Read, split, learn, encode; under the lock of `folder`."""
-    size = pieces.bpe_size(tokenizer)
-    loaded = None if size is not None else _loaded(tokenizer)
-    everything = list(_read(source, report, stopped))
-    kept = without_duplicates(everything)
-    parts = split_documents(kept)
-    with published(folder) as making:
-        vocabulary = loaded or _learned(parts["train"], size or 0, report, stopped)
-        vocabulary.save(str(making / TOKENIZER))
-        begin = LEARNED if size is not None else READ
-        counts = _encode(making, parts, vocabulary, begin, report, stopped)
-        card: dict[str, Any] = {
-            "name": folder.name,
-            "licence": licence,
-            "sources": _described(source, everything),
-            "documents": len(kept),
-            "duplicates_dropped": len(everything) - len(kept),
-            "bytes": sum(document.bytes for document in kept),
-        }
-        for split in SPLITS:
-            card |= {
-                f"{split}_documents": len(parts[split]),
-                f"{split}_tokens": counts[split],
-                f"{split}_bytes": sum(document.bytes for document in parts[split]),
-            }
-        card |= {
-            "bytes_per_token": round(card["train_bytes"] / card["train_tokens"], 4),
-            "tokenizer": tokenizer,
-            "vocab_size": pieces.vocabulary_size(vocabulary),
-            "separator": pieces.END,
-            "separator_id": vocabulary.token_to_id(pieces.END),
-            "dtype": _dtype(vocabulary),
-            "split": SPLIT_RULE,
-            "files": {
-                path.name: {"bytes": path.stat().st_size, "sha256": _sha256(path)} for path in sorted(making.iterdir())
-            },
-            "command": _command(folder.name, source, tokenizer),
-            "created_at": datetime.now(UTC).isoformat(),
-        }
-        (making / CARD).write_text(json.dumps(card, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    report("The dataset is ready", 1.0)
+def _make(folder: Path, recipe: Recipe, roots: Sequence[Path] | None, report: Report, stopped: Asked) -> None:
+    """Everything, under the lock of `folder`."""
+    try:
+        readers = [open_source(source, roots) for source in recipe.sources]
+        size = pieces.bpe_size(recipe.tokenizer)
+        loaded = resolve(recipe.tokenizer, roots) if size is None else None
+        if loaded:
+            pieces.separator_id(loaded, recipe.separator, recipe.tokenizer)
+        with Making(folder.parent / f".making-{folder.name}", recipe) as making:
+            if not making.state.finished:
+                check_space(folder, recipe, readers)
+                Work(recipe, readers, making, report, stopped).write(size, loaded)
+            if not all(counts.documents for counts in making.state.counts.values()):
+                raise Refused(_too_few(making.state.documents, making.state.place.number))
+            report(Progress("finishing", "Adding up what is there", 1.0, making.state.documents, making.state.tokens))
+            write_whole(making.folder / CARD, describe(making, folder.name, recipe, readers))
+            making.publish(folder)
+    except OSError as error:
+        if error.errno is None:
+            raise
+        raise Refused(f"datasets/{folder.name} cannot be written: {error.strerror}.") from error
+    report(Progress("finished", "The dataset is ready", 1.0, making.state.documents, making.state.tokens))
 
 
-def _loaded(tokenizer: str) -> Tokenizer:
-    if tokenizer == "smollm2":
-        raise Refused(
-            "The tokenizer smollm2 comes with a later version; choose bpe:SIZE or the path of a tokenizer.json."
-        )
-    return pieces.load(Path(tokenizer))
+class Work:
+    """One attempt at a recipe: turns all text into shards."""
 
+    def __init__(self, recipe: Recipe, readers: list[Reader], making: Making, report: Report, stopped: Asked) -> None:
+        self.recipe, self.readers, self.making, self.report, self.stopped = recipe, readers, making, report, stopped
+        self.seen = Seen(making.folder / SEEN) if recipe.deduplicate else None
+        self.chunks = Chunks(recipe, readers, self.seen, making.state.place)
+        self.begun = 0.0
+        """Share of the work before the first token is written."""
+        self.shown = 0.0
 
-def _read(source: Path, report: Report, stopped: Asked) -> Iterator[Document]:
-    files = source_files(source)
-    for number, path in enumerate(files):
-        _go_on(stopped)
-        report(f"Reading {path.name.split('.')[0].replace('_', ' ')}", READ * number / len(files))
-        for text in documents(path):
-            yield Document.of(_relative(path, source), text)
+    def write(self, size: int | None, loaded: Tokenizer | None) -> None:
+        """Chunk by chunk; `size`: pieces to learn, where no tokenizer is `loaded`."""
+        state, chunks = self.making.state, read_ahead(self.chunks, self._reading)
+        with contextlib.closing(chunks):
+            vocabulary, held = self._vocabulary(size, loaded, chunks)
+            self.making.open_shards(dtype_of(pieces.vocabulary_size(vocabulary)))
+            for chunk in itertools.chain(held, chunks):
+                self._encode(chunk, vocabulary)
+                state.place, state.finished = chunk.after, chunk.last or self._enough()
+                if self.seen is not None:
+                    self.seen.flush()
+                self.making.commit()
+                if state.finished:
+                    break
+        if self.seen is not None:
+            self.seen.close()
 
+    def _reading(self) -> None:
+        """While a chunk is waited for."""
+        read = max(0, sum(self.chunks.taken) - self.making.state.bytes)
+        self._say("reading", f"Reading, {read / 1e6:,.1f} MB ahead" if read else "Reading", self._share())
 
-def _learned(training: list[Document], size: int, report: Report, stopped: Asked) -> Tokenizer:
-    """The vocabulary; the library takes the texts one by one, then merges pairs on its own for about as long."""
-    sentence = f"Learning a vocabulary of {size:,} pieces"
+    def _vocabulary(
+        self, size: int | None, loaded: Tokenizer | None, chunks: Iterator[Chunk]
+    ) -> tuple[Tokenizer, list[Chunk]]:
+        """The tokenizer, in the folder from here on, and the chunks that were read to learn it."""
+        path, held = self.making.folder / TOKENIZER, list[Chunk]()
+        if path.is_file():
+            return pieces.load(path, self.recipe.separator), held
+        if loaded is None:
+            held = list(itertools.islice(chunks, LEARN_CHUNKS))
+            if held[-1].last and sum(len(chunk.documents) for chunk in held) < 2:
+                raise Refused(_too_few(len(held[0].documents), held[-1].after.number))
+            training = [document for chunk in held for document in self._split(chunk)["train"]]
+            cost = LEARNING * sum(document.bytes for document in training)
+            self.begun = cost / (cost + (self._all_bytes() or 10 * cost) + 1)
+            loaded = pieces.train_bpe(self._told(training, size or 0), size or 0)
+        write_whole(path, loaded.to_str(pretty=True))
+        return loaded, held
 
-    def texts() -> Iterator[str]:
+    def _told(self, training: list[Document], size: int) -> Iterator[str]:
+        """Texts for the library, which takes them one by one, then merges pairs on its own for about as long."""
         for number, document in enumerate(training):
             if number % 50 == 0:
-                _go_on(stopped)
-                report(sentence, READ + (LEARNED - READ) / 2 * number / len(training))
+                share = self.begun / 2 * number / len(training)
+                self._say("learning", f"Learning a vocabulary of {size:,} pieces", share)
             yield document.text
 
-    return pieces.train_bpe(texts(), size)
+    def _split(self, chunk: Chunk) -> dict[str, list[Document]]:
+        state = self.making.state
+        if not state.share:
+            known = None if any(reader.bytes is None for reader in self.readers) else sum_of(self.readers)
+            if known and self.recipe.tokens:
+                known = min(known, TOKEN_BYTES * self.recipe.tokens)
+            state.share = share_for(sum(chunk.after.taken) if chunk.last else known)
+        return split_documents(chunk.documents, state.share)
 
-
-def _encode(
-    making: Path, parts: dict[str, list[Document]], vocabulary: Tokenizer, begin: float, report: Report, stopped: Asked
-) -> dict[str, int]:
-    """Write one shard for each part, the separator after every document; returns how many tokens each has."""
-    end, dtype = vocabulary.token_to_id(pieces.END), np.dtype(_dtype(vocabulary))
-    total = sum(document.bytes for part in parts.values() for document in part)
-    done, counts = 0, dict.fromkeys(SPLITS, 0)
-    for split in SPLITS:
-        with (making / f"{split}.bin").open("wb") as shard:
+    def _encode(self, chunk: Chunk, vocabulary: Tokenizer) -> None:
+        """Append a chunk to the shards, the separator after every document, as far as tokens are wanted."""
+        end, parts = pieces.separator_id(vocabulary, self.recipe.separator), self._split(chunk)
+        for split in ("val", "train"):
             for batch in _batches(parts[split]):
-                _go_on(stopped)
-                report(f"Turning text into tokens, {sum(counts.values()):,} so far", begin + (1 - begin) * done / total)
-                texts = [document.text for document in batch]
-                for encoding in vocabulary.encode_batch_fast(texts, add_special_tokens=False):
-                    tokens = np.array([*encoding.ids, end], dtype)
-                    shard.write(tokens.tobytes())
-                    counts[split] += len(tokens)
-                done += sum(document.bytes for document in batch)
-    return counts
+                self._say("encoding", f"Turning text into tokens, {self.making.state.tokens:,} so far", self._share())
+                encodings = vocabulary.encode_batch_fast([one.text for one in batch], add_special_tokens=False)
+                for document, encoding in zip(batch, encodings, strict=True):
+                    if split == "train" and self._enough():
+                        return
+                    self.making.append(split, document, [*encoding.ids, end])
+
+    def _enough(self) -> bool:
+        return 0 < self.recipe.tokens <= self.making.state.counts["train"].tokens
+
+    def _share(self) -> float | None:
+        """Of the whole work; None where nobody knows how much text there is."""
+        state, everything = self.making.state, self._all_bytes()
+        if self.recipe.tokens:
+            done = state.counts["train"].tokens / self.recipe.tokens
+        elif everything is None:
+            return None
+        else:
+            done = state.bytes / max(1, everything)
+        return self.begun + (1 - self.begun) * min(1.0, done)
+
+    def _all_bytes(self) -> int | None:
+        """How much text will be kept of all sources, from what was kept of the part that was read."""
+        taken, done = sum(self.chunks.taken), [reader.done() for reader in self.readers]
+        if all(self.chunks.ended):
+            return taken
+        known = [share for share in done if share is not None]
+        share = sum(known) / len(known) if len(known) == len(done) else 0.0
+        return int(taken / share) if share else None
+
+    def _say(self, stage: str, message: str, share: float | None) -> None:
+        """Report, and raise Stopped where somebody waits for that."""
+        if self.stopped():
+            raise Stopped
+        if share is not None:
+            self.shown = share = max(self.shown, share)
+        state = self.making.state
+        self.report(
+            Progress(stage, message, share, state.documents, state.tokens, state.bytes, dict(self.chunks.dropped))
+        )
 
 
-def _batches(part: Iterable[Document]) -> Iterator[list[Document]]:
+def check_space(target: Path, recipe: Recipe, readers: Sequence[Reader]) -> None:
+    """Raise Refused where the shards cannot fit onto the disk. Where nobody knows how much text there is, they may."""
+    known = None if any(reader.bytes is None for reader in readers) else sum_of(readers)
+    tokens = recipe.tokens or (known or 0) // SMALL_TOKEN_BYTES
+    needed, free = 2 * tokens + RESERVE, free_disk(target.parent)
+    if needed > free:
+        raise Refused(
+            f"datasets/{target.name} needs about {needed / 1e9:,.1f} GB of disk and {free / 1e9:,.1f} GB are free; "
+            "free some space, or ask for fewer tokens."
+        )
+
+
+def sum_of(readers: Sequence[Reader]) -> int:
+    """Bytes of text in all sources, of those that know it."""
+    return sum(reader.bytes or 0 for reader in readers)
+
+
+def _batches(part: list[Document]) -> Iterator[list[Document]]:
     batch: list[Document] = []
     size = 0
     for document in part:
@@ -182,40 +244,13 @@ def _batches(part: Iterable[Document]) -> Iterator[list[Document]]:
         yield batch
 
 
-def _go_on(stopped: Asked) -> None:
-    if stopped():
-        raise Stopped
-
-
-def _described(source: Path, everything: list[Document]) -> list[dict[str, Any]]:
-    """What the card says of each source file."""
-    counts: dict[str, int] = {}
-    for document in everything:
-        counts[document.file] = counts.get(document.file, 0) + 1
-    return [
-        {
-            "file": _relative(path, source),
-            "bytes": path.stat().st_size,
-            "sha256": _sha256(path),
-            "documents": counts.get(_relative(path, source), 0),
-        }
-        for path in source_files(source)
-    ]
-
-
-def _relative(path: Path, source: Path) -> str:
-    return path.relative_to(source).as_posix() if source.is_dir() else path.name
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _dtype(vocabulary: Tokenizer) -> str:
-    return "uint16" if pieces.vocabulary_size(vocabulary) <= 2**16 else "uint32"
-
-
-def _command(name: str, source: Path, tokenizer: str) -> str:
-    shown = source.relative_to(PROJECT) if source.is_relative_to(PROJECT) else source
-    return shlex.join(["python", "-m", "engine", "prepare", name, "--source", str(shown), "--tokenizer", tokenizer])
+def _too_few(kept: int, read: int) -> str:
+    if read > kept:
+        return (
+            f"Filters and the search for equal documents leave {kept} of {read:,} documents, but training and "
+            "validation need one each: choose milder filters, or more text."
+        )
+    return (
+        f"The source has {kept} document{'s' * (kept != 1)}, but training and validation need one each: give several "
+        "files, or part a text file with form feeds."
+    )

@@ -139,7 +139,7 @@ def _typed(kind: type, given: Any) -> dict[str, Any]:
         if wanted[key] is float and type(value) is int:
             value = float(value)
         if wanted[key] in (str, int, float, bool) and type(value) is not wanted[key]:
-            raise ValueError(f"{key} = {value!r} must be {wanted[key].__name__}")
+            raise ValueError(f"{key} = {value!r} must be {getattr(wanted[key], '__name__', '')}")
         made[key] = value
     return made
 

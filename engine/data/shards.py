@@ -1,6 +1,7 @@
 """Prepared datasets as they lie in a home: token shards, tokenizer.json and card.json, opened and checked."""
 
 import json
+import mmap
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,15 +11,15 @@ import numpy as np
 import numpy.typing as npt
 
 from engine.config import ConfigError, RunConfig
+from engine.data.recipe import KNOWN
 from engine.home import Home
 from engine.store import Refused
-from engine.tokenizer import bpe_size
+from engine.tokenizer import known_size
 
 STARTER = "starter"
 CARD, TOKENIZER = "card.json", "tokenizer.json"
 SPLITS = ("train", "val")
 _NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}")
-_KNOWN = {"smollm-1b": "70% FineWeb-Edu and 30% Cosmopedia v2, a billion tokens"}
 
 Tokens = npt.NDArray[np.unsignedinteger[Any]]
 
@@ -42,6 +43,26 @@ class Dataset:
     def vocab_size(self) -> int:
         """Every token is below this."""
         return int(self.card["vocab_size"])
+
+    @property
+    def separator(self) -> int:
+        """The token that ends every document."""
+        return int(self.card["separator_id"])
+
+
+def shard_file(split: str) -> str:
+    """The tokens of a split, one after the other."""
+    return f"{split}.bin"
+
+
+def documents_file(split: str) -> str:
+    """Where each document of a split ends: uint64 counts of tokens from the beginning of the shard."""
+    return f"{split}.documents"
+
+
+def dtype_of(vocab_size: int) -> str:
+    """The numbers that tokens below `vocab_size` are written in."""
+    return "uint16" if vocab_size <= 2**16 else "uint32"
 
 
 def check_name(name: str) -> str:
@@ -73,7 +94,7 @@ def open_dataset(home: Home, name: str) -> Dataset:
                     f"The dataset {name} is damaged: {file} has {size:,} bytes instead of "
                     f"{expected['bytes']:,}; delete datasets/{name} so that it is prepared again."
                 )
-        train, val = (_mapped(folder / f"{split}.bin", card["dtype"]) for split in SPLITS)
+        train, val = (_mapped(folder / shard_file(split), card["dtype"]) for split in SPLITS)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise Refused(
             f"The dataset {name} is damaged: its card or one of its files cannot be read; "
@@ -90,7 +111,7 @@ def check_available(home: Home, config: RunConfig) -> None:
     elif not is_embedded(name):
         raise Refused(_missing(name))
     else:
-        size = bpe_size(config.data.tokenizer)
+        size = known_size(config.data.tokenizer)
         if size is not None and size != config.model.vocab_size:
             raise ConfigError(
                 f"model.vocab_size = {config.model.vocab_size} must equal the {size} pieces of "
@@ -112,13 +133,41 @@ def check_fit(dataset: Dataset, config: RunConfig) -> None:
             f"model.vocab_size = {config.model.vocab_size}, but the dataset {dataset.name} has "
             f"{pieces} pieces; set model.vocab_size={pieces}{way_out}."
         )
+    if config.train.documents and dataset.card.get("separator_id") is None:
+        raise ConfigError(
+            f"train.documents = true, but the card of the dataset {dataset.name} names no token that ends documents; "
+            "set it to false, or prepare the text again."
+        )
     needs = (("training", dataset.train, 2 * context + 1), ("validation", dataset.val, context + 1))
-    for split, tokens, least in needs:
+    for (split, tokens, least), part in zip(needs, SPLITS, strict=True):
+        if len(tokens) <= int(dataset.card.get(f"{part}_documents", 0)):
+            raise ConfigError(
+                f"The dataset {dataset.name} has no {split} tokens to learn from: its tokenizer made nothing of the "
+                f"text but the ends of documents; prepare it again with another one."
+                if len(tokens)
+                else f"The dataset {dataset.name} is empty: it has 0 {split} tokens; prepare it again from more text."
+            )
         if len(tokens) < least:
             raise ConfigError(
                 f"The dataset {dataset.name} has {len(tokens):,} {split} tokens, but model.context = "
                 f"{context} needs at least {least:,}; choose a smaller context or more text."
             )
+
+
+def check_length(tokens: Tokens) -> None:
+    """Raise Refused where the file of `tokens` was cut short since it was mapped: reading on would kill the process."""
+    mapping: Any = tokens.base
+    if isinstance(mapping, mmap.mmap) and mapping.size() < tokens.nbytes:
+        raise Refused(
+            f"{place_of(tokens)} was cut short while it was read: it has {mapping.size():,} bytes instead of "
+            f"{tokens.nbytes:,}; delete the dataset so that it is prepared again."
+        )
+
+
+def place_of(tokens: Tokens) -> str:
+    """The file that tokens are mapped from, as it is called in a home."""
+    path = Path(getattr(tokens, "filename", None) or "text")
+    return f"datasets/{path.parent.name}/{path.name}" if path.parent.name else "The text"
 
 
 def _mapped(path: Path, dtype: str) -> Tokens:
@@ -133,8 +182,10 @@ def _missing(name: str) -> str:
             f"The dataset {name} is not prepared yet; the first run that needs it makes it from the novels in "
             "data/starter."
         )
-    about = f" ({_KNOWN[name]})" if name in _KNOWN else ""
+    known = KNOWN.get(name)
+    about = f" ({known.tokens:,} tokens)" if known else ""
+    source = "" if known else " --source FILE_OR_FOLDER"
     return (
-        f"Not possible yet: its text, {name}{about}, is not in this home, and making it with `python -m engine "
-        "prepare` comes with a later version. Choose the preset seedling or sprout, which bring their own."
+        f"The dataset {name}{about} is not in this home: make it with `python -m engine prepare {name}{source}`, or "
+        "choose the preset seedling or sprout, which bring their own text."
     )

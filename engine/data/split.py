@@ -1,62 +1,59 @@
 """Which documents are held out for validation: decided by their content alone, before anything else looks at them."""
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from engine.store import Refused
+SHARE, LEAST, UNKNOWN = 0.03, 0.002, 0.01
+"""Of each file's bytes: the most, the least, and where nobody knows how much text there is. On the novels 1% would be
+some 20,000 tokens, too few for a steady figure."""
+VALIDATION_BYTES = 6_000_000
+"""Enough for 500,000 tokens of any usual text, also when filters drop a third of it."""
+FEW, MANY = 8, 32
+"""Files with fewer documents than FEW are taken together, and so are all when there are more than MANY: one document
+of each would be too much."""
 
-SHARE = 0.03
-"""Of each file's bytes. On the novels 1% would be some 20,000 tokens, too few for a steady figure."""
-VALIDATION_BYTES = 4_000_000
-"""Enough for 500,000 tokens of any usual text; beyond it nothing more is held out."""
-FEW = 8
-"""Files with fewer documents than this are taken together."""
 
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Document:
     """One text, where it came from, and the sha256 of its bytes."""
 
     file: str
     text: str
-    digest: str
+    digest: bytes
     bytes: int
+    source: int = 0
+    """Which of the recipe's sources."""
 
     @classmethod
-    def of(cls, file: str, text: str) -> "Document":
+    def of(cls, file: str, text: str, source: int = 0) -> "Document":
         """A document with its digest and length filled in."""
         raw = text.encode()
-        return cls(file, text, hashlib.sha256(raw).hexdigest(), len(raw))
+        return cls(file, text, hashlib.sha256(raw).digest(), len(raw), source)
 
 
-def without_duplicates(documents: Iterable[Document]) -> list[Document]:
-    """The first of each set of equal texts: an equal text in both parts would be validated on what was learned."""
-    first: dict[str, Document] = {}
-    for document in documents:
-        first.setdefault(document.digest, document)
-    return list(first.values())
+def share_for(total: int | None) -> float:
+    """What part of `total` bytes of text to hold out; None where nobody knows how many there are.
+
+    At least 1% of a small source, at least half a million tokens of a large one.
+    """
+    return UNKNOWN if total is None else min(SHARE, max(LEAST, VALIDATION_BYTES / max(1, total)))
 
 
-def split_documents(documents: list[Document]) -> dict[str, list[Document]]:
+def split_documents(documents: Sequence[Document], share: float) -> dict[str, list[Document]]:
     """Documents (no two equal) as `train` and `val`, each in the given order; the same documents give the same split.
 
-    Every file with enough documents gives about its share to validation: those with the smallest digests.
-    Raises Refused when there are fewer than two documents.
+    Every file with enough documents gives at least `share` of its bytes to validation: those with the smallest digests.
+    Of two documents and more one is held out; one alone is for training.
     """
-    if len(documents) < 2:
-        raise Refused(
-            f"The source has {len(documents)} document{'s' * (len(documents) != 1)}, but training and "
-            "validation need one each: give several files, or part a text file with form feeds."
-        )
-    files: dict[str, list[Document]] = {}
+    files: dict[tuple[int, str], list[Document]] = {}
     for document in documents:
-        files.setdefault(document.file, []).append(document)
-    groups = [group for group in files.values() if len(group) >= FEW]
-    rest = [document for group in files.values() if len(group) < FEW for document in group]
-    share = min(SHARE, VALIDATION_BYTES / max(1, sum(document.bytes for document in documents)))
+        files.setdefault((document.source, document.file), []).append(document)
+    least = FEW if len(files) <= MANY else len(documents) + 1
+    groups = [group for group in files.values() if len(group) >= least]
+    rest = [document for group in files.values() if len(group) < least for document in group]
     held_out = {digest for group in [*groups, rest] for digest in _held_out(group, share)}
-    if not held_out:
+    if not held_out and len(documents) > 1:
         held_out = {min(document.digest for document in documents)}
     return {
         "train": [document for document in documents if document.digest not in held_out],
@@ -64,7 +61,7 @@ def split_documents(documents: list[Document]) -> dict[str, list[Document]]:
     }
 
 
-def _held_out(group: list[Document], share: float) -> list[str]:
+def _held_out(group: list[Document], share: float) -> list[bytes]:
     """Digests of the documents to hold out of one group until the share is reached; one always stays for training."""
     wanted, taken, chosen = share * sum(document.bytes for document in group), 0, []
     for document in sorted(group, key=lambda document: document.digest)[:-1]:

@@ -46,6 +46,7 @@ from engine.store.runs import check_run_name as check_run_name
 from engine.store.runs import create_run as create_run
 from engine.store.runs import drop_commands as drop_commands
 from engine.store.runs import end_run as end_run
+from engine.store.runs import epochs_of as epochs_of
 from engine.store.runs import find_run as find_run
 from engine.store.runs import finish_command as finish_command
 from engine.store.runs import get_config as get_config

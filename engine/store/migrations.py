@@ -210,7 +210,7 @@ def dataset_jobs(db: Database) -> None:
         eta_seconds REAL,
         attempt INTEGER NOT NULL DEFAULT 0,
         auto_resumes INTEGER NOT NULL DEFAULT 0,
-        reached INTEGER NOT NULL DEFAULT 0,
+        reached REAL,
         stop_requested_at REAL,
         pid INTEGER,
         process_started_at REAL,

@@ -1,6 +1,7 @@
 """Runs, their state, and the commands people give them. Functions take an open database first."""
 
 import json
+import math
 import re
 import secrets
 import time
@@ -140,6 +141,17 @@ def find_run(db: Database, text: str) -> Row:
     if matches:
         raise Refused(f"{text[:80]!r} is the start of {len(matches)} run ids; give more of it.")
     raise Refused(f"There is no run {text[:80]!r}; `python -m engine runs` lists them.")
+
+
+def epochs_of(run: Row) -> Row:
+    """`epoch`: the time, from 1, that a run reads its text now; `epochs`: how often it will have read it in the end.
+
+    Both None before it has trained.
+    """
+    whole = run["environment"].get("epoch_tokens")
+    if not whole:
+        return {"epoch": None, "epochs": None}
+    return {"epoch": max(1, math.ceil(run["tokens"] / whole)), "epochs": round(run["target_tokens"] / whole, 2)}
 
 
 def get_config(db: Database, run_id: str) -> str:

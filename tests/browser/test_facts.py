@@ -31,7 +31,9 @@ def test_saves_are_on_the_chart_and_the_log_is_read_without_paths(app: App, page
     store.add_checkpoint(db, run_id, attempt=1, **values)
     store.add_event(db, run_id, "resumed", "Attempt 2 goes on from step 30", 30)
     ran_on = {"device_name": "Tesla T4", "precision": "fp16", "attention": "torch SDPA"}
-    store.update_state(db, run_id, environment=ran_on | {"fused": True, "recorded": True, "micro_batch": 4})
+    store.update_state(
+        db, run_id, environment=ran_on | {"fused": True, "recorded": True, "micro_batch": 4, "epoch_tokens": 40_000}
+    )
     db.close()
     app.home.log(run_id).parent.mkdir(parents=True)
     app.home.log(run_id).write_text(f"saved {app.home.path}/checkpoints/x\n<b>done</b>\n")
@@ -42,7 +44,7 @@ def test_saves_are_on_the_chart_and_the_log_is_read_without_paths(app: App, page
     marks = page.evaluate(f"{chart}.data.at(-1).customdata")
     assert marks == ["saved at step 30", "resumed at step 30"]
     facts = page.locator("#facts dl").first.inner_text()
-    assert all(fact in facts for fact in (*ran_on.values(), "own, fused, one launch a pass", "4 rows"))
+    assert all(fact in facts for fact in (*ran_on.values(), "own, fused, one launch a pass", "4 rows", "4.10 of "))
     curve, ticks = page.evaluate(f"[{chart}.data[0].line.color, {chart}.data.at(-1).marker.line.color]")
     assert ticks == curve and curve != page.evaluate("getComputedStyle(document.body).getPropertyValue('--accent')")
     page.click("#facts >> text=Log")

@@ -1,4 +1,4 @@
-// Saves and resumes of the selected run, as marks on its loss chart.
+// Saves, resumes and new epochs of the selected run, as marks on its loss chart.
 
 import { curveColour, token } from "./palette.js";
 import { get, run, state } from "./state.js";

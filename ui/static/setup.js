@@ -226,7 +226,7 @@ async function facts() {
   const lines = [
     ["Status", h("span", { "data-fact": "status" })], ["Step", h("span", { "data-fact": "step" })],
     ["Age", h("span", { "data-fact": "age" })], ["Preset", one.preset], ["Parameters", one.parameters.toLocaleString("en")],
-    ["Dataset", one.dataset], ["Device", environment.device_name || one.device], ["Precision", environment.precision], ["Attention", environment.attention],
+    ["Dataset", one.dataset], ["Read", environment.epoch_tokens ? h("span", { "data-fact": "read" }) : null], ["Device", environment.device_name || one.device], ["Precision", environment.precision], ["Attention", environment.attention],
     ["Kernels", [environment.fused && "own, fused", environment.recorded && "one launch a pass"].filter(Boolean).join(", ")], ["In one pass", environment.micro_batch ? `${environment.micro_batch.toLocaleString("en")} rows` : null],
     ["Attempt", one.attempt > 1 ? `${one.attempt}` : null], ["Started", date(one.created)], ["Id", h("code", {}, one.id)]];
   const had = place.contains(document.activeElement);
@@ -282,9 +282,12 @@ async function logTail() {
   if (end) place.scrollTop = place.scrollHeight;
 }
 
+const often = (times) => (times < 10 ? times.toFixed(2) : Math.round(times).toLocaleString("en"));
+
 function progress(one) {
   if ($("#facts .log")?.open && isOpen(one) && Date.now() - logRead > 3000) logTail();
   const values = { status: isOpen(one) ? statusWords(one).toLowerCase() : statusName(one), step: `${(one.step || 0).toLocaleString("en")} of ${one.total_steps.toLocaleString("en")}`,
-    age: age(one.tokens), perplexity: perplexity(one.val_loss) };
+    age: age(one.tokens), perplexity: perplexity(one.val_loss),
+    read: one.epoch_tokens ? `${often(one.tokens / one.epoch_tokens)} of ${often(one.target_tokens / one.epoch_tokens)} times` : "" };
   for (const [name, value] of Object.entries(values)) say($(`#facts [data-fact=${name}]`), value);
 }

@@ -1,0 +1,105 @@
+"""card.json: what a finished dataset says of itself."""
+
+import hashlib
+import json
+import shlex
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from engine import tokenizer as pieces
+from engine.data.chunks import DUPLICATE
+from engine.data.making import Making
+from engine.data.recipe import Recipe, Source
+from engine.data.shards import SPLITS, TOKENIZER, documents_file, dtype_of, shard_file
+from engine.data.sources import Reader
+from engine.home import PROJECT
+
+
+def describe(making: Making, name: str, recipe: Recipe, readers: Sequence[Reader]) -> str:
+    """The card of a dataset whose files are all there, as JSON that a person can read."""
+    state, vocabulary = making.state, pieces.load(making.folder / TOKENIZER, recipe.separator)
+    end, size = pieces.separator_id(vocabulary, recipe.separator), pieces.vocabulary_size(vocabulary)
+    licences = sorted({reader.licence for reader in readers if reader.licence})
+    card: dict[str, Any] = {
+        "name": name,
+        "licence": recipe.licence or "; ".join(licences) or "not stated",
+        "sources": _sources(making, recipe, readers),
+        "documents": state.documents,
+        "documents_read": state.place.number,
+        "dropped": state.place.dropped,
+        "duplicates_dropped": state.place.dropped.get(DUPLICATE, 0),
+        "bytes": state.bytes,
+    }
+    for split in SPLITS:
+        counts = state.counts[split]
+        card |= {
+            f"{split}_documents": counts.documents,
+            f"{split}_tokens": counts.tokens,
+            f"{split}_bytes": counts.bytes,
+        }
+    card |= {
+        "bytes_per_token": round(card["train_bytes"] / card["train_tokens"], 4),
+        "lengths": dict(sorted(state.lengths.items(), key=lambda item: int(item[0]))),
+        "tokenizer": recipe.tokenizer,
+        "vocab_size": size,
+        "separator": recipe.separator,
+        "separator_id": end,
+        "dtype": dtype_of(size),
+        "split": _split_rule(state.share),
+        "recipe": json.loads(recipe.to_json()),
+        "files": {
+            file: {"bytes": (making.folder / file).stat().st_size, "sha256": sha256(making.folder / file)}
+            for file in sorted([TOKENIZER, *map(shard_file, SPLITS), *map(documents_file, SPLITS)])
+        },
+        "command": command(name, recipe),
+        "created_at": datetime.now(UTC).isoformat(),
+    }
+    return json.dumps(card, indent=1, ensure_ascii=False) + "\n"
+
+
+def command(name: str, recipe: Recipe) -> str:
+    """What makes the same dataset on the command line."""
+    words = ["python", "-m", "engine", "prepare", name]
+    for source in recipe.sources:
+        words += ["--source", _shown(source)]
+    words += ["--tokenizer", recipe.tokenizer]
+    words += ["--tokens", str(recipe.tokens)] if recipe.tokens else []
+    for field, value in vars(recipe.filters).items():
+        words += [f"--{field.replace('_', '-')}", str(value)] if value else []
+    words += [] if recipe.deduplicate else ["--keep-duplicates"]
+    words += ["--licence", recipe.licence] if recipe.licence else []
+    return shlex.join(words)
+
+
+def sha256(path: Path) -> str:
+    """Of a file of any size."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _sources(making: Making, recipe: Recipe, readers: Sequence[Reader]) -> list[dict[str, Any]]:
+    """What was read, file by file; of a mixture with the weight that was asked for and the text that came of it."""
+    found = []
+    for source, reader, files, taken in zip(
+        recipe.sources, readers, making.state.files, making.state.place.taken, strict=True
+    ):
+        mixed = {"source": _shown(source), "weight": source.weight, "text_bytes": taken} if recipe.mixed else {}
+        found += [part | mixed for part in reader.describe(files)]
+    return found
+
+
+def _split_rule(share: float) -> str:
+    return (
+        "by document, before anything else, in chunks of text as they are read: of each file the documents with the "
+        f"smallest sha256, until {share:.2%} of its bytes are held out; files with few documents, and files by the "
+        "many, together"
+    )
+
+
+def _shown(source: Source) -> str:
+    path = Path(source.where)
+    if not source.hub and path.is_relative_to(PROJECT):
+        return str(source).replace(source.where, str(path.relative_to(PROJECT)), 1)
+    return str(source)

@@ -1,0 +1,127 @@
+"""The documents of a recipe, read in order, filtered and without equals, in chunks that fit into memory."""
+
+from collections import Counter
+from collections.abc import Callable, Generator, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
+from dataclasses import dataclass, field
+from threading import Event
+from typing import Any
+
+from engine.data.filters import dropped
+from engine.data.recipe import Recipe
+from engine.data.seen import Seen
+from engine.data.sources import Reader
+from engine.data.split import Document
+
+CHUNK_BYTES, SMALLEST_CHUNK = 32_000_000, 256_000
+"""Of text in a chunk. The most is some ten seconds of work, which is what a kill costs."""
+DUPLICATE = "equal to an earlier one"
+WAIT = 0.2
+"""Seconds between two looks at a chunk that is being read."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """How far the sources were read, and what became of their documents."""
+
+    positions: list[dict[str, Any] | None]
+    """Of each source, where its reader goes on; None at its beginning."""
+    taken: list[int]
+    """Bytes of text kept of each source."""
+    ended: list[bool]
+    number: int = 0
+    """Documents read so far."""
+    dropped: dict[str, int] = field(default_factory=dict)
+    """Documents left out, by reason."""
+
+    @classmethod
+    def beginning(cls, sources: int) -> "Place":
+        """Before the first document of so many sources."""
+        return cls([None] * sources, [0] * sources, [False] * sources)
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Some documents that follow each other, and where reading goes on after them."""
+
+    documents: list[Document]
+    after: Place
+    last: bool
+
+
+class Chunks:
+    """Reads on from a place until all is read, or `halt` is set by another thread.
+
+    Sources with weights are interleaved so that their shares of the bytes hold at any moment, and end together with
+    the first that has no more. Without weights they follow each other.
+    """
+
+    def __init__(self, recipe: Recipe, readers: Sequence[Reader], seen: Seen | None, start: Place) -> None:
+        """`seen`: the documents before `start`, where equal ones are to be left out."""
+        self.recipe, self.readers, self.seen, self.halt = recipe, readers, seen, Event()
+        self.positions, self.taken, self.ended = list(start.positions), list(start.taken), list(start.ended)
+        self.number, self.dropped = start.number, Counter(start.dropped)
+        # A small budget shall not read a large source: five bytes are about a token.
+        wanted = 5 * recipe.tokens if recipe.tokens else CHUNK_BYTES
+        self.limit = min(CHUNK_BYTES, max(SMALLEST_CHUNK, wanted))
+        self.streams = [reader.texts(position) for reader, position in zip(readers, start.positions, strict=True)]
+
+    def __iter__(self) -> Iterator[Chunk]:
+        last = False
+        while not last:
+            documents: list[Document] = []
+            size = 0
+            while size < self.limit and (document := self._next()):
+                documents.append(document)
+                size += document.bytes
+            if self.halt.is_set():
+                return
+            last = size < self.limit
+            yield Chunk(documents, self._place(), last)
+
+    def _next(self) -> Document | None:
+        """The next document that stays; None at the end of everything."""
+        while not self.halt.is_set() and (turn := self._turn()) is not None:
+            text = next(self.streams[turn], None)
+            if text is None:
+                self.ended[turn] = True
+                continue
+            self.number += 1
+            document = Document.of(text.file, text.text, turn)
+            why = dropped(text.text, self.recipe.filters)
+            if not why and self.seen is not None and not self.seen.is_new(document.digest[:16], self.number):
+                why = DUPLICATE
+            if not why:
+                self.taken[turn] += document.bytes
+                return document
+            self.dropped[why] += 1
+        return None
+
+    def _turn(self) -> int | None:
+        """The source that the next document comes from."""
+        if self.recipe.mixed:
+            shares = [taken / source.weight for taken, source in zip(self.taken, self.recipe.sources, strict=True)]
+            return None if any(self.ended) else shares.index(min(shares))
+        return self.ended.index(False) if False in self.ended else None
+
+    def _place(self) -> Place:
+        positions: list[dict[str, Any] | None] = [reader.position() for reader in self.readers]
+        return Place(positions, list(self.taken), list(self.ended), self.number, dict(sorted(self.dropped.items())))
+
+
+def read_ahead(chunks: Chunks, waiting: Callable[[], None]) -> Generator[Chunk, None, None]:
+    """The chunks, each read in a thread while the one before is used; `waiting` is called while one is waited for."""
+    pool, coming = ThreadPoolExecutor(1, "chunks"), iter(chunks)
+    try:
+        future = pool.submit(next, coming, None)
+        while True:
+            while not wait([future], WAIT).done:
+                waiting()
+            if (chunk := future.result()) is None:
+                return
+            future = pool.submit(next, coming, None)
+            yield chunk
+    finally:
+        chunks.halt.set()
+        # A source that waits for its network is not waited for; nothing that it still brings is used.
+        pool.shutdown(wait=False, cancel_futures=True)

@@ -1,0 +1,199 @@
+"""Texts from files and folders: one after the other, unpacked as they are read, from any place on."""
+
+import contextlib
+import gzip
+import hashlib
+import io
+import lzma
+import shutil
+import tempfile
+import zlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any, BinaryIO, cast
+
+from engine.data.formats import BLOCK, FORMATS
+from engine.data.reader import Position, Text, bare
+from engine.store import Refused
+
+
+@dataclass(frozen=True)
+class Listed:
+    """One file of a source."""
+
+    name: str
+    """Path below the source, for people."""
+    kind: tuple[str, str]
+    bytes: int
+    changed: str
+    """Another one for another content, as far as that can be told without reading."""
+    open: Callable[[], BinaryIO]
+    guard: Callable[[], AbstractContextManager[None]] = contextlib.nullcontext
+    """Turns what only this place of files raises into Refused; around opening and reading."""
+
+
+class Opened:
+    """A file that is being read."""
+
+    def __init__(self, listed: Listed, raw: BinaryIO) -> None:
+        self.name = listed.name
+        self.packed = listed.kind[1]
+        self.unpacked = " of the unpacked text" if self.packed else ""
+        self._raw = raw
+        self._size = max(1, listed.bytes)
+        self._temporary = contextlib.ExitStack()
+        self._kept: list[object] = []  # streams of pyarrow close what they read from when they are dropped
+
+    def blocks(self, offset: int) -> Iterator[bytes]:
+        """Its bytes from `offset` on, unpacked."""
+        self._raw.seek(0 if self.packed else offset)
+        left = offset if self.packed else 0
+        stream = self._stream()
+        while block := stream.read(BLOCK):
+            if len(block) > left:
+                yield block[left:]
+            left = max(0, left - len(block))
+
+    def _stream(self) -> BinaryIO:
+        if self.packed == ".gz":
+            return cast(BinaryIO, gzip.GzipFile(fileobj=self._raw))
+        if self.packed == ".xz":
+            return cast(BinaryIO, lzma.LZMAFile(self._raw))
+        if self.packed == ".zst":
+            from pyarrow import CompressedInputStream
+
+            stream = CompressedInputStream(self._raw, "zstd")
+            self._kept.append(stream)
+            return cast(BinaryIO, stream)
+        return self._raw
+
+    def share(self) -> float:
+        """How much of it was read, packed or not."""
+        return min(1.0, self._raw.tell() / self._size)
+
+    def whole(self) -> BinaryIO:
+        """A file that can be read anywhere; a packed one is unpacked into a temporary file, which has no name."""
+        if not self.packed:
+            return self._raw
+        unpacked = self._temporary.enter_context(tempfile.TemporaryFile())  # noqa: SIM115 - closed by `close`
+        self._raw.seek(0)
+        shutil.copyfileobj(self._stream(), unpacked, BLOCK)
+        unpacked.seek(0)
+        return unpacked
+
+    def close(self) -> None:
+        """Give back what unpacking took; the file itself belongs to whoever opened it."""
+        self._temporary.close()
+
+
+class Files:
+    """The texts of a list of files, one file after the other."""
+
+    def __init__(
+        self, source: str, files: Sequence[Listed], column: str, *, size: int | None = None, licence: str = ""
+    ) -> None:
+        """`source` is its name in sentences, `size` the bytes of text in all files where that is known."""
+        self.bytes = size
+        self.licence = licence
+        self._source = source
+        self._files = files
+        self._column = column
+        self._index = -1
+        self._place: list[int] | None = None
+        self._share = 0.0
+        self._given = 0
+
+    def texts(self, start: Position | None = None) -> Iterator[Text]:
+        """All texts, or those after `start`."""
+        first, self._place, self._given, self._share = self._begin(start)
+        for index, listed in enumerate(self._files[first:], start=first):
+            self._index = index
+            with opened(listed) as file:
+                for found in FORMATS[listed.kind[0]](file, self._column, self._place):
+                    self._place, self._share = found.after, found.share
+                    if kept := bare(found.text):
+                        self._given += 1
+                        yield Text(kept, listed.name)
+            self._place, self._share = None, 1.0
+        if not self._given:
+            raise Refused(f"{self._source} has no text: whatever was read in it is blank.")
+
+    def position(self) -> Position:
+        """The file, the place in it, and what the files were, so that others are not taken for them."""
+        return {
+            "files": self._fingerprint(),
+            "file": max(0, self._index),
+            "place": self._place,
+            "texts": self._given,
+        }
+
+    def done(self) -> float | None:
+        """By bytes on disk."""
+        total = sum(listed.bytes for listed in self._files)
+        before = sum(listed.bytes for listed in self._files[: max(0, self._index)])
+        current = self._files[self._index].bytes if self._index >= 0 else 0
+        return (before + self._share * current) / total if total else None
+
+    def describe(self, documents: Mapping[str, int]) -> list[dict[str, Any]]:
+        """Every file that was read, with the sha256 of its bytes as they lie on the disk."""
+        described = []
+        for listed in self._files[: self._index + 1]:
+            with _sentences(listed), listed.open() as file:
+                digest = hashlib.file_digest(cast(io.BufferedReader, file), "sha256").hexdigest()
+            described.append(
+                {
+                    "file": listed.name,
+                    "bytes": listed.bytes,
+                    "sha256": digest,
+                    "documents": documents.get(listed.name, 0),
+                }
+            )
+        return described
+
+    def _begin(self, start: Position | None) -> tuple[int, list[int] | None, int, float]:
+        if start is None:
+            return 0, None, 0, 0.0
+        if start["files"] != self._fingerprint():
+            raise Refused(
+                f"{self._source} has changed since this dataset was begun: files were added, removed or written; "
+                "put them back, or discard what is made so far and begin again."
+            )
+        return start["file"], start["place"], start["texts"], 0.0
+
+    def _fingerprint(self) -> str:
+        said = "".join(f"{listed.name}\0{listed.bytes}\0{listed.changed}\n" for listed in self._files)
+        return hashlib.sha256(said.encode()).hexdigest()
+
+
+@contextlib.contextmanager
+def opened(listed: Listed) -> Iterator[Opened]:
+    """The file, open until the end; what the libraries raise meanwhile becomes Refused."""
+    with _sentences(listed), listed.guard(), listed.open() as raw:
+        file = Opened(listed, raw)
+        try:
+            yield file
+        finally:
+            file.close()
+
+
+@contextlib.contextmanager
+def _sentences(listed: Listed) -> Iterator[None]:
+    """What the libraries raise, in words that name the file."""
+    try:
+        yield
+    except (lzma.LZMAError, EOFError, zlib.error) as error:
+        raise _damaged(listed) from error
+    except OSError as error:
+        if error.errno is None:  # pyarrow and gzip raise it for what a file holds
+            raise _damaged(listed) from error
+        raise Refused(f"{listed.name} cannot be read: {error.strerror}.") from error
+    except ValueError as error:
+        if type(error).__module__.startswith("pyarrow"):
+            raise _damaged(listed) from error
+        raise
+
+
+def _damaged(listed: Listed) -> Refused:
+    ending = listed.kind[1] or listed.kind[0]
+    return Refused(f"{listed.name} is damaged: it is not a whole {ending} file.")

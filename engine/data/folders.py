@@ -1,0 +1,139 @@
+"""Which files of a folder are texts, and which of them may be read."""
+
+import json
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from engine.data.files import Files, Listed, opened
+from engine.data.formats import FORMATS, parquet_bytes
+from engine.data.roots import allowed
+from engine.store import Refused
+
+PACKED = (".gz", ".zst", ".xz")
+PLAIN = (".txt", ".md", ".jsonl", ".csv")
+ABOUT = ("readme", "license", "licence", "sources")
+"""Texts that speak of the others; in a folder they are left out."""
+WANTED = "give a .txt, .md, .jsonl, .csv or .parquet file (or one of them as .gz, .zst or .xz), or a folder of them"
+
+
+def kind_of(name: str) -> tuple[str, str] | None:
+    """Format and packing by the endings of a file's name, for example (".jsonl", ".gz"); None if it is no text."""
+    lower = name.casefold()
+    packed = next((ending for ending in PACKED if lower.endswith(ending)), "")
+    ending = Path(lower.removesuffix(packed)).suffix
+    return (ending, packed) if ending in FORMATS else None
+
+
+def open_path(
+    path: Path, column: str, split: str = "train", roots: Sequence[Path] | None = None, licence: str = ""
+) -> Files:
+    """The texts of a file or folder, after a look at the columns of its parquet files. Raises Refused."""
+    files = [_listed(file, name, roots) for file, name in source_files(path, split, roots)]
+    sizes = [_text_bytes(listed, column) for listed in files]
+    known = None if None in sizes else sum(size or 0 for size in sizes)
+    return Files(_shown(Path(path.name)), files, column, size=known, licence=licence)
+
+
+def _listed(path: Path, name: str, roots: Sequence[Path] | None) -> Listed:
+    try:
+        found = allowed(path, roots, name).stat()
+    except OSError as error:
+        raise Refused(f"{name} cannot be read: {error.strerror}.") from error
+
+    def again() -> BinaryIO:
+        """Where links lead is looked at each time, and that the file is still the one that was listed."""
+        raw = allowed(path, roots, name).open("rb")
+        now = os.fstat(raw.fileno())
+        if (now.st_size, now.st_mtime_ns) != (found.st_size, found.st_mtime_ns):
+            raw.close()
+            raise Refused(f"{name} was written while the source was read; begin again when it is finished.")
+        return raw
+
+    return Listed(name, kind_of(path.name) or ("", ""), found.st_size, str(found.st_mtime_ns), again)
+
+
+def _text_bytes(listed: Listed, column: str) -> int | None:
+    kind, packed = listed.kind
+    if kind == ".parquet" and not packed:
+        with opened(listed) as file:
+            return parquet_bytes(file, column)
+    return listed.bytes if kind in PLAIN and not packed else None
+
+
+def source_files(source: Path, split: str = "train", roots: Sequence[Path] | None = None) -> list[tuple[Path, str]]:
+    """The readable files of a source, sorted by path, each with its name below the source.
+
+    Hidden ones and README, LICENSE and SOURCES are left out; of a folder that `datasets` saved, its own files of one
+    split. Raises Refused when there are none, or where `roots` do not allow it.
+    """
+    real = allowed(source, roots, source.name)
+    try:
+        if real.is_dir():
+            return _in_folder(source, split, roots)
+        there = real.is_file()
+    except OSError as error:
+        raise Refused(f"{source.name} cannot be read: {error.strerror}.") from error
+    if not there:
+        raise Refused(f"There is no file or folder {source.name!r}; {WANTED}.")
+    if kind_of(source.name) is None:
+        raise Refused(f"{source.name} is of a kind that cannot be read; {WANTED}.")
+    return [(source, source.name)]
+
+
+def _in_folder(source: Path, split: str, roots: Sequence[Path] | None) -> list[tuple[Path, str]]:
+    folder = source.expanduser()
+    inside = folder / split if _saved_splits(folder, split, roots) else folder
+    found = []
+    for path in sorted(_visible(inside)):
+        if kind_of(path.name) is None or path.name.casefold().split(".")[0] in ABOUT:
+            continue
+        if path.suffix == ".arrow" and path.name not in _saved(path.parent, roots):
+            continue
+        if path.is_file():
+            found.append((path, _shown(path.relative_to(folder))))
+    if not found:
+        raise Refused(f"The folder {source.name} has no text; {WANTED}.")
+    return found
+
+
+def _visible(folder: Path) -> Iterator[Path]:
+    """Files below a folder, none of them hidden; links to folders are not followed. Raises OSError."""
+
+    def refuse(error: OSError) -> None:
+        raise error
+
+    for inside, folders, files in os.walk(folder, onerror=refuse):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        yield from (Path(inside, name) for name in files if not name.startswith("."))
+
+
+def _saved_splits(folder: Path, split: str, roots: Sequence[Path] | None) -> bool:
+    """Whether `datasets` saved several splits here; raises Refused when `split` is none of them."""
+    splits = _json(folder / "dataset_dict.json", roots).get("splits")
+    if isinstance(splits, list) and split not in splits:
+        there = ", ".join(map(str, splits))[:200]
+        raise Refused(f"The folder {folder.name} has no split {split!r}; there are: {there}.")
+    return isinstance(splits, list)
+
+
+def _saved(folder: Path, roots: Sequence[Path] | None) -> set[str]:
+    """Names of the Arrow files of a folder that `datasets` saved; beside them it puts others, which are copies."""
+    files = _json(folder / "state.json", roots).get("_data_files")
+    return {str(file.get("filename")) for file in files if isinstance(file, dict)} if isinstance(files, list) else set()
+
+
+def _json(path: Path, roots: Sequence[Path] | None) -> dict[str, Any]:
+    if not path.is_file():
+        return {}
+    try:
+        found = json.loads(allowed(path, roots, path.name).read_bytes())
+    except (OSError, ValueError, RecursionError) as error:
+        raise Refused(f"{path.parent.name}/{path.name} is damaged: it is not what `datasets` writes.") from error
+    return found if isinstance(found, dict) else {}
+
+
+def _shown(path: Path) -> str:
+    """The path as text that can be written anywhere, also where its bytes are no UTF-8."""
+    return path.as_posix().encode("utf-8", "surrogateescape").decode("utf-8", "replace")

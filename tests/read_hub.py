@@ -1,0 +1,52 @@
+"""Reads hub sources (JSON on stdin: a list of cases) in a process of its own: the hub's address is read at import."""
+
+import json
+import sys
+import time
+from typing import Any
+
+from engine.config import ConfigError
+from engine.data.reader import Position
+from engine.data.recipe import Source
+from engine.data.sources import open_source
+from engine.store import Refused
+
+
+def read(words: str) -> dict[str, Any]:
+    """All that a reader says of a source, and whether it goes on rightly from every place."""
+    begun = time.monotonic()
+    try:
+        source = Source.parse(words)
+        reader = open_source(source)
+        found, shares, positions = [], [], [reader.position()]
+        for text in reader.texts():
+            found.append(text)
+            shares.append(reader.done())
+            positions.append(json.loads(json.dumps(reader.position())))
+        resumed = [list(open_source(source).texts(position)) for position in positions]
+    except (Refused, ConfigError) as error:
+        return {"error": str(error), "kind": type(error).__name__, "seconds": time.monotonic() - begun}
+    return {
+        "texts": [text.text for text in found],
+        "files": [text.file for text in found],
+        "shares": shares,
+        "resumes": resumed == [found[number:] for number in range(len(positions))],
+        "licence": reader.licence,
+        "bytes": reader.bytes,
+        "card": reader.describe({"a": 2, "b": 1}),
+    }
+
+
+def read_after_a_push(before: str, after: str) -> list[str]:
+    """Begun at one commit, gone on with when another is the newest."""
+    reader = open_source(Source.parse(before))
+    begun = [next(reader.texts()).text]
+    position: Position = reader.position()
+    return begun + [text.text for text in open_source(Source.parse(after)).texts(position)]
+
+
+if __name__ == "__main__":
+    cases = json.load(sys.stdin)
+    found = {words: read(words) for words in cases["read"]}
+    pushed = [read_after_a_push(*pair) for pair in cases.get("pushed", [])]
+    json.dump({"read": found, "pushed": pushed, "torch": "torch" in sys.modules}, sys.stdout)
