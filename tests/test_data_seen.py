@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -129,6 +130,26 @@ def test_what_was_seen_survives_a_kill(path: Path) -> None:
     table = Seen(path)
     assert len(table) == 2000
     assert not any(table.is_new(digest(number), 5000) for number in range(2000))
+    table.close()
+
+
+def test_who_still_reads_after_the_close_is_told(path: Path) -> None:
+    """The number of a closed file may be another file's by then: nothing must be written to it."""
+    table = Seen(path)
+    table.close()
+    table.close()
+    with pytest.raises(ValueError, match="closed"):
+        table.is_new(digest("late"), 0)
+
+
+@pytest.mark.usefixtures("small")
+def test_one_thread_may_flush_while_another_adds(path: Path) -> None:
+    table = Seen(path)
+    with ThreadPoolExecutor(1) as pool:
+        adding = pool.submit(lambda: sum(table.is_new(digest(number), number) for number in range(5000)))
+        while not adding.done():
+            table.flush()
+    assert adding.result() == len(table) == 5000
     table.close()
 
 

@@ -1,6 +1,7 @@
 """Which documents came before: exact de-duplication in flat memory, in a file that survives a kill."""
 
 import os
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
@@ -38,6 +39,7 @@ class Seen:
     def __init__(self, path: Path) -> None:
         """Open the table at `path`, or begin one; raises Refused for a file that is none."""
         self.path = path
+        self._lock = threading.Lock()  # one thread reads documents while another waits for the disk
         if not path.exists():
             _made(path, FIRST_BITS)
         self._open()
@@ -46,35 +48,42 @@ class Seen:
         """Whether no document below `number` brought this digest (16 bytes, evenly distributed); remembers it.
 
         A job that was killed repeats its last documents with their old numbers: an entry whose number is not below is
-        this very document, or a later equal one, and counts as not seen.
+        this very document, or a later equal one, and counts as not seen. Raises OSError, and ValueError after `close`.
         """
-        place = self._slot(digest)
-        while True:
-            looked = os.pread(self._file, _LOOKED * _ENTRY.itemsize, place * _ENTRY.itemsize)
-            for start in range(0, len(looked), _ENTRY.itemsize):
-                there = int.from_bytes(looked[start + DIGEST : start + _ENTRY.itemsize], "little") - 1
-                if there >= 0 and looked[start : start + DIGEST] != digest:
-                    continue
-                if 0 <= there < number:
-                    return False
-                os.pwrite(self._file, digest + (number + 1).to_bytes(8, "little"), place * _ENTRY.itemsize + start)
-                self._count += there < 0
-                if self._count > FULLEST * (1 << self._bits):
+        with self._lock:
+            if self._file < 0:
+                raise ValueError("the table is closed")
+            place = self._slot(digest)
+            while True:
+                looked = os.pread(self._file, _LOOKED * _ENTRY.itemsize, place * _ENTRY.itemsize)
+                for start in range(0, len(looked), _ENTRY.itemsize):
+                    there = int.from_bytes(looked[start + DIGEST : start + _ENTRY.itemsize], "little") - 1
+                    if there >= 0 and looked[start : start + DIGEST] != digest:
+                        continue
+                    if 0 <= there < number:
+                        return False
+                    os.pwrite(self._file, digest + (number + 1).to_bytes(8, "little"), place * _ENTRY.itemsize + start)
+                    self._count += there < 0
+                    if self._count > FULLEST * (1 << self._bits):
+                        self._grow()
+                    return True
+                place += _LOOKED
+                if not looked:  # behind the tail, which takes 4,096 digests that begin alike
                     self._grow()
-                return True
-            place += _LOOKED
-            if not looked:  # behind the tail, which takes 4,096 digests that begin alike
-                self._grow()
-                place = self._slot(digest)
+                    place = self._slot(digest)
 
     def flush(self) -> None:
         """Wait until all that was seen is on the disk."""
-        os.fsync(self._file)
+        with self._lock:
+            os.fsync(self._file)
 
     def close(self) -> None:
-        """Flush and let go of the file."""
-        self.flush()
-        os.close(self._file)
+        """Flush and let go of the file; a thread that still reads for it is told so."""
+        with self._lock:
+            if self._file >= 0:
+                os.fsync(self._file)
+                os.close(self._file)
+                self._file = -1
 
     def __len__(self) -> int:
         return self._count
