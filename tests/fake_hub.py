@@ -34,6 +34,7 @@ class Repository:
 
 class _Answers(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    wbufsize = -1  # headers and body in one packet: two would wait for each other for 40 ms
     repositories: dict[str, Repository]
     asked: list[str]
 

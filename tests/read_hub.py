@@ -3,10 +3,11 @@
 import json
 import sys
 import time
+from collections.abc import Iterator
 from typing import Any
 
 from engine.config import ConfigError
-from engine.data.reader import Position
+from engine.data.reader import Position, Text
 from engine.data.recipe import Source
 from engine.data.sources import open_source
 from engine.store import Refused
@@ -23,7 +24,8 @@ def read(words: str) -> dict[str, Any]:
             found.append(text)
             shares.append(reader.done())
             positions.append(json.loads(json.dumps(reader.position())))
-        resumed = [list(open_source(source).texts(position)) for position in positions]
+        positions.append(reader.position())
+        resumed = [list(rest(source, position)) for position in positions]
     except (Refused, ConfigError) as error:
         return {"error": str(error), "kind": type(error).__name__, "seconds": time.monotonic() - begun}
     return {
@@ -35,6 +37,14 @@ def read(words: str) -> dict[str, Any]:
         "bytes": reader.bytes,
         "card": reader.describe({"a": 2, "b": 1}),
     }
+
+
+def rest(source: Source, position: Position) -> Iterator[Text]:
+    """The texts after a position."""
+    reader = open_source(source)
+    texts = reader.texts(position)
+    assert reader.position() == position
+    return texts
 
 
 def read_after_a_push(before: str, after: str) -> list[str]:

@@ -103,11 +103,15 @@ def test_every_kind_gives_its_texts_and_goes_on_from_every_place(
         positions.append(json.loads(json.dumps(reader.position())))
         shares.append(reader.done())
 
+    positions.append(reader.position())
+    assert reader.done() == 1
     assert found == wanted
     assert shares == sorted(shares) and 0 < shares[0] <= shares[-1] <= 1
     for number, position in enumerate(positions):
         again = open_source(Source(str(path)))
-        assert list(again.texts(position)) == wanted[number:]
+        texts = again.texts(position)
+        assert again.position() == position
+        assert list(texts) == wanted[number:]
         assert again.position() == reader.position()
 
 
@@ -130,6 +134,7 @@ def test_a_folder_is_read_in_order_of_paths_and_goes_on_from_every_place(tmp_pat
     for text in reader.texts():
         found.append(text)
         positions.append(reader.position())
+    positions.append(reader.position())
 
     assert [text.text for text in found] == [*TEXTS[9:12], *TEXTS[5:9], *TEXTS[:5], "end"]
     assert [text.file for text in found] == ["a.csv.zst"] * 3 + ["b/1.PARQUET"] * 4 + ["b/2.jsonl.gz"] * 5 + ["z.md"]

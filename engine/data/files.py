@@ -99,23 +99,35 @@ class Files:
         self._source = source
         self._files = files
         self._column = column
-        self._index = -1
+        self._index = 0
+        self._opened = 0
         self._place: list[int] | None = None
         self._share = 0.0
         self._given = 0
 
     def texts(self, start: Position | None = None) -> Iterator[Text]:
         """All texts, or those after `start`."""
-        first, self._place, self._given, self._share = self._begin(start)
-        for index, listed in enumerate(self._files[first:], start=first):
-            self._index = index
+        self._index, self._place, self._given, self._share = 0, None, 0, 0.0
+        if start is not None:
+            if start["files"] != self._fingerprint():
+                raise Refused(
+                    f"{self._source} has changed since this dataset was begun: files were added, removed or written; "
+                    "put them back, or discard what is made so far and begin again."
+                )
+            self._index, self._place, self._given = start["file"], start["place"], start["texts"]
+        self._opened = self._index + (self._place is not None)
+        return self._texts()
+
+    def _texts(self) -> Iterator[Text]:
+        for index, listed in enumerate(self._files[self._index :], start=self._index):
+            self._opened = index + 1
             with opened(listed) as file:
                 for found in FORMATS[listed.kind[0]](file, self._column, self._place):
                     self._place, self._share = found.after, found.share
                     if kept := bare(found.text):
                         self._given += 1
                         yield Text(kept, listed.name)
-            self._place, self._share = None, 1.0
+            self._index, self._place, self._share = index + 1, None, 0.0
         if not self._given:
             raise Refused(f"{self._source} has no text: whatever was read in it is blank.")
 
@@ -123,7 +135,7 @@ class Files:
         """The file, the place in it, and what the files were, so that others are not taken for them."""
         return {
             "files": self._fingerprint(),
-            "file": max(0, self._index),
+            "file": self._index,
             "place": self._place,
             "texts": self._given,
         }
@@ -131,14 +143,14 @@ class Files:
     def done(self) -> float | None:
         """By bytes on disk."""
         total = sum(listed.bytes for listed in self._files)
-        before = sum(listed.bytes for listed in self._files[: max(0, self._index)])
-        current = self._files[self._index].bytes if self._index >= 0 else 0
+        before = sum(listed.bytes for listed in self._files[: self._index])
+        current = sum(listed.bytes for listed in self._files[self._index : self._index + 1])
         return (before + self._share * current) / total if total else None
 
     def describe(self, documents: Mapping[str, int]) -> list[dict[str, Any]]:
         """Every file that was read, with the sha256 of its bytes as they lie on the disk."""
         described = []
-        for listed in self._files[: self._index + 1]:
+        for listed in self._files[: self._opened]:
             with _sentences(listed), listed.open() as file:
                 digest = hashlib.file_digest(cast(io.BufferedReader, file), "sha256").hexdigest()
             described.append(
@@ -150,16 +162,6 @@ class Files:
                 }
             )
         return described
-
-    def _begin(self, start: Position | None) -> tuple[int, list[int] | None, int, float]:
-        if start is None:
-            return 0, None, 0, 0.0
-        if start["files"] != self._fingerprint():
-            raise Refused(
-                f"{self._source} has changed since this dataset was begun: files were added, removed or written; "
-                "put them back, or discard what is made so far and begin again."
-            )
-        return start["file"], start["place"], start["texts"], 0.0
 
     def _fingerprint(self) -> str:
         said = "".join(f"{listed.name}\0{listed.bytes}\0{listed.changed}\n" for listed in self._files)

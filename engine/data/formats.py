@@ -97,7 +97,7 @@ def read_parquet(file: File, column: str, start: Place | None) -> Iterator[Found
     """The rows of one column; place: [row group, row in it]."""
     from pyarrow import parquet
 
-    with parquet.ParquetFile(file.whole(), buffer_size=BLOCK) as opened:
+    with parquet.ParquetFile(file.whole(), buffer_size=BLOCK, pre_buffer=False) as opened:
         index = text_column(file.name, opened.schema_arrow, column)
         group, skip = start or [0, 0]
         for number in range(group, opened.num_row_groups):

@@ -48,7 +48,7 @@ class Hub:
         """All texts, or those after `start`, of the commit in which `start` is a place."""
         if start is not None and start["revision"] != self._revision:
             self._open(start["revision"])
-        yield from self._inside.texts(start and start["inside"])
+        return self._inside.texts(start and start["inside"])
 
     def position(self) -> Position:
         """The commit, and the place in it."""
@@ -81,16 +81,21 @@ class Rows:
         self._begin = rows
         self._total = total
         self._rows: IterableDataset | None = None
+        self._start: Position = {"state": None, "rows": 0, "given": False}
         self._read = 0
         self._given = False
 
     def texts(self, start: Position | None = None) -> Iterator[Text]:
         """All texts, or those after `start`."""
+        self._start = start or {"state": None, "rows": 0, "given": False}
+        self._rows, self._read, self._given = None, self._start["rows"], self._start["given"]
+        return self._texts()
+
+    def _texts(self) -> Iterator[Text]:
         with _connection(self._source), _reading(self._source):
-            self._rows, self._read, self._given = self._begin(), 0, False
-            if start is not None and start["state"] is not None:
-                self._rows.load_state_dict(start["state"])
-                self._read, self._given = start["rows"], start["given"]
+            self._rows = self._begin()
+            if self._start["state"] is not None:
+                self._rows.load_state_dict(self._start["state"])
             for row in self._rows:
                 self._read += 1
                 if text := bare(self._text(row)):
@@ -101,7 +106,7 @@ class Rows:
 
     def position(self) -> Position:
         """What `datasets` calls the state of its iteration."""
-        state = self._rows.state_dict() if self._rows is not None else None
+        state = self._rows.state_dict() if self._rows is not None else self._start["state"]
         return {"state": state, "rows": self._read, "given": self._given}
 
     def done(self) -> float | None:

@@ -29,7 +29,8 @@ class Reader(Protocol):
         """All texts, or those after `start`; blank ones are left out, and line ends around a text.
 
         Raises Refused with the file and the place for what cannot be read, for a source without any text, and for
-        one that is not the source any more in which `start` was a place.
+        one that is not the source any more in which `start` was a place. What the other methods say counts from
+        `start` as soon as this is called.
         """
 
     def position(self) -> Position:
