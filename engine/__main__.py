@@ -5,7 +5,7 @@ import importlib
 import os
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from engine import commands, store
 from engine.config import DEFAULT_PRESET, ConfigError
@@ -64,12 +64,46 @@ def parser() -> argparse.ArgumentParser:
     keep.add_argument("--category", required=True, help="good, strange, hallucination, or one of your own")
     keep.add_argument("--title", required=True)
     keep.add_argument("--note", default="")
+    _of_the_home(add)
+    names.add_parser("bench", help="Measure: " + ", ".join(benchmarks()), add_help=False)
+    return top
+
+
+def _of_the_home(add: Callable[..., argparse.ArgumentParser]) -> None:
+    """What is in a home besides runs."""
+    make = add("prepare")
+    make.add_argument("name", metavar="NAME", help="of the dataset; smollm-1b needs no --source")
+    for option, word, about in (
+        ("--tokenizer", "T", "smollm2 (default), bpe:SIZE to learn one, a tokenizer.json, or a name on the hub"),
+        ("--tokens", "N", "training tokens after which it ends, for example 100M; default: all there is"),
+        ("--text-column", "C", "of jsonl, csv, parquet and hub datasets (default: text)"),
+        ("--min-characters", "N", "drop documents that are shorter"),
+        ("--max-characters", "N", "drop documents that are longer"),
+        ("--max-symbol-share", "X", "drop documents with a larger share of symbols, 0 to 1"),
+        ("--max-repetition", "X", "drop documents that repeat a larger share of themselves, 0 to 1"),
+        ("--separator", "PIECE", "of the tokenizer, ends every document"),
+        ("--licence", "L", "of the texts, for the dataset's card"),
+    ):
+        make.add_argument(option, metavar=word, help=about)
+    make.add_argument(
+        "--source",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="S",
+        help="starter, a file or folder, or hub:OWNER/NAME; each with ,config=C ,split=S ,column=C ,weight=W",
+    )
+    make.add_argument("--keep-duplicates", action="store_true", default=None, help="keep equal documents")
+    does = make.add_mutually_exclusive_group()
+    does.add_argument("--preview", action="store_true", help="show the first documents and an estimate, make nothing")
+    does.add_argument("--detach", action="store_true", help="do not follow the job")
+    does.add_argument("--stop", action="store_true", help="end the job; what is made stays, and it can be resumed")
+    does.add_argument("--discard", action="store_true", help="remove what a job that ended early has made")
+    add("datasets").add_argument("--delete", metavar="NAME", default="", help="remove a dataset")
     copy = add("backup")
     copy.add_argument("file", nargs="?", default="", metavar="FILE", help="default: a new file in the home's backups/")
     copy.add_argument("--to", default="", metavar="FILE", help="the same")
     add("doctor").add_argument("--quick", action="store_true", help="without reading all weights")
-    names.add_parser("bench", help="Measure: " + ", ".join(benchmarks()), add_help=False)
-    return top
 
 
 def benchmarks() -> list[str]:

@@ -7,11 +7,11 @@ from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
 
-from engine import backups, config, doctor, gpu, launch, store
+from engine import commands_home, config, gpu, launch, store
 from engine.estimate import training_bytes
 from engine.follow import begun, end_of, ended, print_json
 from engine.home import Home
-from engine.phrases import age, count, duration, loss, size, table
+from engine.phrases import age, count, duration, loss, plain, size, table
 
 Arguments = argparse.Namespace
 
@@ -160,7 +160,7 @@ def samples(given: Arguments) -> int:
     for sample in found:
         print(
             f"#{sample['id']}  step {sample['step']:,}, {age(sample['tokens'])}, {sample['source']}\n"
-            f"{_plain(sample['prompt'])}|{_plain(sample['text'])}\n"
+            f"{plain(sample['prompt'])}|{plain(sample['text'])}\n"
         )
     if not found:
         print(f"{run['name']} has said nothing yet.")
@@ -196,10 +196,10 @@ def generate(given: Arguments) -> int:
         speaker = load_speaker(home, db, store.find_run(db, name)["id"], step)
         shown = ""
         if not given.json:
-            print(_plain(ask.prompt), end="", flush=True)
+            print(plain(ask.prompt), end="", flush=True)
         for piece in speaker.stream(ask):
             if not given.json and piece.text.startswith(shown):
-                print(_plain(piece.text[len(shown) :]), end="", flush=True)
+                print(plain(piece.text[len(shown) :]), end="", flush=True)
                 shown = piece.text
         sample = speaker.sample_row(ask, piece, "playground")
         sample_id = store.add_sample(db, sample)
@@ -224,33 +224,6 @@ def export(given: Arguments) -> int:
         return print_json(asdict(made) | {"path": str(made.path)})
     print(f"{made.path} ({size(made.bytes)}, {made.dtype}, step {made.step:,})")
     return 0
-
-
-def backup(given: Arguments) -> int:
-    """Copy runs.db, also while runs train."""
-    shown = sys.stderr.isatty() and not given.json
-
-    def report(share: float) -> None:
-        if shown:
-            print(f"\r{share:4.0%}", end="", file=sys.stderr, flush=True)
-
-    made = backups.back_up(Home.at(given.home), given.file or given.to, report)
-    if given.json:
-        return print_json({"path": str(made.path), "bytes": made.bytes})
-    print(f"{chr(13) if shown else ''}{made.path} ({size(made.bytes)})")
-    return 0
-
-
-def check_up(given: Arguments) -> int:
-    """Check machine and home, and say what to do; exit status 1 where there is a problem."""
-    found = []
-    for finding in doctor.examine(Home.at(given.home), hashes=not given.quick):
-        found.append(finding)
-        if not given.json:
-            print(f"{finding.state:8} {finding.name:9} {finding.sentence}", flush=True)
-    if given.json:
-        print_json([asdict(finding) for finding in found])
-    return int(any(finding.state == "problem" for finding in found))
 
 
 def _experts(loads: list[list[float]] | None) -> str:
@@ -282,11 +255,6 @@ def _short(given: Arguments, sentence: str) -> int:
     return 0
 
 
-def _plain(text: str) -> str:
-    """Model text without what a terminal would obey."""
-    return "".join(letter if letter.isprintable() or letter in "\n\t" else "\ufffd" for letter in text)
-
-
 COMMANDS: dict[str, Callable[[Arguments], int]] = {
     "presets": presets,
     "start": start,
@@ -299,6 +267,8 @@ COMMANDS: dict[str, Callable[[Arguments], int]] = {
     "export": export,
     "samples": samples,
     "archive": archive,
-    "doctor": check_up,
-    "backup": backup,
+    "prepare": commands_home.prepare,
+    "datasets": commands_home.datasets,
+    "doctor": commands_home.check_up,
+    "backup": commands_home.backup,
 }

@@ -44,6 +44,11 @@ def loss(value: float | None) -> str:
     return "–" if value is None else f"{value:.3f}"
 
 
+def plain(text: str) -> str:
+    """Text of a model or a stranger without what a terminal would obey."""
+    return "".join(letter if letter.isprintable() or letter in "\n\t" else "\ufffd" for letter in text)
+
+
 def table(head: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[str] = ()) -> str:
     """Aligned columns under their names; those named in `right` are flush right."""
     widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]

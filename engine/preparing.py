@@ -7,26 +7,31 @@ import signal
 import time
 from collections.abc import Sequence
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from engine import launch, process, store
 from engine.config import ConfigError
-from engine.data.recipe import Recipe
-from engine.data.shards import CARD, check_name
 from engine.home import Home
+
+if TYPE_CHECKING:
+    from engine.data.recipe import Recipe  # numpy and tokenizers: not for who only looks
 
 PRIVATE = {"roots", "process_started_at", "boot_id", "heartbeat_at", "reached"}
 """Columns of a job that nobody needs to see."""
 
 
-def start(home: Home, name: str, recipe: Recipe, roots: Sequence[Path] | None = None) -> str:
+def start(home: Home, name: str, recipe: "Recipe", roots: Sequence[Path] | None = None) -> str:
     """Begin a detached job that writes datasets/NAME; returns its id.
 
     `roots`: the folders below which files may be read, None for all that the user can. An equal job that ended early
     is resumed. Raises Refused or ConfigError where the name is taken, or what can be checked at once is wrong.
     """
+    from engine.data.recipe import Recipe
+
     _check_name(name)
+    recipe = with_whole_paths(recipe)
     with closing(store.connect(home.database, durable=True)) as db:
         launch.reconcile(home, db)
         with store.writing(db):
@@ -137,10 +142,37 @@ def is_begun(home: Home, name: str) -> bool:
     return home.job_state(name).is_file()
 
 
+def wait_until_ended(home: Home, job: str, timeout: float) -> dict[str, Any]:
+    """The job as `listed` shows it, once it has ended; raises Refused after `timeout` seconds."""
+    until = time.monotonic() + timeout
+    while (found := status(home, job))["status"] in store.OPEN_JOBS:
+        if time.monotonic() > until:
+            raise store.Refused(f"The job of {found['name']} is still {found['status']} after {timeout:.0f} s.")
+        time.sleep(0.05)
+    return found
+
+
+def with_whole_paths(recipe: "Recipe") -> "Recipe":
+    """The recipe with paths that mean the same in the job's process, which works in another folder."""
+    from engine.data.recipe import STARTER
+
+    def whole(path: str) -> str:
+        return str(Path(path).expanduser().absolute())
+
+    sources = (
+        source if source.hub or source.where == STARTER else replace(source, where=whole(source.where))
+        for source in recipe.sources
+    )
+    tokenizer = recipe.tokenizer
+    if tokenizer.endswith(".json") or tokenizer.startswith((".", "/", "~")):  # as engine.data.vocabulary has it
+        tokenizer = whole(tokenizer)
+    return replace(recipe, sources=tuple(sources), tokenizer=tokenizer)
+
+
 def datasets(home: Home) -> list[dict[str, Any]]:
     """The datasets of a home by name: what their cards say, and `bytes_on_disk`; `damaged` where a card is no card."""
     found = []
-    for card in sorted((home.path / "datasets").glob(f"*/{CARD}")):
+    for card in sorted((home.path / "datasets").glob("*/card.json")):
         if card.parent.name.startswith("."):
             continue
         row: dict[str, Any] = {"name": card.parent.name, "bytes_on_disk": _bytes(card.parent)}
@@ -153,6 +185,8 @@ def datasets(home: Home) -> list[dict[str, Any]]:
 
 
 def _check_name(name: str) -> None:
+    from engine.data.shards import check_name
+
     try:
         check_name(name)
     except ConfigError as error:
