@@ -283,7 +283,17 @@ def test_a_job_is_shown_without_paths(home: Home) -> None:
 
     assert shown["id"] == "1" and not shown["open"] and shown["dropped"] == {"too short": 3}
     assert shown["sources"] == ["a.txt", "a/b"] and shown["tokenizer"] == "tokenizer.json"
+    assert shown["recipe"] is None
     assert_clean(json.dumps(shown), home.path)
+
+
+def test_the_recipe_of_a_job_comes_back_as_it_was_typed(home: Home) -> None:
+    sources = [{"where": str(home.path / "texts" / "a.txt"), "column": "text"}, {"where": "starter"}]
+    row = {"id": "1", "name": "mine", "status": "failed", "recipe": {"tokenizer": "bpe:512", "sources": sources}}
+
+    shown = recipes.job(home, row)["recipe"]
+
+    assert [source["where"] for source in shown["sources"]] == ["texts/a.txt", "starter"]
 
 
 def test_a_preview_asks_its_process_with_the_roots(client: TestClient, home: Home) -> None:

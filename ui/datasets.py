@@ -78,7 +78,7 @@ def documents(home: Home, name: str, split: str, seed: int) -> list[dict[str, An
     ends = _ends(dataset.folder, split)
     if not ends.size or ends[-1] > len(tokens):
         raise Refused(f"{name} {NO_ENDS}")
-    words = pieces.load(dataset.tokenizer_path)
+    words = pieces.load(dataset.tokenizer_path, None)
     drawn = np.random.default_rng(seed).choice(ends.size, min(READ_AT_ONCE, ends.size), replace=False, shuffle=False)
     found = []
     for number in np.sort(drawn).tolist():
@@ -152,12 +152,14 @@ def _loaded(path: Path | None, changed: int) -> Any:
     """A tokenizer from its file, which `changed` then; reading SmolLM2's takes longer than using it."""
     from engine import tokenizer as words
 
-    return words.load(path) if path else words.smollm2()
+    return words.load(path, None) if path else words.smollm2()
 
 
 def _ends(folder: Path, split: str) -> "np.ndarray[Any, Any]":
     """The token offsets at which the documents of a split end; empty where they were not noted."""
-    path = folder / f"{split}.documents"
+    from engine.data.shards import documents_file
+
+    path = folder / documents_file(split)
     try:
         return np.memmap(path, np.uint64, mode="r")
     except (OSError, ValueError):  # not there, empty, or not whole
@@ -170,7 +172,9 @@ def _shown(card: dict[str, Any]) -> dict[str, Any]:
     if not isinstance(dropped, dict):
         twice = card.get("duplicates_dropped")
         dropped = {"said before": twice} if twice else {}
+    tokenizer = str(card.get("tokenizer") or "")
     return {name: card.get(name) for name in CARD_FIELDS} | {
+        "tokenizer": Path(tokenizer).name if Path(tokenizer).is_absolute() else tokenizer,
         "created": _seconds(card.get("created_at")),
         "dropped": {str(reason): number for reason, number in dropped.items() if isinstance(number, int) and number},
         "sources": _sources(card.get("sources")),

@@ -89,6 +89,7 @@ def job(home: Home, row: dict[str, Any]) -> dict[str, Any]:
     sources = [source for source in recipe.get("sources", []) if isinstance(source, dict)]
     return {name: row.get(name) for name in JOB_FIELDS} | {
         "open": row["status"] in OPEN,
+        "recipe": _typed(home, recipe),
         "dropped": _object(row.get("dropped")),
         "error": clean(str(row.get("error") or ""), home),
         "message": clean(str(row.get("message") or ""), home),
@@ -122,6 +123,22 @@ def _placed(source: "Source", roots: Sequence[Path]) -> "Source":
         f"There is no file or folder {source.where[:80]!r} in this home, in the project's data folder or in a folder "
         "given with --data-root; put the texts there, or start app.py with --data-root."
     )
+
+
+def _typed(home: Home, recipe: dict[str, Any]) -> dict[str, Any] | None:
+    """A recipe as its form was filled in, to change it; None where it reads what the page may not."""
+    from engine.data.roots import data_roots
+
+    sources = []
+    for source in recipe.get("sources", []):
+        where = str(source.get("where", ""))
+        if Path(where).is_absolute():
+            root = next((root for root in data_roots(home) if Path(where).is_relative_to(root)), None)
+            if root is None:
+                return None
+            where = Path(where).relative_to(root).as_posix()
+        sources.append(source | {"where": where})
+    return recipe | {"sources": sources} if sources and not Path(recipe.get("tokenizer", "")).is_absolute() else None
 
 
 def _object(value: Any) -> dict[str, Any]:

@@ -26,7 +26,7 @@ function card(one) {
   const act = (label, kind, what, more = {}) => h("button", { type: "button", class: kind, ...more, onclick: (event) => ask(event.target, what, one, problem) }, label);
   const actions = one.open
     ? [one.status === "stopping" ? null : act("Stop", "plain", "stop", { title: "What is made so far is kept; Resume goes on there." })]
-    : [act("Resume", "strong", "resume"), h("button", { type: "button", class: "quiet", onclick: (event) => confirm(event.target, one, problem) }, "Discard")];
+    : [act("Resume", "strong", "resume"), one.recipe ? h("button", { type: "button", class: "plain", onclick: () => emit("prepare", one) }, "Change it") : null, h("button", { type: "button", class: "quiet", onclick: (event) => confirm(event.target, one, problem) }, "Discard")];
   const figure = (name, label) => h("div", { "data-figure": name }, h("dt", {}, label), h("dd", {}));
   return h("article", { class: "job", "data-key": key(one), "data-job": one.id, "data-status": one.status, "aria-label": `Preparing ${one.name}` },
     h("div", { class: "head" }, h("h2", {}, one.name), h("span", { class: "pill" }, h("span", { class: "dot" }), STATUS[one.status] || one.status)),

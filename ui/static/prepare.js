@@ -14,18 +14,18 @@ export function mount() {
   const form = $("#prepare-form");
   $("#prepare-open").addEventListener("click", () => open());
   $("#prepare-close").addEventListener("click", close);
-  $("#add-source").addEventListener("click", () => { $("#sources .list").append(source({ where: "" }, true)); weights(); $$("#sources select").at(-1).focus(); });
+  $("#add-source").addEventListener("click", () => { $("#sources .list").append(source({ where: "" }, true)); weights(true); $$("#sources select").at(-1).focus(); });
   $("#look-first").addEventListener("click", look);
   $("#prepare-tokenizer").addEventListener("change", tokenizer);
   form.addEventListener("change", look);
   form.addEventListener("submit", start);
   form.addEventListener("keydown", (event) => { if (event.key === "Enter" && event.target.matches("input[type=text]")) { event.preventDefault(); look(); } });
-  on("prepare", async (name) => { emit("show", "data"); await open(name); });
+  on("prepare", (what) => { emit("show", "data"); open(what); });
   put("", PLAIN);
 }
 
-/** The form, filled in with the recipe of a dataset that a preset names, if one is given. */
-async function open(name = "") {
+/** The form, filled in with the recipe of a dataset that a preset names, or that of a job. */
+async function open({ name = "", recipe = null } = {}) {
   $("#prepare").hidden = false;
   $("#prepare-open").setAttribute("aria-expanded", "true");
   try {
@@ -34,7 +34,7 @@ async function open(name = "") {
     say($("#prepare-form .problem"), error.message);
   }
   begin();
-  if (name && known[name]) put(name, known[name]);
+  if (recipe || known[name]) put(name, recipe || known[name]);
   $("#prepare-title").focus({ preventScroll: true });
   $("#prepare").scrollIntoView({ block: "start" });
   look();
@@ -96,7 +96,7 @@ function source(one, mixed) {
       field("hub", "Name", kind === "hub" ? one.where.slice(4) : "", "As on huggingface.co/datasets. Nothing of it is run here.", { for: "hub", placeholder: "OWNER/NAME" }),
       field("config", "Configuration", one.config || "", "Empty where it has only one.", { for: "hub" }), field("split", "Split", one.split || "train", "Which part of it.", { for: "hub" }),
       field("column", "Text column", one.column || "text", "Of jsonl, csv, parquet and hub datasets.", { for: "path hub" }),
-      field("weight", "Share", mixed && one.weight ? String(Math.round(1000 * one.weight) / 10) : "", "Of the text, in relation to the others.", { for: "path hub starter", inputmode: "decimal" })));
+      field("weight", "Share", mixed && one.weight ? String(Math.round(1000 * one.weight) / 10) : "", "In % of the text; the mix ends with the source that ends first. Empty everywhere: one after the other.", { for: "path hub starter", inputmode: "decimal" })));
   fit(box);
   return box;
 }
@@ -109,13 +109,13 @@ function fit(box) {
   }
 }
 
-/** Shares, and removing, are for mixtures. */
-function weights() {
+/** Shares, and removing, are for mixtures; whoever adds a source gets equal ones where none are given. */
+function weights(anew = false) {
   const boxes = $$("#sources .source");
   for (const box of boxes) {
     $(".remove", box).hidden = boxes.length < 2;
     const share = $("[data-key=weight]", box);
-    if (boxes.length > 1 && !share.value) share.value = String(Math.round(100 / boxes.length));
+    if (anew && !share.value) share.value = String(Math.round(100 / boxes.length));
     fit(box);
   }
 }

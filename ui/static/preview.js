@@ -47,11 +47,12 @@ export async function preview(recipe) {
 const figure = (label, value) => h("div", {}, h("dt", {}, label), h("dd", {}, value));
 
 function estimate({ estimate: guess, dropped, read, bytes_per_token: each, tokens_per_second: pace, note }) {
-  const about = guess.exact ? "" : "about ";
+  const about = (value, words) => (value === null || value === undefined ? "not known" : `${guess.exact ? "" : "about "}${words(value)}`);
   const gone = Object.values(dropped || {}).reduce((sum, number) => sum + number, 0);
-  return [h("dl", {}, figure("Tokens", about + count(guess.tokens)), figure("Documents", about + guess.documents.toLocaleString("en")), figure("On disk", about + bytes(guess.bytes_on_disk)), figure("Time here", `about ${duration(guess.seconds)}`)),
+  return [h("dl", {}, figure("Tokens", about(guess.tokens, count)), figure("Documents", about(guess.documents, (value) => value.toLocaleString("en"))),
+    figure("On disk", about(guess.bytes_on_disk, bytes)), figure("Time here", guess.seconds === null ? "not known" : `about ${duration(guess.seconds)}`)),
     h("p", { class: "note" }, [each ? `${each.toFixed(2)} bytes per token` : "", pace ? `${speed(pace)} here` : ""].filter(Boolean).join(", "), each || pace ? ". " : "",
-      guess.exact ? "" : `Estimated from the first ${read.toLocaleString("en")} documents. `, note || ""),
+      guess.exact || guess.tokens === null ? "" : `Estimated from the first ${read.toLocaleString("en")} documents. `, note || ""),
     h("p", {}, gone ? `Of the first ${read.toLocaleString("en")} documents ${gone.toLocaleString("en")} are left out (${leftOut(dropped)}).`
       : `Of the first ${read.toLocaleString("en")} documents none is left out.`)];
 }

@@ -28,7 +28,7 @@ export function mount() {
   });
   on("runs", check);
   on("data", texts);
-  $("#offer button").addEventListener("click", () => emit(offered().job ? "show" : "prepare", offered().job ? "data" : offered().name));
+  $("#offer button").addEventListener("click", () => offered().job ? emit("show", "data") : emit("prepare", { name: offered().name }));
   reading.push(load());
 }
 
