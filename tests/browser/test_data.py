@@ -97,6 +97,35 @@ def test_a_dataset_is_opened_read_and_deleted(app: App, page: Any) -> None:
     assert not app.home.dataset("books").exists()
 
 
+def test_texts_of_a_folder_become_a_dataset(grown: App, page: Any) -> None:
+    """With the real preview, supervisor and job."""
+    folder = grown.home.path / "texts"
+    folder.mkdir()
+    letters = [
+        f"Letter {number}: the boat waited for rain, and looked up at the {number}th gull." for number in range(90)
+    ]
+    (folder / "letters.txt").write_text("\f".join([*letters, "Short.", letters[0]]))
+    visit(page, grown, "?tab=data")
+    page.click("#prepare-open")
+    page.fill("#prepare-name", "letters")
+    page.fill("[data-key=path]", "texts")
+    page.click("#filters summary")
+    page.fill("#prepare-min_characters", "20")
+    page.select_option("#prepare-tokenizer", "bpe")
+    page.fill("#prepare-size", "270")
+    page.press("#prepare-size", "Enter")
+    page.wait_for_selector("#preview >> text=Of the first 92 documents 2 are left out")
+    page.click("#prepare >> text=Start preparing")
+    page.wait_for_selector("#data-count >> text=letters is ready")
+    page.click("[aria-label='Open letters']")
+    page.wait_for_selector("#dataset >> text=the boat waited for rain")
+
+    told = page.inner_text("#dataset")
+    assert "Too short: 1" in told or "too short: 1" in told
+    assert "letters.txt" in told and str(grown.home.path) not in told
+    assert grown.home.dataset("letters").is_dir()
+
+
 def test_a_recipe_is_looked_at_and_started(app: App, page: Any, answers: Answers) -> None:
     answers.give("/api/prepare/preview", SEEN)
     answers.give("/api/prepare", {"job": "j1"})

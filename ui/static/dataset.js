@@ -1,7 +1,7 @@
 // One dataset, whole: where it came from, what was left out, how long its documents are, some of them to read, and its end.
 
 import { $, fill, h, say } from "./dom.js";
-import { bytes, count, date, leftOut } from "./format.js";
+import { bytes, date, leftOut } from "./format.js";
 import { LONG_MS, emit, get, send } from "./state.js";
 
 let shown = "";
@@ -75,8 +75,8 @@ function histogram({ bars, half, longest }) {
   const top = bars.find((bar) => bar.documents === most);
   const words = `Half of them have at most ${number(half)} tokens, none more than ${number(longest)}; ${range(top)} are the most common.`;
   return [h("div", { class: "bars", role: "img", "aria-label": words }, bars.map((bar) => h("div", { title: `${range(bar)}: ${number(bar.documents)} ${bar.documents === 1 ? "document" : "documents"}` },
-    h("i", { style: `height:${bar.documents ? Math.max(2, (96 * bar.documents) / most) : 0}px` }), h("span", {}, count(bar.most).replace(" ", ""))))),
-  h("p", { class: "note" }, `Tokens of a document, up to. ${words}`)];
+    h("i", { style: `height:${bar.documents ? Math.max(2, (96 * bar.documents) / most) : 0}px` }), h("span", {}, bar.most < 1024 ? bar.most : `${(bar.most / 1024).toLocaleString("en")}k`)))),
+  h("p", { class: "note" }, `Documents by their tokens, up to the number under each bar (1k is 1,024). ${words}`)];
 }
 
 const dice = () => Math.floor(Math.random() * 2 ** 31);
