@@ -94,6 +94,10 @@ def test_vocabulary_and_context_must_fit_the_config(home: Home, tmp_path: Path) 
         check_available(home, config_of("books", **{"model.context": 8192, "train.batch_tokens": 8192}))
     with pytest.raises(ConfigError, match=r"model.vocab_size = 4096 must equal the 2048 pieces of data.tokenizer"):
         check_available(home, load_preset("seedling", {"data.tokenizer": "bpe:2048"}))
+    bundled = {"data.dataset": "starter-smollm2", "data.tokenizer": "smollm2"}
+    with pytest.raises(ConfigError, match=r"model.vocab_size = 4096 must equal the 49152 pieces of data.tokenizer"):
+        check_available(home, load_preset("seedling", bundled))
+    check_available(home, load_preset("seedling", bundled | {"model.vocab_size": 49_152}))
 
 
 def test_the_card_is_json_a_person_can_read(books: Dataset) -> None:

@@ -39,6 +39,7 @@ class Seen:
     def __init__(self, path: Path) -> None:
         """Open the table at `path`, or begin one; raises Refused for a file that is none."""
         self.path = path
+        self._file = -1
         self._lock = threading.Lock()  # one thread reads documents while another waits for the disk
         if not path.exists():
             _made(path, FIRST_BITS)
