@@ -17,8 +17,8 @@ class Repository:
 
     commits: list[dict[str, bytes]]
     gated: bool = False
-    status: int = 200
-    """What is answered to whoever reads a data file."""
+    statuses: dict[str, int] = field(default_factory=dict)
+    """What is answered to whoever reads one of the files, where it is not its bytes."""
     card: dict[str, Any] = field(default_factory=dict)
 
     def shas(self) -> list[str]:
@@ -58,6 +58,8 @@ class _Answers(BaseHTTPRequestHandler):
                 self._api(f"{owner}/{name}", rest, body, parse_qs(url.query))
             case ["datasets", owner, name, "resolve", revision, *path]:
                 self._file(f"{owner}/{name}", revision, "/".join(path))
+            case ["login", *_]:
+                self._send(200, b"<html>Welcome to this hotel</html>", {"Content-Type": "text/html"})
             case _:
                 self._send(404, b"", {"X-Error-Code": "RepoNotFound"})
 
@@ -117,8 +119,8 @@ class _Answers(BaseHTTPRequestHandler):
             self._send(403, b"", {"X-Error-Code": "GatedRepo"})
         elif path not in files:
             self._send(404, b"", {"X-Error-Code": "EntryNotFound", "X-Repo-Commit": sha})
-        elif self.repositories[name].status != 200 and not path.endswith(".md"):
-            self._send(self.repositories[name].status, b"", {})
+        elif path in self.repositories[name].statuses:
+            self._send(self.repositories[name].statuses[path], b"<html>", {})
         else:
             raw, status, headers = files[path], 200, {"X-Repo-Commit": sha, "Accept-Ranges": "bytes"}
             headers["ETag"] = f'"{hashlib.sha1(raw).hexdigest()}"'

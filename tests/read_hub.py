@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from engine.config import ConfigError
+from engine.data import hub
 from engine.data.reader import Position, Text
 from engine.data.recipe import Source
 from engine.data.sources import open_source
@@ -15,11 +16,11 @@ from engine.store import Refused
 
 def read(words: str) -> dict[str, Any]:
     """All that a reader says of a source, and whether it goes on rightly from every place."""
-    begun = time.monotonic()
+    begun, found = time.monotonic(), list[Text]()
     try:
         source = Source.parse(words)
         reader = open_source(source)
-        found, shares, positions = [], [], [reader.position()]
+        shares, positions = [], [reader.position()]
         for text in reader.texts():
             found.append(text)
             shares.append(reader.done())
@@ -27,7 +28,8 @@ def read(words: str) -> dict[str, Any]:
         positions.append(reader.position())
         resumed = [list(rest(source, position)) for position in positions]
     except (Refused, ConfigError) as error:
-        return {"error": str(error), "kind": type(error).__name__, "seconds": time.monotonic() - begun}
+        seconds = time.monotonic() - begun
+        return {"error": str(error), "kind": type(error).__name__, "given": len(found), "seconds": seconds}
     return {
         "texts": [text.text for text in found],
         "files": [text.file for text in found],
@@ -57,6 +59,7 @@ def read_after_a_push(before: str, after: str) -> list[str]:
 
 if __name__ == "__main__":
     cases = json.load(sys.stdin)
-    found = {words: read(words) for words in cases["read"]}
+    hub.PATIENCE = cases.get("patience", hub.PATIENCE)
+    answers = {words: read(words) for words in cases["read"]}
     pushed = [read_after_a_push(*pair) for pair in cases.get("pushed", [])]
-    json.dump({"read": found, "pushed": pushed, "torch": "torch" in sys.modules}, sys.stdout)
+    json.dump({"read": answers, "pushed": pushed, "torch": "torch" in sys.modules}, sys.stdout)

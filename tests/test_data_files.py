@@ -8,6 +8,7 @@ import json
 import lzma
 import os
 import shutil
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,9 +16,11 @@ from typing import Any
 import datasets
 import pyarrow as pa
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from pyarrow import parquet
 
-from engine.data import formats
+from engine.data import files, formats
 from engine.data.reader import Text
 from engine.data.recipe import Source
 from engine.data.roots import data_roots
@@ -90,7 +93,7 @@ def sentence_of(path: Path, **options: Any) -> str:
 def test_every_kind_gives_its_texts_and_goes_on_from_every_place(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, packing: str
 ) -> None:
-    monkeypatch.setattr(formats, "BLOCK", 61)  # texts and characters lie across blocks
+    monkeypatch.setattr(files, "BLOCK", 61)  # texts and characters lie across blocks
     monkeypatch.setattr(formats, "ROWS", 3)
     path = tmp_path / f"a.{kind}{packing}"
     path.write_bytes(PACKERS[packing](WRITERS[kind](MIXED)))
@@ -113,6 +116,18 @@ def test_every_kind_gives_its_texts_and_goes_on_from_every_place(
         assert again.position() == position
         assert list(texts) == wanted[number:]
         assert again.position() == reader.position()
+
+
+@pytest.mark.parametrize("kind", ["jsonl", "csv", "parquet", "arrow"])
+@given(texts=st.lists(st.text(st.characters(exclude_categories=["Cs"])), max_size=5), block=st.integers(1, 9))
+@settings(max_examples=25, deadline=None, derandomize=True)
+def test_any_text_comes_back_as_it_was(kind: str, texts: list[str], block: int) -> None:
+    with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patched:
+        patched.setattr(files, "BLOCK", block)
+        path = Path(folder, f"a.{kind}")
+        path.write_bytes(WRITERS[kind]([*texts, "end"]))
+        kept = [text.strip("\r\n") for text in texts if text.strip()]
+        assert [text.text for text in texts_of(path)] == [*kept, "end"]
 
 
 def test_a_folder_is_read_in_order_of_paths_and_goes_on_from_every_place(tmp_path: Path) -> None:
@@ -162,6 +177,11 @@ def test_the_card_has_every_file_that_was_read(tmp_path: Path) -> None:
     again = open_source(Source(str(tmp_path)))
     next(again.texts(reader.position()))
     assert again.describe({"a.txt": 2}) == reader.describe({"a.txt": 2})
+    position = reader.position()
+    list(texts)
+    assert len(reader.describe({})) == 3
+    assert reader.describe({}, position) == open_source(Source(str(tmp_path))).describe({}, position)
+    assert len(reader.describe({}, position)) == 2
     texts.close()
 
 
@@ -204,7 +224,7 @@ def test_long_texts_are_cut_at_a_line_end_wherever_reading_begins(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(formats, "LONGEST_TEXT", 40)
-    monkeypatch.setattr(formats, "BLOCK", 7)
+    monkeypatch.setattr(files, "BLOCK", 7)
     lines = "".join(f"line {number} of it\n" for number in range(9))
     text = f"{lines}\f{'no end ' * 9}\f{'ü' * 50}\f{'a' * 40}\f{lines}"
     (tmp_path / "a.txt").write_text(text)
@@ -219,7 +239,7 @@ def test_long_texts_are_cut_at_a_line_end_wherever_reading_begins(
     assert "".join(found).replace("\n", "") == text.replace("\n", "").replace("\f", "")
     assert found[:2] == ["line 0 of it\nline 1 of it\nline 2 of it", "line 3 of it\nline 4 of it\nline 5 of it"]
     assert "ü" * 20 in found and "a" * 40 in found
-    monkeypatch.setattr(formats, "BLOCK", 1000)
+    monkeypatch.setattr(files, "BLOCK", 1000)
     for number, position in enumerate(positions):
         again = open_source(Source(str(tmp_path / "a.txt"))).texts(position)
         assert [one.text for one in again] == found[number:]
@@ -372,6 +392,12 @@ def test_roots_hold_through_dots_links_and_time(tmp_path: Path) -> None:
     with pytest.raises(Refused, match=r"b.txt is outside"):
         open_source(Source(str(inside)), roots)
     assert len(list(open_source(Source(str(inside))).texts())) == 2  # whoever may read everything
+
+
+def test_a_source_without_a_name_has_one_in_sentences(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(Refused, match=r"^The folder \. has no text; give"):
+        open_source(Source("."))
 
 
 def test_a_saved_folder_cannot_lead_out(tmp_path: Path) -> None:

@@ -46,6 +46,8 @@ REFUSED = {
     "hub:lab/damaged": "data/train.parquet is damaged: it is not a whole .parquet file.",
     "hub:lab/torn": "lab/torn cannot be read: ",
     "hub:lab/gone": "The hub answered 410 for lab/gone; try again later, or download it where there is a connection",
+    "hub:lab/half": "The hub answered 410 for lab/half; try again later, or download it",
+    "hub:lab/parquet,config=edu,column=body,streaming=false": "there is no column 'body'; there are: id, text.",
     "hub:lab/spy": "lab/spy ",
     "hub:a/b/c": "hub:a/b/c must be hub:OWNER/NAME",
     "hub:../../etc": "must be hub:OWNER/NAME",
@@ -94,7 +96,11 @@ def repositories(touched: Path) -> dict[str, Repository]:
         "lab/blank": Repository([{"a.jsonl": as_lines(["", " "])}]),
         "lab/damaged": Repository([{"data/train.parquet": as_parquet(TEXTS)[:-30]}]),
         "lab/torn": Repository([{"a.jsonl": as_lines(TEXTS)[:-10]}]),
-        "lab/gone": Repository([{"data/train.parquet": as_parquet(TEXTS)}], status=410),
+        "lab/gone": Repository([{"data/train.parquet": as_parquet(TEXTS)}], statuses={"data/train.parquet": 410}),
+        "lab/half": Repository(
+            [{"data/train-0.parquet": as_parquet(TEXTS), "data/train-1.parquet": as_parquet(TEXTS)}],
+            statuses={"data/train-1.parquet": 410},
+        ),
         "lab/spy": Repository([{"README.md": card(default={"train": "/etc/passwd"}), "a.txt": b"bait"}]),
     }
 
@@ -190,6 +196,26 @@ def test_a_hub_that_is_not_there_is_told_within_seconds(tmp_path: Path) -> None:
         "source."
     )
     assert found["seconds"] < 12  # 1.1 alone, most of it imports
+
+
+def test_a_hub_that_says_nothing_is_waited_for_a_moment_only(tmp_path: Path) -> None:
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        address = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        found = run(tmp_path, {"read": [PARQUET], "patience": 0.3}, HF_ENDPOINT=address)["read"][PARQUET]
+    assert found["error"].startswith("The hub cannot be reached for lab/parquet")
+    assert found["seconds"] < 15
+
+
+def test_a_network_that_wants_a_login_is_told(tmp_path: Path) -> None:
+    with serving({}) as (address, _):
+        found = run(tmp_path, {"read": [PARQUET]}, HF_ENDPOINT=f"{address}/login")["read"][PARQUET]
+    assert found["error"].startswith("What answers in the hub's place is not the hub, so lab/parquet cannot be read")
+
+
+def test_what_was_read_before_a_failure_stays(answers: dict[str, Any]) -> None:
+    assert answers["read"]["hub:lab/half"]["given"] == len(TEXTS)
 
 
 def test_whoever_is_offline_on_purpose_is_told_so(tmp_path: Path) -> None:

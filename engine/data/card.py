@@ -82,11 +82,12 @@ def sha256(path: Path) -> str:
 def _sources(making: Making, recipe: Recipe, readers: Sequence[Reader]) -> list[dict[str, Any]]:
     """What was read, file by file; of a mixture with the weight that was asked for and the text that came of it."""
     found = []
-    for source, reader, files, taken in zip(
-        recipe.sources, readers, making.state.files, making.state.place.taken, strict=True
+    place = making.state.place
+    for source, reader, files, taken, position in zip(
+        recipe.sources, readers, making.state.files, place.taken, place.positions, strict=True
     ):
         mixed = {"source": _shown(source), "weight": source.weight, "text_bytes": taken} if recipe.mixed else {}
-        found += [part | mixed for part in reader.describe(files)]
+        found += [part | mixed for part in reader.describe(files, position)]
     return found
 
 

@@ -1,9 +1,11 @@
 """Texts from files and folders: one after the other, unpacked as they are read, from any place on."""
 
 import contextlib
+import functools
 import gzip
 import hashlib
 import io
+import itertools
 import lzma
 import shutil
 import tempfile
@@ -98,6 +100,7 @@ class Files:
         self.licence = licence
         self._source = source
         self._files = files
+        self._ends = [0, *itertools.accumulate(listed.bytes for listed in files)]
         self._column = column
         self._index = 0
         self._opened = 0
@@ -109,13 +112,13 @@ class Files:
         """All texts, or those after `start`."""
         self._index, self._place, self._given, self._share = 0, None, 0, 0.0
         if start is not None:
-            if start["files"] != self._fingerprint():
+            if start["files"] != self._fingerprint:
                 raise Refused(
                     f"{self._source} has changed since this dataset was begun: files were added, removed or written; "
                     "put them back, or discard what is made so far and begin again."
                 )
             self._index, self._place, self._given = start["file"], start["place"], start["texts"]
-        self._opened = self._index + (self._place is not None)
+        self._opened = _begun(start) if start is not None else 0
         return self._texts()
 
     def _texts(self) -> Iterator[Text]:
@@ -127,14 +130,14 @@ class Files:
                     if kept := bare(found.text):
                         self._given += 1
                         yield Text(kept, listed.name)
-            self._index, self._place, self._share = index + 1, None, 0.0
+            self._share, self._place, self._index = 0.0, None, index + 1
         if not self._given:
             raise Refused(f"{self._source} has no text: whatever was read in it is blank.")
 
     def position(self) -> Position:
         """The file, the place in it, and what the files were, so that others are not taken for them."""
         return {
-            "files": self._fingerprint(),
+            "files": self._fingerprint,
             "file": self._index,
             "place": self._place,
             "texts": self._given,
@@ -142,15 +145,14 @@ class Files:
 
     def done(self) -> float | None:
         """By bytes on disk."""
-        total = sum(listed.bytes for listed in self._files)
-        before = sum(listed.bytes for listed in self._files[: self._index])
-        current = sum(listed.bytes for listed in self._files[self._index : self._index + 1])
-        return (before + self._share * current) / total if total else None
+        index = self._index  # another thread may be reading on
+        before, after = self._ends[index], self._ends[min(index + 1, len(self._files))]
+        return (before + self._share * (after - before)) / self._ends[-1] if self._ends[-1] else None
 
-    def describe(self, documents: Mapping[str, int]) -> list[dict[str, Any]]:
-        """Every file that was read, with the sha256 of its bytes as they lie on the disk."""
+    def describe(self, documents: Mapping[str, int], position: Position | None = None) -> list[dict[str, Any]]:
+        """Every file that was read before `position`, with the sha256 of its bytes as they lie on the disk."""
         described = []
-        for listed in self._files[: self._opened]:
+        for listed in self._files[: self._opened if position is None else _begun(position)]:
             with _sentences(listed), listed.open() as file:
                 digest = hashlib.file_digest(cast(io.BufferedReader, file), "sha256").hexdigest()
             described.append(
@@ -163,9 +165,15 @@ class Files:
             )
         return described
 
+    @functools.cached_property
     def _fingerprint(self) -> str:
         said = "".join(f"{listed.name}\0{listed.bytes}\0{listed.changed}\n" for listed in self._files)
         return hashlib.sha256(said.encode()).hexdigest()
+
+
+def _begun(position: Position) -> int:
+    """How many files were read at a position, the last perhaps in part."""
+    return int(position["file"]) + (position["place"] is not None)
 
 
 @contextlib.contextmanager

@@ -33,7 +33,7 @@ def open_path(
     files = [_listed(file, name, roots) for file, name in source_files(path, split, roots)]
     sizes = [_text_bytes(listed, column) for listed in files]
     known = None if None in sizes else sum(size or 0 for size in sizes)
-    return Files(_shown(Path(path.name)), files, column, size=known, licence=licence)
+    return Files(_name(path), files, column, size=known, licence=licence)
 
 
 def _listed(path: Path, name: str, roots: Sequence[Path] | None) -> Listed:
@@ -68,22 +68,22 @@ def source_files(source: Path, split: str = "train", roots: Sequence[Path] | Non
     Hidden ones and README, LICENSE and SOURCES are left out; of a folder that `datasets` saved, its own files of one
     split. Raises Refused when there are none, or where `roots` do not allow it.
     """
-    real = allowed(source, roots, source.name)
+    name = _name(source)
+    real = allowed(source, roots, name)
     try:
         if real.is_dir():
-            return _in_folder(source, split, roots)
+            return _in_folder(source.expanduser(), name, split, roots)
         there = real.is_file()
     except OSError as error:
-        raise Refused(f"{source.name} cannot be read: {error.strerror}.") from error
+        raise Refused(f"{name} cannot be read: {error.strerror}.") from error
     if not there:
-        raise Refused(f"There is no file or folder {source.name!r}; {WANTED}.")
+        raise Refused(f"There is no file or folder {name!r}; {WANTED}.")
     if kind_of(source.name) is None:
-        raise Refused(f"{source.name} is of a kind that cannot be read; {WANTED}.")
-    return [(source, source.name)]
+        raise Refused(f"{name} is of a kind that cannot be read; {WANTED}.")
+    return [(source, name)]
 
 
-def _in_folder(source: Path, split: str, roots: Sequence[Path] | None) -> list[tuple[Path, str]]:
-    folder = source.expanduser()
+def _in_folder(folder: Path, name: str, split: str, roots: Sequence[Path] | None) -> list[tuple[Path, str]]:
     inside = folder / split if _saved_splits(folder, split, roots) else folder
     found = []
     for path in sorted(_visible(inside)):
@@ -94,7 +94,7 @@ def _in_folder(source: Path, split: str, roots: Sequence[Path] | None) -> list[t
         if path.is_file():
             found.append((path, _shown(path.relative_to(folder))))
     if not found:
-        raise Refused(f"The folder {source.name} has no text; {WANTED}.")
+        raise Refused(f"The folder {name} has no text; {WANTED}.")
     return found
 
 
@@ -114,7 +114,7 @@ def _saved_splits(folder: Path, split: str, roots: Sequence[Path] | None) -> boo
     splits = _json(folder / "dataset_dict.json", roots).get("splits")
     if isinstance(splits, list) and split not in splits:
         there = ", ".join(map(str, splits))[:200]
-        raise Refused(f"The folder {folder.name} has no split {split!r}; there are: {there}.")
+        raise Refused(f"The folder {_name(folder)} has no split {split!r}; there are: {there}.")
     return isinstance(splits, list)
 
 
@@ -132,6 +132,11 @@ def _json(path: Path, roots: Sequence[Path] | None) -> dict[str, Any]:
     except (OSError, ValueError, RecursionError) as error:
         raise Refused(f"{path.parent.name}/{path.name} is damaged: it is not what `datasets` writes.") from error
     return found if isinstance(found, dict) else {}
+
+
+def _name(path: Path) -> str:
+    """What a sentence calls a source."""
+    return _shown(Path(path.name or path))
 
 
 def _shown(path: Path) -> str:

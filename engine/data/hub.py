@@ -4,15 +4,18 @@ Parquet files are read here, row group by row group and only the column of texts
 it was; everything else is read by `datasets`.
 """
 
-import contextlib
 import os
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from functools import partial
+from json import JSONDecodeError
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from engine.config import ConfigError
 from engine.data.files import Files, Listed, opened
 from engine.data.formats import parquet_bytes
+from engine.data.hub_errors import closed, connection, first_line, listed, no_column, reading, unknown
 from engine.data.reader import Position, Reader, Text, bare
 from engine.data.recipe import Source
 from engine.store import Refused
@@ -33,11 +36,12 @@ class Hub:
 
     def __init__(self, source: Source) -> None:
         """Asks the hub for the dataset and its files. Raises Refused or ConfigError."""
+        _quiet()
         self._source = source
         self._open(source.revision)
 
     def _open(self, revision: str) -> None:
-        with _connection(self._source), _reading(self._source):
+        with connection(self._source), reading(self._source):
             found = _asked(self._source, revision)
             self._revision = str(found.sha)
             self.licence = _licence(found)
@@ -58,17 +62,20 @@ class Hub:
         """As far as the hub says how much there is."""
         return self._inside.done()
 
-    def describe(self, documents: Mapping[str, int]) -> list[dict[str, Any]]:
+    def describe(self, documents: Mapping[str, int], position: Position | None = None) -> list[dict[str, Any]]:
         """One entry: a commit names its files better than we could."""
         return [
             {
                 "dataset": self._source.hub,
                 "config": self._source.config,
                 "split": self._source.split,
-                "revision": self._revision,
+                "revision": position["revision"] if position else self._revision,
                 "documents": sum(documents.values()),
             }
         ]
+
+
+_BEGINNING: Position = {"state": None, "rows": 0, "given": False}
 
 
 class Rows:
@@ -81,18 +88,18 @@ class Rows:
         self._begin = rows
         self._total = total
         self._rows: IterableDataset | None = None
-        self._start: Position = {"state": None, "rows": 0, "given": False}
+        self._start = _BEGINNING
         self._read = 0
         self._given = False
 
     def texts(self, start: Position | None = None) -> Iterator[Text]:
         """All texts, or those after `start`."""
-        self._start = start or {"state": None, "rows": 0, "given": False}
+        self._start = start or _BEGINNING
         self._rows, self._read, self._given = None, self._start["rows"], self._start["given"]
         return self._texts()
 
     def _texts(self) -> Iterator[Text]:
-        with _connection(self._source), _reading(self._source):
+        with connection(self._source), reading(self._source):
             self._rows = self._begin()
             if self._start["state"] is not None:
                 self._rows.load_state_dict(self._start["state"])
@@ -113,13 +120,13 @@ class Rows:
         """By rows, where the hub says how many there are."""
         return min(1.0, self._read / self._total) if self._total else None
 
-    def describe(self, documents: Mapping[str, int]) -> list[dict[str, Any]]:
+    def describe(self, documents: Mapping[str, int], position: Position | None = None) -> list[dict[str, Any]]:
         """Left to the dataset as a whole."""
         return []
 
     def _text(self, row: Mapping[str, Any]) -> str | None:
         if self._source.column not in row:
-            raise _no_column(self._source, list(row))
+            raise no_column(self._source, list(row))
         text = row[self._source.column]
         if not isinstance(text, str | None):
             raise Refused(
@@ -134,25 +141,37 @@ def open_hub(source: Source) -> Reader:
     return Hub(source)
 
 
-def _asked(source: Source, revision: str) -> "DatasetInfo":
-    """What the hub knows of the dataset, in one request without patience."""
-    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")  # read when the libraries are imported
+def _quiet() -> None:
+    """No telemetry, no bars; before anything else imports the libraries, which read the environment then."""
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     os.environ.setdefault("HF_UPDATE_DOWNLOAD_COUNTS", "0")
     import datasets
     import huggingface_hub
-    from huggingface_hub.errors import HFValidationError
-    from huggingface_hub.utils import validate_repo_id
 
     datasets.config.TORCH_AVAILABLE = False  # or streams import torch, two seconds and 300 MB, to share a counter
     datasets.disable_progress_bars()
     datasets.logging.set_verbosity(datasets.logging.CRITICAL)
     huggingface_hub.utils.disable_progress_bars()
     huggingface_hub.utils.logging.set_verbosity(huggingface_hub.utils.logging.CRITICAL)
+
+
+def _asked(source: Source, revision: str) -> "DatasetInfo":
+    """What the hub knows of the dataset, in one request without patience."""
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import HFValidationError
+    from huggingface_hub.utils import validate_repo_id
+
     try:
         validate_repo_id(source.hub)
     except HFValidationError as error:
         raise ConfigError(f"hub:{source.hub[:100]} must be hub:OWNER/NAME, as the hub shows it.") from error
-    return huggingface_hub.HfApi().dataset_info(source.hub, revision=revision or None, timeout=PATIENCE)
+    try:
+        return HfApi().dataset_info(source.hub, revision=revision or None, timeout=PATIENCE)
+    except JSONDecodeError as error:
+        raise Refused(
+            f"What answers in the hub's place is not the hub, so {source.hub} cannot be read; look whether the network "
+            "wants a login, and what HF_ENDPOINT is."
+        ) from error
 
 
 def _reader(source: Source, revision: str, gated: bool) -> Reader:
@@ -161,10 +180,10 @@ def _reader(source: Source, revision: str, gated: bool) -> Reader:
     builder = _builder(source, revision, gated)
     splits = list(builder.config.data_files or ())
     if source.split not in splits:
-        raise Refused(f"{source.hub} has no split {source.split!r}; there are: {_listed(splits)}.")
+        raise Refused(f"{source.hub} has no split {source.split!r}; there are: {listed(splits)}.")
     features = builder.info.features
     if features is not None and source.column not in features:
-        raise _no_column(source, list(features))
+        raise no_column(source, list(features))
     known = (builder.info.splits or {}).get(source.split)
     if isinstance(builder, Parquet):
         paths = [url.split("@", 1)[1].split("/", 1)[1] for url in builder.config.data_files[source.split]]
@@ -181,36 +200,36 @@ def _builder(source: Source, revision: str, gated: bool) -> "DatasetBuilder":
     try:
         return datasets.load_dataset_builder(where, source.config or None, revision=revision)
     except DatasetNotFoundError as error:
-        raise (_closed(source) if gated else _unknown(source)) from error
+        raise (closed(source) if gated else unknown(source)) from error
     except FileNotFoundError as error:
         raise Refused(f"{source.hub} has no files that `datasets` can read.") from error
     except ValueError as error:
         configs = datasets.get_dataset_config_names(where, revision=revision)
-        if source.config in configs:
-            raise Refused(f"{source.hub} cannot be read: {_line(error)}") from error
+        if source.config in configs or (not source.config and len(configs) == 1):
+            raise Refused(f"{source.hub} cannot be read: {first_line(error)}") from error
         asked = f"no configuration {source.config!r}" if source.config else "several configurations, choose one"
-        raise Refused(f"{source.hub} has {asked}; there are: {_listed(configs)}.") from error
+        raise Refused(f"{source.hub} has {asked}; there are: {listed(configs)}.") from error
 
 
 def _rows(builder: "DatasetBuilder", source: Source) -> "IterableDataset":
     if source.streaming:
-        return builder.as_streaming_dataset(split=source.split)
-    builder.download_and_prepare()
-    return builder.as_dataset(split=source.split).to_iterable_dataset()
+        rows = builder.as_streaming_dataset(split=source.split)
+    else:
+        builder.download_and_prepare()
+        rows = builder.as_dataset(split=source.split).to_iterable_dataset()
+    # Other columns may hold pictures and sound, which are not to be unpacked.
+    return rows.select_columns([source.column]) if source.column in (rows.column_names or ()) else rows
 
 
 def _parquet(source: Source, revision: str, paths: list[str], size: int | None) -> Files:
     """The files of a split, each downloaded when its turn comes, or read over the network as it is needed."""
     from huggingface_hub import HfApi, HfFileSystem, hf_hub_download
 
-    def opener(path: str) -> Callable[[], BinaryIO]:
-        def streamed() -> BinaryIO:
-            return cast(BinaryIO, HfFileSystem().open(f"datasets/{source.hub}@{revision}/{path}", "rb"))
+    def streamed(path: str) -> BinaryIO:
+        return cast(BinaryIO, HfFileSystem().open(f"datasets/{source.hub}@{revision}/{path}", "rb"))
 
-        def downloaded() -> BinaryIO:
-            return Path(hf_hub_download(source.hub, path, repo_type="dataset", revision=revision)).open("rb")
-
-        return streamed if source.streaming else downloaded
+    def downloaded(path: str) -> BinaryIO:
+        return Path(hf_hub_download(source.hub, path, repo_type="dataset", revision=revision)).open("rb")
 
     api = HfApi()
     sizes: dict[str, int] = {}
@@ -218,91 +237,18 @@ def _parquet(source: Source, revision: str, paths: list[str], size: int | None) 
         infos = api.get_paths_info(source.hub, paths[first : first + _AT_ONCE], revision=revision, repo_type="dataset")
         sizes |= {info.path: info.size for info in infos}
     files = [
-        Listed(path, (".parquet", ""), sizes.get(path, 0), revision, opener(path), lambda: _connection(source))
+        Listed(
+            path, (".parquet", ""), sizes.get(path, 0), revision, partial(streamed, path), partial(connection, source)
+        )
         for path in paths
     ]
-    if source.streaming:
-        with opened(files[0]) as file:
-            parquet_bytes(file, source.column)
+    with opened(files[0]) as file:
+        parquet_bytes(file, source.column)
+    if not source.streaming:
+        files = [replace(file, open=partial(downloaded, file.name)) for file in files]
     return Files(source.hub, files, source.column, size=size)
-
-
-@contextlib.contextmanager
-def _connection(source: Source) -> Iterator[None]:
-    """What the hub refuses, and that it is not there, in words that say what to do."""
-    from huggingface_hub import errors
-
-    elsewhere = (
-        f"download it where there is a connection (hf download {source.hub} --repo-type dataset --local-dir FOLDER) "
-        "and give that folder as the source"
-    )
-    try:
-        yield
-    except errors.GatedRepoError as error:
-        raise _closed(source) from error
-    except errors.RevisionNotFoundError as error:
-        raise Refused(f"{source.hub} has no revision {source.revision!r}; give a branch, a tag or a commit.") from error
-    except errors.RepositoryNotFoundError as error:
-        raise _unknown(source) from error
-    except errors.OfflineModeIsEnabled as error:
-        raise Refused(f"HF_HUB_OFFLINE is set, so {source.hub} is not asked for; unset it, or {elsewhere}.") from error
-    except errors.HfHubHTTPError as error:
-        status = error.response.status_code
-        raise Refused(f"The hub answered {status} for {source.hub}; try again later, or {elsewhere}.") from error
-    except (errors.HTTPError, ConnectionError, TimeoutError) as error:
-        raise Refused(
-            f"The hub cannot be reached for {source.hub}; try again when there is a connection, or {elsewhere}."
-        ) from error
-
-
-@contextlib.contextmanager
-def _reading(source: Source) -> Iterator[None]:
-    """What `datasets` finds in the files."""
-    from datasets.exceptions import DatasetsError
-    from huggingface_hub.errors import HTTPError
-    from pyarrow import ArrowException
-
-    try:
-        yield
-    except (ConfigError, ConnectionError, HTTPError):
-        raise
-    except (DatasetsError, ArrowException, UnicodeDecodeError) as error:
-        raise Refused(f"{source.hub} cannot be read: {_line(error)}") from error
-    except RuntimeError as error:
-        if isinstance(error, Refused) or "scripts are no longer supported" not in str(error):
-            raise
-        raise Refused(
-            f"{source.hub} can only be read by running code of its own, which is never done here; choose a dataset of "
-            "parquet, jsonl, csv or text files."
-        ) from error
 
 
 def _licence(found: "DatasetInfo") -> str:
     said = (found.card_data or {}).get("license") or ""
     return ", ".join(map(str, said)) if isinstance(said, list) else str(said)
-
-
-def _closed(source: Source) -> Refused:
-    return Refused(
-        f"{source.hub} is given only to people who have accepted its terms: accept them at "
-        f"https://huggingface.co/datasets/{source.hub}, then run `hf auth login` on this machine."
-    )
-
-
-def _unknown(source: Source) -> Refused:
-    return Refused(
-        f"The hub has no dataset {source.hub}, or it is a private one; check the name, or run `hf auth login`."
-    )
-
-
-def _no_column(source: Source, there: list[str]) -> Refused:
-    return Refused(f"{source.hub}: there is no column {source.column!r}; there are: {_listed(there)}.")
-
-
-def _listed(names: list[str]) -> str:
-    return ", ".join(map(str, names))[:300] or "none"
-
-
-def _line(error: Exception) -> str:
-    """The first line of what a library says."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]

@@ -39,8 +39,11 @@ class Reader(Protocol):
     def done(self) -> float | None:
         """Share of the source that was read so far, 0 to 1; None where that is not known."""
 
-    def describe(self, documents: Mapping[str, int]) -> list[dict[str, Any]]:
-        """For the card, what was read so far; `documents` says how many of each file were kept."""
+    def describe(self, documents: Mapping[str, int], position: Position | None = None) -> list[dict[str, Any]]:
+        """For the card, what lies before `position` (None: what was read so far).
+
+        `documents` says how many of each file were kept.
+        """
 
 
 def bare(text: str | None) -> str:
