@@ -31,13 +31,14 @@ def start(home: Home, name: str, recipe: "Recipe", roots: Sequence[Path] | None 
     from engine.data.recipe import Recipe
 
     _check_name(name)
-    recipe = with_whole_paths(recipe)
+    recipe = with_whole_paths(recipe, roots)
     with closing(store.connect(home.database, durable=True)) as db:
         launch.reconcile(home, db)
+        _refuse_taken(home, name, store.job_of(db, name))
+        _check(home, name, recipe, roots)
         with store.writing(db):
             old = store.job_of(db, name)
-            if old is None or old["status"] not in store.OPEN_JOBS:
-                _refuse_existing(home, name)
+            _refuse_taken(home, name, old)
             if old and old["status"] in store.RESUMABLE_JOBS and is_begun(home, name):
                 if Recipe.from_json(old["recipe"]) != recipe:
                     raise store.Refused(
@@ -76,7 +77,8 @@ def resume(home: Home, job: str) -> None:
         launch.reconcile(home, db)
         with store.writing(db):
             found = store.find_job(db, job)
-            _refuse_existing(home, found["name"])
+            if found["status"] in store.RESUMABLE_JOBS:
+                _refuse_taken(home, found["name"], found)
             store.reopen_job(db, found["id"])
     launch.ensure_supervisor(home)
 
@@ -152,9 +154,11 @@ def wait_until_ended(home: Home, job: str, timeout: float) -> dict[str, Any]:
     return found
 
 
-def with_whole_paths(recipe: "Recipe") -> "Recipe":
+def with_whole_paths(recipe: "Recipe", roots: Sequence[Path] | None = None) -> "Recipe":
     """The recipe with paths that mean the same in the job's process, which works in another folder."""
     from engine.data.recipe import STARTER
+    from engine.data.vocabulary import is_path
+    from engine.tokenizer import known_size
 
     def whole(path: str) -> str:
         return str(Path(path).expanduser().absolute())
@@ -164,7 +168,7 @@ def with_whole_paths(recipe: "Recipe") -> "Recipe":
         for source in recipe.sources
     )
     tokenizer = recipe.tokenizer
-    if tokenizer.endswith(".json") or tokenizer.startswith((".", "/", "~")):  # as engine.data.vocabulary has it
+    if known_size(tokenizer) is None and is_path(tokenizer, roots):
         tokenizer = whole(tokenizer)
     return replace(recipe, sources=tuple(sources), tokenizer=tokenizer)
 
@@ -195,7 +199,28 @@ def _check_name(name: str) -> None:
         ) from error
 
 
-def _refuse_existing(home: Home, name: str) -> None:
+def _check(home: Home, name: str, recipe: "Recipe", roots: Sequence[Path] | None) -> None:
+    """Raise Refused or ConfigError for what is wrong at the first look; a hub is left to the job, which may wait."""
+    from engine.data.prepare import check_space
+    from engine.data.sources import open_source
+    from engine.data.vocabulary import resolve
+    from engine.tokenizer import SMOLLM2, separator_id
+
+    readers = [open_source(source, roots) for source in recipe.sources if not source.hub]
+    if recipe.tokenizer == SMOLLM2 or Path(recipe.tokenizer).is_absolute():
+        separator_id(resolve(recipe.tokenizer, roots), recipe.separator, Path(recipe.tokenizer).name)
+    if recipe.tokens or len(readers) == len(recipe.sources):
+        folder = home.dataset(name)
+        try:
+            folder.parent.mkdir(exist_ok=True)
+        except OSError as error:
+            raise store.Refused(f"{folder.parent.name}/ cannot be made in this home: {error.strerror}.") from error
+        check_space(folder, recipe, readers)
+
+
+def _refuse_taken(home: Home, name: str, job: store.Row | None) -> None:
+    if job and job["status"] in store.OPEN_JOBS:
+        raise store.Refused(f"The dataset {name} is being prepared already.")
     if home.dataset(name).exists():
         raise store.Refused(f"The dataset {name} exists already; delete it first, or choose another name.")
 

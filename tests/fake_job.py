@@ -17,7 +17,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from engine import store
-from engine.data import job
+from engine.data import chunks, job, prepare
 from engine.data.progress import Asked, Progress, Report, Stopped
 from engine.data.recipe import Recipe
 from engine.home import Home
@@ -29,6 +29,7 @@ CHUNK = 1000
 def arguments() -> argparse.ArgumentParser:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--real", type=int, metavar="BYTES", help="no pretence, in chunks of so many bytes of text")
     parser.add_argument("--chunks", type=int, default=5)
     parser.add_argument("--speed", type=float, default=50.0, help="chunks a second")
     parser.add_argument("--deaf", type=float, default=0.0, help="seconds before it hears signals or touches its job")
@@ -109,7 +110,9 @@ def main() -> int:
     given, rest = arguments().parse_known_args()
     if given.deaf:
         time.sleep(given.deaf)
-    code = job.main(rest, Fake(given))
+    if given.real:
+        chunks.CHUNK_BYTES = given.real
+    code = job.main(rest, prepare if given.real else Fake(given))
     if given.linger:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         time.sleep(600)

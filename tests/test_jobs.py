@@ -14,9 +14,10 @@ from sqlite_utils import Database
 
 from engine import causes, jobs, launch, preparing, process, store
 from engine.config import load_preset
+from engine.data import open_dataset
 from engine.data.recipe import Recipe, Source
-from engine.home import Home
-from engine.jobs import Jobs
+from engine.home import PROJECT, Home
+from engine.jobs import JOB, Jobs
 from engine.supervisor import Supervisor
 
 RECIPE = Recipe((Source("starter"),))
@@ -26,7 +27,8 @@ ENDLESS = ("--chunks", "100000")
 @contextmanager
 def in_thread(home: Home, *options: str, **settings: Any) -> Iterator[Supervisor]:
     """A supervisor in a thread of this process, without its lock, whose jobs are fakes with these options."""
-    supervisor = Supervisor(home, fake_trainer(), idle=600, jobs=Jobs(home, fake_job(*options), **settings))
+    jobs = Jobs(home, **({"command": fake_job(*options)} | settings))
+    supervisor = Supervisor(home, fake_trainer(), idle=600, jobs=jobs)
     thread = threading.Thread(target=supervisor.run)
     thread.start()
     try:
@@ -352,3 +354,13 @@ def test_a_job_and_a_run_are_looked_after_side_by_side(home: Home, db: Database)
         run = store.create_run(db, load_preset("seedling"), "seedling", "a", "cpu")
         assert ends(db, job)["status"] == "finished"
         wait_for(lambda: store.get_run(db, run)["status"] == "finished")
+
+
+def test_a_real_job_makes_a_dataset_that_can_be_opened(home: Home, db: Database) -> None:
+    alice = Source(str(PROJECT / "data" / "starter" / "alice_in_wonderland.txt.xz"))
+    with in_thread(home, command=JOB):
+        row = ends(db, preparing.start(home, "mine", Recipe((alice, alice), tokenizer="bpe:300")))
+        assert (row["status"], row["error"], row["documents"]) == ("finished", None, 12)
+        assert sum(row["dropped"].values()) == 12
+        made = open_dataset(home, "mine")
+        assert row["tokens"] == len(made.train) + len(made.val)

@@ -10,9 +10,9 @@ import pytest
 from sqlite_utils import Database
 
 from engine import launch, preparing, process, store
-from engine.config import load_preset
+from engine.config import ConfigError, load_preset
 from engine.data.recipe import Recipe, Source
-from engine.home import Home
+from engine.home import PROJECT, Home
 from engine.store import Refused
 
 RECIPE = Recipe((Source("starter"),), tokens=1_000_000)
@@ -71,12 +71,19 @@ def test_the_job_learns_what_was_asked(home: Home, db: Database, tmp_path: Path)
 def test_paths_mean_the_same_in_the_jobs_process(home: Home, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", str(tmp_path / "me"))
+    (tmp_path / "words").mkdir()
+    (tmp_path / "smollm2").mkdir()
     given = Recipe((Source("a/b.txt"), Source("~/c"), Source("hub:x/y"), Source("starter")), tokenizer="t.json")
     whole = preparing.with_whole_paths(given)
     paths = [str(tmp_path / "a/b.txt"), str(tmp_path / "me/c"), "hub:x/y", "starter"]
     assert [source.where for source in whole.sources] == paths
     assert whole.tokenizer == str(tmp_path / "t.json")
-    assert preparing.with_whole_paths(RECIPE) == RECIPE
+    for tokenizer in ("smollm2", "bpe:300", "owner/name"):
+        recipe = replace(RECIPE, tokenizer=tokenizer)
+        assert preparing.with_whole_paths(recipe) == recipe
+    named = replace(RECIPE, tokenizer="words")  # a folder here, and a name on the hub
+    assert preparing.with_whole_paths(named).tokenizer == str(tmp_path / "words")
+    assert preparing.with_whole_paths(named, [tmp_path]).tokenizer == "words"  # who may not look around means the hub
 
 
 @pytest.mark.parametrize(
@@ -97,6 +104,32 @@ def test_a_name_that_is_taken_is_refused(home: Home) -> None:
     for recipe in (RECIPE, OTHER):
         with pytest.raises(Refused, match="mine is being prepared already"):
             preparing.start(home, "mine", recipe)
+
+
+@pytest.mark.parametrize(
+    ("recipe", "words"),
+    [
+        (Recipe((Source("data/nothing"),)), "There is no file or folder 'nothing'"),
+        (Recipe((Source("/etc/passwd"),)), "passwd is outside the folders that may be read"),
+        (Recipe((Source("starter"), Source("README.md"))), "README.md is outside the folders that may be read"),
+        (replace(RECIPE, tokenizer="/etc/hosts"), "is outside the folders that may be read"),
+        (replace(RECIPE, separator="</s>"), "smollm2 has no </s> piece to put between documents"),
+        (replace(RECIPE, tokens=10**12), "of disk and .* are free; free some space, or ask for fewer tokens"),
+        (Recipe((Source("hub:x/y"),), tokens=10**12), "free some space, or ask for fewer tokens"),
+    ],
+)
+def test_what_is_wrong_at_the_first_look_is_refused(
+    home: Home, monkeypatch: pytest.MonkeyPatch, recipe: Recipe, words: str
+) -> None:
+    monkeypatch.chdir(PROJECT)
+    with pytest.raises((Refused, ConfigError), match=words):
+        preparing.start(home, "mine", recipe, [PROJECT / "data", home.path])
+    assert preparing.listed(home) == []
+
+
+def test_a_hub_is_asked_by_the_job(home: Home) -> None:
+    preparing.start(home, "mine", Recipe((Source("hub:no-such/dataset"),), tokenizer="no-such/tokenizer"))
+    assert preparing.status(home, "mine")["status"] == "waiting"
 
 
 def test_an_equal_job_that_ended_early_is_resumed(home: Home, db: Database) -> None:

@@ -89,14 +89,16 @@ def _make(folder: Path, recipe: Recipe, roots: Sequence[Path] | None, report: Re
                 Work(recipe, readers, making, report, stopped).write(size, loaded)
             if not all(counts.documents for counts in making.state.counts.values()):
                 raise Refused(_too_few(making.state.documents, making.state.place.number))
-            report(Progress("finishing", "Adding up what is there", 1.0, making.state.documents, making.state.tokens))
+            state = making.state
+            made = state.documents, state.tokens, state.bytes, state.place.dropped
+            report(Progress("finishing", "Adding up what is there", 1.0, *made))
             write_whole(making.folder / CARD, describe(making, folder.name, recipe, readers))
             making.publish(folder)
     except OSError as error:
         if error.errno is None:
             raise
         raise Refused(f"datasets/{folder.name} cannot be written: {error.strerror}.") from error
-    report(Progress("finished", "The dataset is ready", 1.0, making.state.documents, making.state.tokens))
+    report(Progress("finished", "The dataset is ready", 1.0, *made))
 
 
 class Work:

@@ -34,7 +34,7 @@ def resolve(tokenizer: str, roots: Sequence[Path] | None = None) -> Tokenizer:
         raise ConfigError(
             f"The tokenizer {tokenizer} is learned from a text when a dataset is made; it is not there yet."
         )
-    if _is_path(tokenizer, roots):
+    if is_path(tokenizer, roots):
         path = allowed(Path(tokenizer), roots, tokenizer)
         # A link inside a folder may lead out of the roots too.
         path = allowed(path / FILE, roots, f"{tokenizer}/{FILE}") if path.is_dir() else path
@@ -45,13 +45,12 @@ def resolve(tokenizer: str, roots: Sequence[Path] | None = None) -> Tokenizer:
     return load(_downloaded(found["name"], found["revision"]), None, tokenizer, _WAY_OUT)
 
 
-def _is_path(tokenizer: str, roots: Sequence[Path] | None) -> bool:
+def is_path(tokenizer: str, roots: Sequence[Path] | None) -> bool:
+    """Whether a tokenizer is meant as a path: it looks like one or, for who may look around, it is one."""
     if tokenizer.endswith(".json") or tokenizer.startswith((".", "/", "~")):
         return True
     try:
-        return (
-            roots is None and tokenizer.strip() != "" and Path(tokenizer).exists()
-        )  # who may not look around learns nothing of other files
+        return roots is None and tokenizer.strip() != "" and Path(tokenizer).exists()
     except (OSError, ValueError):  # a name that no file can have
         return False
 

@@ -22,12 +22,11 @@ def create_job(
 ) -> str:
     """Insert a waiting job, in a transaction of the caller's; returns its id.
 
-    `recipe` is JSON. The job that made a dataset of this name before gives way; raises Refused where it has not ended.
+    `recipe` is JSON. The job that made a dataset of this name before gives way; it must have ended.
     """
     old = job_of(db, name)
     if old:
-        if old["status"] in OPEN_JOBS:
-            raise Refused(f"The dataset {name} is being prepared already.")
+        assert old["status"] not in OPEN_JOBS, "two jobs would make one dataset"
         remove_job(db, old["id"])
     job_id = secrets.token_hex(5)
     insert(
