@@ -17,6 +17,7 @@ from hostile import assert_clean
 from shelves import TEXTS, make_dataset
 from ui_helpers import FakePreparing
 
+from engine import preparing as real_preparing
 from engine.home import Home
 from engine.store import Refused
 from ui import datasets, recipes
@@ -230,6 +231,28 @@ def test_a_path_is_looked_for_in_the_folders_that_may_be_read_and_nowhere_else(
         body = {"name": "a", "recipe": {"sources": [{"where": where}]}}
         assert "no file or folder" in refusal(client.post("/api/prepare", json=body), home)
     assert len(preparing.asked) == 2
+
+
+def test_a_whole_path_or_a_link_that_leads_elsewhere_is_refused_by_preview_and_start(
+    home: Home, tmp_path: Path
+) -> None:
+    """By the real ones."""
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "secret.txt").write_text("secret")
+    (home.path / "link").symlink_to(outside)
+    app = FastAPI()
+    add_error_answers(app)
+    app.include_router(make_data(home, real_preparing, Previewer()))
+    with TestClient(app) as client:
+        for where in (outside / "secret.txt", home.path / "link" / "secret.txt"):
+            body = {"name": "a", "recipe": {"sources": [{"where": str(where)}]}}
+            for path in ("/api/prepare", "/api/prepare/preview"):
+                assert "outside the folders" in refusal(client.post(path, json=body), home)
+        body = {"name": "a", "recipe": STARTER | {"tokenizer": str(outside / "secret.txt")}}
+        assert "outside the folders" in client.post("/api/prepare", json=body).json()["error"]
+
+        assert client.get("/api/datasets").json() == {"datasets": [], "jobs": []}
 
 
 @pytest.mark.parametrize(
