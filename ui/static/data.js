@@ -7,6 +7,7 @@ import { drawJobs } from "./jobs.js";
 import { emit, get, on, state } from "./state.js";
 
 const BUSY_MS = 1000;
+const ASIDE_MS = 3000;
 const CALM_MS = 10000;
 let timer = 0;
 let asked = 0;
@@ -33,7 +34,7 @@ async function look() {
     if (ticket !== asked) return;
     say($("#data-count"), error.message);
   }
-  const wait = working.size ? BUSY_MS : state.tab === "data" ? CALM_MS : 0;
+  const wait = state.tab === "data" ? (working.size ? BUSY_MS : CALM_MS) : working.size ? ASIDE_MS : 0;
   if (wait) timer = setTimeout(() => (document.hidden ? null : look()), wait);
 }
 

@@ -16,7 +16,8 @@ export function drawJobs(jobs) {
     place.replaceChildren(...cards);
     if (focused && !place.contains(document.activeElement)) $(`[data-job="${CSS.escape(focused)}"] button`, place)?.focus({ preventScroll: true });
   }
-  jobs.forEach((one, at) => update(cards[at], one));
+  const busy = jobs.some((one) => ["running", "stopping"].includes(one.status));
+  jobs.forEach((one, at) => update(cards[at], one, busy));
 }
 
 const key = (one) => `${one.id} ${one.status}`;
@@ -36,13 +37,13 @@ function card(one) {
     problem, h("div", { class: "row" }, actions));
 }
 
-function update(card, one) {
+function update(card, one, busy) {
   const put = (name, value) => {
     const place = $(`[data-figure=${name}]`, card);
     place.hidden = !value;
     say($("dd", place), value || "");
   };
-  say($(".message", card), one.error || one.message || (one.status === "waiting" ? "It begins in a moment." : ""));
+  say($(".message", card), one.error || one.message || (one.status === "waiting" ? `It begins ${busy ? "when the one before it has ended" : "in a moment"}.` : ""));
   const bar = $(".bar", card);
   const share = one.progress;
   bar.hidden = !one.open && !share;
