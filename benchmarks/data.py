@@ -4,7 +4,8 @@
 
 Every side reads the same JSON-lines file: documents of `--source` (default: the starter novels), repeated with a number
 in front of each until there are `--megabytes`, so that no two are equal. Each works in a process of its own with all
-cores, one after the other, `--rounds` times in turns; speeds are medians. What is measured:
+cores, one after the other, `--rounds` times in turns; speeds are medians. CORE-S/M TOK, the seconds that cores worked
+for a million tokens, hardly depends on what else the machine does. What is measured:
 
 - *prepared*: `engine.data.prepare` from the call to the published dataset: reading, exact de-duplication, the split,
   encoding with SmolLM2's tokenizer, shards and checksums on the disk. Peak memory is the process's own, with Python.
@@ -15,7 +16,7 @@ cores, one after the other, `--rounds` times in turns; speeds are medians. What 
 - *loader*: the trainer's feed over the shards just made, in batches of 32 x 2,048 tokens, to the device, for 3 seconds.
 - *resumed*: a job is killed with SIGKILL after three quarters of the text (or after `--resume-tokens`, with a
   vocabulary of bytes, so that a billion takes minutes), started again and killed again, three times; the longest time
-  from the start of a process until it encodes again.
+  from the start of a process until it has written tokens of its own.
 """
 
 import argparse

@@ -15,7 +15,7 @@ from benchmarks.preparing.resume import go_on
 from benchmarks.preparing.text import read, write
 from engine.config import ConfigError
 
-SIDE = {"tokens": 10_000_000, "seconds": 20.0, "tokens_per_second": 600_000.0, "peak_bytes": 900_000_000}
+SIDE = {"tokens": 10_000_000, "seconds": 20.0, "work": 35.0, "tokens_per_second": 600_000.0, "peak_bytes": 900_000_000}
 REPORT: dict[str, Any] = {
     "cores": 2,
     "text": {"source": "starter", "documents": 4000, "bytes": 40_000_000, "copies": 5},
@@ -42,7 +42,7 @@ def test_a_table_for_people_says_what_is_reached() -> None:
     lines = shown(REPORT).splitlines()
 
     assert lines[0] == "Some CPU, 2 cores; 40 MB of text in 4,000 documents (starter, 5 times), 10 M tokens"
-    assert "datasets.map, 1 process  300,000        2.00x       900 MB" in lines
+    assert "datasets.map, 1 process  300,000        2.00x          3.50       900 MB" in lines
     assert "after a kill    1.2 s until a job of 7.5 M tokens goes on (smollm2; the longest of 2)" in lines
     assert lines[-4:] == [
         "reached  550k tok/s end to end",
@@ -67,7 +67,7 @@ class Job:
         self.reports = spec["reports"]
 
     def lines(self) -> Iterator[dict[str, Any]]:
-        yield {"stage": "waiting", "tokens": 0}
+        yield {"stage": "reading", "tokens": 40}
         for tokens in self.reports:
             yield {"stage": "encoding", "tokens": tokens}
 
@@ -79,7 +79,7 @@ def test_a_job_is_killed_and_started_again_until_it_goes_on(monkeypatch: pytest.
     monkeypatch.setattr(resume, "Process", Job)
     Job.killed = []
 
-    found = go_on({"reports": [0, 40, 80, 120]}, 70, kills=3)
+    found = go_on({"reports": [40, 40, 80, 120]}, 70, kills=3)
 
     assert (found["tokens"], found["saved_tokens"], len(found["all_seconds"]), len(Job.killed)) == (80, 40, 3, 4)
     assert found["seconds"] == max(found["all_seconds"])

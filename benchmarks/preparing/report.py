@@ -11,12 +11,13 @@ SPEED, MEMORY, LOADER, RESUME = 550_000, 1_500_000_000, 20_000_000, 5.0
 def shown(report: dict[str, Any]) -> str:
     """The report as a person reads it."""
     text, loader, resume = report["text"], report["loader"], report["resume"]
-    ours, right = report["sides"]["prepared"], ("TOK/S", "PREPARED IS", "PEAK MEMORY")
+    ours, right = report["sides"]["prepared"], ("TOK/S", "PREPARED IS", "CORE-S/M TOK", "PEAK MEMORY")
     rows = []
     for name, side in report["sides"].items():
         speed = side["tokens_per_second"]
         ratio = "" if side is ours else f"{ours['tokens_per_second'] / speed:.2f}x"
-        rows.append((name, f"{speed:,.0f}", ratio, size(side["peak_bytes"])))
+        work = side["work"] / side["tokens"] * 1e6
+        rows.append((name, f"{speed:,.0f}", ratio, f"{work:.2f}", size(side["peak_bytes"])))
     stages = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in ours["stages"].items())
     return "\n".join(
         (

@@ -30,20 +30,23 @@ def prepare(say: Say, home: str, name: str, source: str, tokenizer: str) -> None
     from engine.data.recipe import Recipe, Source
 
     stages = dict[str, float]()
-    start = last = time.perf_counter()
+    start, worked = time.perf_counter(), time.process_time()
+    last = start
+    stage = "opening"
 
     def report(progress: Progress) -> None:
-        nonlocal last
+        nonlocal last, stage
         now = time.perf_counter()
-        stages[progress.stage], last = stages.get(progress.stage, 0.0) + now - last, now
+        stages[stage] = stages.get(stage, 0.0) + now - last
+        last, stage = now, progress.stage
         say({"stage": progress.stage, "tokens": progress.tokens})
 
     place = Home.at(home)
     make(place, name, Recipe((Source(source),), tokenizer), report=report, stopped=lambda: False)
-    seconds = time.perf_counter() - start
+    seconds, work = time.perf_counter() - start, time.process_time() - worked
     card = open_dataset(place, name).card
     tokens = card["train_tokens"] + card["val_tokens"]
-    say({"tokens": tokens, "seconds": seconds, "stages": stages, "peak_bytes": peak_bytes()})
+    say({"tokens": tokens, "seconds": seconds, "work": work, "stages": stages, "peak_bytes": peak_bytes()})
 
 
 def tokenizers(say: Say, source: str, tokenizer: str) -> None:
@@ -51,13 +54,13 @@ def tokenizers(say: Say, source: str, tokenizer: str) -> None:
     from engine.tokenizer import load
 
     words, texts = load(Path(tokenizer)), read(Path(source))
-    tokens, seconds = 0, 0.0
+    tokens, seconds, work = 0, 0.0, 0.0
     for batch in batches(texts):
-        start = time.perf_counter()
+        start, worked = time.perf_counter(), time.process_time()
         encodings = words.encode_batch_fast(batch, add_special_tokens=False)
-        seconds += time.perf_counter() - start
+        seconds, work = seconds + time.perf_counter() - start, work + time.process_time() - worked
         tokens += sum(map(len, encodings))
-    say({"tokens": tokens, "seconds": seconds, "peak_bytes": peak_bytes()})
+    say({"tokens": tokens, "seconds": seconds, "work": work, "peak_bytes": peak_bytes()})
 
 
 def mapped(say: Say, source: str, tokenizer: str, cache: str, processes: int) -> None:
@@ -74,13 +77,14 @@ def mapped(say: Say, source: str, tokenizer: str, cache: str, processes: int) ->
     words = PreTrainedTokenizerFast(tokenizer_file=tokenizer)
     begin = time.perf_counter()
     text = datasets.load_dataset("json", data_files=source, split="train", cache_dir=cache)
-    start = time.perf_counter()
+    start, worked = time.perf_counter(), core_seconds()
     made = text.map(
         Encoder(words), batched=True, remove_columns=["text"], num_proc=processes if processes > 1 else None
     )
-    end = time.perf_counter()
+    seconds, work = time.perf_counter() - start, core_seconds() - worked
     tokens = pyarrow.compute.sum(pyarrow.compute.list_value_length(made.data.column("input_ids"))).as_py()
-    say({"tokens": tokens, "seconds": end - start, "reading": start - begin, "peak_bytes": peak_bytes()})
+    found = {"tokens": tokens, "seconds": seconds, "work": work, "reading": start - begin}
+    say(found | {"peak_bytes": peak_bytes()})
 
 
 class Encoder:
@@ -135,6 +139,12 @@ def batches(texts: list[str]) -> Iterator[list[str]]:
             batch, size = [], 0
     if batch:
         yield batch
+
+
+def core_seconds() -> float:
+    """Seconds that processor cores worked for this process and those it made that have ended."""
+    times = os.times()
+    return times.user + times.system + times.children_user + times.children_system
 
 
 def peak_bytes() -> int:
