@@ -9,7 +9,7 @@ from engine.home import PROJECT
 
 DOCUMENT = (PROJECT / "docs" / "RELIABILITY.md").read_text(encoding="utf-8")
 NAMED = re.findall(r"`([\w/]+\.py)::(test_\w+)`", DOCUMENT)
-HEADS = ("| #", "| input", "| threat |")
+HEADS = ("| #", "| fault |", "| input", "| threat |")
 ROWS = [line for line in DOCUMENT.splitlines() if line.startswith("| ") and not line.startswith(HEADS)]
 
 
