@@ -11,7 +11,7 @@ import webbrowser
 from pathlib import Path
 from typing import NoReturn
 
-from engine import launch, store
+from engine import launch, preparing, store
 from engine.home import Home
 
 UNUSABLE: tuple[type[Exception], ...] = (store.StoreError, *store.DatabaseError, OSError)
@@ -110,6 +110,7 @@ def serve(home: Home, listener: socket.socket, args: argparse.Namespace, passwor
         home,
         launch=launch,
         talker=Talker(home),
+        preparing=preparing,
         hosts=(args.host, *args.allow_host),
         user=args.auth_user,
         password=password,

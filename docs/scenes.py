@@ -11,6 +11,7 @@ from typing import Any
 from sqlite_utils import Database
 
 from engine import config, process, store
+from engine.data.recipe import KNOWN, Recipe, Source
 from engine.home import Home
 
 STEPS = 733
@@ -43,6 +44,12 @@ ENDS_MORE = {
     "no-gpu": "train.device = cuda: no CUDA device; choose cpu.",
     "hub-unreachable": "The hub does not answer, and roneneldan/TinyStories is not in its cache: connect to the "
     "internet, or choose data.source = starter.",
+}
+JOBS: dict[str, tuple[str, str | None]] = {
+    "smollm-1b": ("running", None),
+    "old-web": ("stopped", None),
+    "parts": ("failed", "part-00017.parquet is damaged or cut off: its end cannot be read; get the file again."),
+    "letters": ("crashed", "The computer was restarted or switched off while this dataset was being made."),
 }
 LIVE: dict[str, dict[str, Any]] = {
     "preparing": {
@@ -102,9 +109,28 @@ def fill(home: Home, *, runs: int = 50, exhibits: int = 120, live: bool = True) 
         keep_exhibits(db, made["finished"], exhibits)
         for number, (name, values) in enumerate(LIVE.items() if live else ()):
             made[name] = alive(db, name, values, f"cuda:{number}")
+        if live:
+            add_jobs(db)
         return made
     finally:
         db.close()
+
+
+def add_jobs(db: Database) -> None:
+    """Datasets that are being made, or are not: one at work as long as this process lives, one of each early end."""
+    now, half = time.time(), {"progress": 0.41, "documents": 512_345, "tokens": 412_345_678, "bytes": 1_900_000_000}
+    for name, (status, error) in JOBS.items():
+        recipe = KNOWN["smollm-1b"] if name == "smollm-1b" else Recipe((Source(f"texts/{name}.jsonl"),))
+        with store.writing(db):
+            job = store.create_job(db, name, recipe.to_json(), None, recipe.tokens or None)
+            left_out = {"equal to an earlier one": 1204, "too short": 88}
+            store.update_job(db, job, **half, dropped=left_out, attempt=1, started_at=now - 700)
+        if status != "running":
+            store.end_job(db, job, status, error)
+            continue
+        at_work = {"status": status, "stage": "encoding", "message": "Turning text into tokens", "eta_seconds": 960.0}
+        who = process.identity(stand_in().pid)
+        store.update_job(db, job, **at_work, **who, tokens_per_second=612_345.0, heartbeat_at=now + 86_400)
 
 
 def one_run(home: Home) -> str:

@@ -102,6 +102,8 @@ def states(runs: dict[str, str]) -> dict[str, tuple[str, Do | None]]:
     found |= {
         f"full-{tab}": (f"?tab={tab}&run={done}", None) for tab in ("play", "capsule", "compare", "data", "report")
     }
+    found["data-form"] = (f"?tab=data&run={done}", look_at_a_recipe)
+    found["dataset"] = (f"?tab=data&run={done}", open_dataset)
     found["exhibit"] = (f"?tab=capsule&run={done}", read_on)
     found["capsule-search"] = (f"?tab=capsule&run={done}&q=boat+lou", None)
     found["young-words"] = (f"?run={done}", young_words)
@@ -147,6 +149,19 @@ def read_on(page: Any) -> None:
     """A long exhibit, opened."""
     page.locator(".exhibit .read:visible").first.click()
     page.wait_for_selector("dialog[open]")
+
+
+def look_at_a_recipe(page: Any) -> None:
+    """The form to prepare a dataset, with what its recipe would give."""
+    page.click("text=Prepare a dataset")
+    page.click("#begin-with >> text=The starter novels")
+    page.wait_for_selector("#preview li")
+
+
+def open_dataset(page: Any) -> None:
+    """One dataset, whole."""
+    page.locator(".dataset button").first.click()
+    page.wait_for_selector("#dataset .documents article")
 
 
 def shoot_all(browser: Any, address: str, wanted: dict[str, tuple[str, Do | None]], args: argparse.Namespace) -> None:

@@ -34,6 +34,13 @@ POSTS = {
     "/api/remove": ("exhibit",),
     "/api/pause": ("run",),
     "/api/unpause": ("run",),
+    "/api/dataset/delete": ("name",),
+    "/api/tokenize": ("text", "tokenizers"),
+    "/api/prepare": ("name", "recipe"),
+    "/api/prepare/preview": ("recipe",),
+    "/api/prepare/stop": ("job",),
+    "/api/prepare/resume": ("job",),
+    "/api/prepare/discard": ("job",),
 }
 DEEP = [b"[" * 50_000, b'{"run":' * 50_000, b'{"run": ' + b"9" * 5000 + b"}"]
 BODIES = [b"", b"[", b"[1]", b'"x"', b"\xff\xfe\x00", *DEEP]

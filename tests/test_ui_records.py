@@ -1,6 +1,5 @@
 """ui/records.py and its routes: marks, logs without paths, comparisons, datasets, reports."""
 
-import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -111,26 +110,6 @@ def test_runs_are_compared_by_their_settings(client: TestClient, db: Database) -
     assert (rows[first]["bits"], rows[second]["bits"], rows[store.REFERENCE_ID]["bits"]) == (2.5, None, None)
     for refused in (f"{first},{store.REFERENCE_ID}", f"{first},nothing", ",".join([first] * 9)):
         assert client.get("/api/compare", params={"differ": refused}).status_code == 400
-
-
-def test_datasets_are_what_their_cards_say(client: TestClient, home: Home) -> None:
-    assert client.get("/api/datasets").json() == {"datasets": []}
-    card = {
-        "licence": "public domain",
-        "documents": 8,
-        "train_tokens": 900,
-        "bytes_per_token": 3.5,
-        "sources": [{"file": "/somewhere/alice.txt"}, "odd"],
-    }
-    for name, text in (("books", json.dumps(card)), ("broken", "{"), ("list", "[]"), (".making", "{}")):
-        home.dataset(name).mkdir(parents=True)
-        (home.dataset(name) / "card.json").write_text(text)
-
-    books, broken, listed = client.get("/api/datasets").json()["datasets"]
-
-    assert books["name"] == "books" and books["train_tokens"] == 900 and books["val_tokens"] is None
-    assert books["sources"] == [{"name": "alice.txt", "licence": ""}]
-    assert broken == {"name": "broken", "problem": "Its card.json cannot be read."} == listed | {"name": "broken"}
 
 
 def test_a_report_leaves_out_what_was_not_measured(client: TestClient, db: Database) -> None:

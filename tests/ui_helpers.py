@@ -46,7 +46,7 @@ def served(folder: Path, **options: Any) -> Iterator[Page]:
 
     home = Home.at(folder)
     real_launch.open_home(home)
-    fakes = {"launch": FakeLaunch(), "talker": FakeTalker()}
+    fakes = {"launch": FakeLaunch(), "talker": FakeTalker(), "preparing": FakePreparing()}
     app = create_app(home, **(fakes | options))
     with Page(app, base_url=ADDRESS, raise_server_exceptions=False) as page:
         page.home = home
@@ -183,6 +183,35 @@ class FakeLaunch:
 
     def default_device(self) -> str:
         return "cpu"
+
+
+class FakePreparing:
+    """engine.preparing without jobs: whoever starts one finds it in the list."""
+
+    def __init__(self, jobs: list[dict[str, Any]] | None = None) -> None:
+        self.asked: list[tuple[Any, ...]] = []
+        self.jobs = jobs or []
+
+    def start(self, home: Home, name: str, recipe: Any, roots: Any = None) -> str:
+        self.asked.append(("start", name, recipe, roots))
+        return "job"
+
+    def stop(self, home: Home, job: str) -> None:
+        self.asked.append(("stop", job))
+
+    def resume(self, home: Home, job: str) -> None:
+        self.asked.append(("resume", job))
+
+    def discard(self, home: Home, job: str) -> int:
+        self.asked.append(("discard", job))
+        return 0
+
+    def listed(self, home: Home) -> list[dict[str, Any]]:
+        return self.jobs
+
+    def delete_dataset(self, home: Home, name: str) -> int:
+        self.asked.append(("delete", name))
+        return 1_234_567
 
 
 class FakeTalker:

@@ -144,6 +144,7 @@ def preset_card(name: str, chosen: RunConfig, home: Home, device: str, flops: fl
     missing = missing_data(home, chosen)
     return {
         "name": name,
+        "dataset": chosen.data.dataset,
         "title": chosen.title,
         "parameters": chosen.model.parameters,
         "active_parameters": chosen.model.active_parameters,

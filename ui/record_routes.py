@@ -34,10 +34,6 @@ def make_records(reader: Reader, actions: Actions, cache: SeriesCache) -> APIRou
             },
         )
 
-    @router.get("/datasets")
-    def datasets(request: Request) -> Response:
-        return reply(request, {"datasets": records.datasets(reader.home)})
-
     @router.get("/report")
     def report(request: Request, run: str) -> Response:
         return reply(request, records.report(reader.db(), reader.run(run)))

@@ -1,4 +1,4 @@
-"""What runs leave behind, for the page: marks on the chart, the end of the log, comparisons, datasets, figures."""
+"""What runs leave behind, for the page: marks on the chart, the end of the log, comparisons, figures."""
 
 import json
 import math
@@ -21,18 +21,6 @@ ABSOLUTE = re.compile(r"(?<![\w.:/])/(?:[^\s/:'\"]+/)+([^\s/:'\",)]+)")
 """A path of this machine in a line of a log; an address like http://x/y is none."""
 QUOTED = re.compile(r"(?<=[\"'])/[^\"']*/([^/\"']+)")
 MOST_COMPARED = 8
-CARD_FIELDS = (
-    "name",
-    "licence",
-    "documents",
-    "train_tokens",
-    "val_tokens",
-    "bytes",
-    "bytes_per_token",
-    "tokenizer",
-    "vocab_size",
-    "created_at",
-)
 
 MARKED = {"resumed": "resumed", "epoch": "text read again"}
 """Kinds of events that have a mark on the chart, and what it says."""
@@ -112,34 +100,6 @@ def differences(db: Database, run_ids: list[str]) -> list[dict[str, Any]]:
         for key in keys
         if len({json.dumps(settings.get(key)) for settings in found}) > 1
     ]
-
-
-def datasets(home: Home) -> list[dict[str, Any]]:
-    """The datasets of a home as their cards tell; one whose card cannot be read says so."""
-    found = []
-    for path in sorted((home.path / "datasets").glob("*/card.json")):
-        if path.parent.name.startswith("."):
-            continue
-        try:
-            card = json.loads(path.read_text(encoding="utf-8"))
-            shown = {name: card.get(name) for name in CARD_FIELDS} | {"sources": _sources(card.get("sources"))}
-        except (OSError, ValueError, AttributeError):
-            shown = {"problem": "Its card.json cannot be read."}
-        found.append(shown | {"name": path.parent.name})
-    return found
-
-
-def _sources(sources: Any) -> list[dict[str, str]]:
-    """Name and licence of each source file; never a path."""
-    described = []
-    for source in sources if isinstance(sources, list) else []:
-        if isinstance(source, dict):
-            name = source.get("title") or source.get("name") or source.get("file") or source.get("path") or ""
-            name = Path(str(name)).name
-            if name.endswith(".txt.xz"):  # the starter's files are named after the novels
-                name = name.removesuffix(".txt.xz").replace("_", " ").capitalize()
-            described.append({"name": name, "licence": str(source.get("licence") or "")})
-    return described[:200]
 
 
 def report(db: Database, run: Row) -> dict[str, Any]:

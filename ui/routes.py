@@ -10,7 +10,7 @@ from sqlite_utils import Database
 from engine import config, store
 from engine.config import ConfigError
 from engine.store import Refused, Row
-from ui import describe, health, live, records
+from ui import datasets, describe, health, live, recipes
 from ui.actions import Launch, check_data
 from ui.answers import reply
 from ui.reading import Reader
@@ -149,6 +149,7 @@ def preset_cards(reader: Reader, launch: Launch) -> dict[str, Any]:
         "default": config.DEFAULT_PRESET,
         "memory_here": psutil.virtual_memory().total if device == "cpu" else None,
         "measured": measured,
+        "preparable": recipes.costs(),
         "categories": store.CATEGORIES,
         "warnings": health.warnings(reader.home),
     }
@@ -184,7 +185,7 @@ def check_settings(reader: Reader, launch: Launch, preset: str, overrides: str, 
 
 def epochs(reader: Reader, chosen: config.RunConfig) -> float | None:
     """How often the run will read its dataset; None where that has not been prepared yet."""
-    cards = {card["name"]: card.get("train_tokens") for card in records.datasets(reader.home)}
+    cards = {card["name"]: card.get("train_tokens") for card in datasets.cards(reader.home)}
     size = cards.get(chosen.data.dataset)
     return round(chosen.train.tokens / size, 2) if isinstance(size, int) and size > 0 else None
 

@@ -15,8 +15,10 @@ from engine import store
 from engine.home import Home
 from ui.actions import CLEAR, Actions, Launch, Talker, sentence
 from ui.ask_routes import make_ask
+from ui.data_routes import Preparing, make_data
 from ui.exhibits import make_exhibits
 from ui.guard import Guard
+from ui.previews import Previewer
 from ui.reading import Reader
 from ui.record_routes import make_records
 from ui.routes import make_router
@@ -32,6 +34,8 @@ def create_app(
     *,
     launch: Launch,
     talker: Talker,
+    preparing: Preparing,
+    previewer: Previewer | None = None,
     hosts: tuple[str, ...] = (),
     user: str = "blueberry",
     password: str = "",
@@ -52,6 +56,7 @@ def create_app(
     app.include_router(make_ask(actions))
     app.include_router(make_exhibits(reader, actions, cache))
     app.include_router(make_records(reader, actions, cache))
+    app.include_router(make_data(home, preparing, previewer or Previewer()))
     version = add_static(app)
     demo = build_page(actions)
     gr.mount_gradio_app(

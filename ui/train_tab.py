@@ -13,7 +13,8 @@ CHARTS = (
     ("norm-chart", "Gradient norm", "before clipping", ""),
     ("speed-chart", "Speed", "tokens per second", ""),
 )
-PLAN = """<p class="problem" id="problem" role="alert"></p><p class="plan" id="plan" aria-live="polite"></p>"""
+PLAN = """<p class="problem" id="problem" role="alert"></p><p class="plan" id="plan" aria-live="polite"></p>
+<div id="offer" hidden><button type="button" class="strong">Prepare its text</button></div>"""
 
 
 def build(start_run: Callable[[str, str, str], str]) -> None:

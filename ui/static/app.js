@@ -12,6 +12,10 @@ import * as play from "./play.js";
 import * as capsule from "./capsule.js";
 import * as compare from "./compare.js";
 import * as data from "./data.js";
+import * as dataset from "./dataset.js";
+import * as health from "./health.js";
+import * as prepare from "./prepare.js";
+import * as tokenize from "./tokenize.js";
 import * as report from "./report.js";
 import * as exhibit from "./exhibit.js";
 
@@ -128,6 +132,10 @@ async function start() {
   capsule.mount();
   exhibit.mount();
   compare.mount();
+  dataset.mount();
+  prepare.mount();
+  tokenize.mount();
+  health.mount();
   data.mount();
   report.mount();
   show(state.tab, { push: false });

@@ -1,75 +1,73 @@
-// Data: what this home can train on, as the cards of its datasets tell, and whether home and machine are well.
+// Data: the datasets of this home and the jobs that make more. Asks again each second while one works, also for the Train tab, whose presets wait for it.
 
 import { $, fill, h, say } from "./dom.js";
-import { bytes, count } from "./format.js";
-import { LONG_MS, get, on, send, state } from "./state.js";
+import { openDataset, tokenizerWords } from "./dataset.js";
+import { bytes, count, date } from "./format.js";
+import { drawJobs } from "./jobs.js";
+import { emit, get, on, state } from "./state.js";
+
+const BUSY_MS = 1000;
+const ASIDE_MS = 3000;
+const CALM_MS = 10000;
+let timer = 0;
+let asked = 0;
+let working = new Map();
+let news = "";
 
 export function mount() {
-  on("tab", (tab) => { if (tab === "data") { load(); examine(); } });
-  $("#look-again").addEventListener("click", examine);
-  $("#back-up").addEventListener("click", backUp);
-  on("runs", () => state.tab === "data" && load());
+  on("tab", (tab) => tab === "data" && look());
+  on("runs", () => state.tab === "data" && look());
+  on("data-changed", (sentence) => { news = sentence || news; look(); });
+  document.addEventListener("visibilitychange", () => !document.hidden && look());
+  look();
 }
 
-async function load() {
-  let found;
+/** Read what there is; a newer question makes an older answer void. */
+async function look() {
+  clearTimeout(timer);
+  const ticket = (asked += 1);
   try {
-    found = (await get("/api/datasets")).datasets;
+    const answer = await get("/api/datasets");
+    if (ticket !== asked) return;
+    take(answer);
   } catch (error) {
+    if (ticket !== asked) return;
     say($("#data-count"), error.message);
-    return;
   }
-  say($("#data-count"), !found.length ? "" : found.length === 1 ? "1 dataset" : `${found.length} datasets`);
-  fill($("#datasets"), found.length ? found.map(card)
-    : h("p", { class: "empty" }, "Nothing is prepared yet. The starter novels, eight books in the public domain, are prepared within seconds when the first seedling or sprout starts, and appear here."));
+  const wait = state.tab === "data" ? (working.size ? BUSY_MS : CALM_MS) : working.size ? ASIDE_MS : 0;
+  if (wait) timer = setTimeout(() => (document.hidden ? null : look()), wait);
+}
+
+function take({ datasets, jobs }) {
+  const before = state.data;
+  state.data = { datasets, jobs };
+  for (const [id, name] of working) {
+    const now = jobs.find((one) => one.id === id);
+    if (!now?.open) news = datasets.some((one) => one.name === name) ? `${name} is ready.` : now ? `${name}: ${now.status}.` : "";
+  }
+  working = new Map(jobs.filter((one) => one.open).map((one) => [one.id, one.name]));
+  const all = !datasets.length ? "" : datasets.length === 1 ? "1 dataset" : `${datasets.length} datasets`;
+  say($("#data-count"), [all, news].filter(Boolean).join(". "));
+  drawJobs(jobs.filter((one) => one.open || ["stopped", "failed", "crashed"].includes(one.status)));
+  if (JSON.stringify(before?.datasets) !== JSON.stringify(datasets)) {
+    const focused = document.activeElement?.closest(".dataset")?.dataset.name;
+    fill($("#datasets"), datasets.length ? datasets.map(card) : h("p", { class: "empty" },
+      "Nothing is prepared yet. The starter novels, eight books in the public domain, are prepared within seconds when the first seedling or sprout starts, and appear here. Texts of your own, or a dataset of the Hugging Face hub, become one with Prepare a dataset."));
+    if (focused) $(`.dataset[data-name="${CSS.escape(focused)}"] button`)?.focus();
+  }
+  emit("data");
 }
 
 function card(one) {
-  if (one.problem) return h("article", { class: "dataset" }, h("h2", {}, one.name), h("p", { class: "problem" }, one.problem));
+  if (one.problem) return h("article", { class: "dataset", "data-name": one.name }, h("h2", {}, one.name), h("p", { class: "problem" }, one.problem));
+  return h("article", { class: "dataset", "data-name": one.name }, h("h2", {}, one.name),
+    h("dl", { class: "plain" }, facts(one).map(([label, value]) => [h("dt", {}, label), h("dd", {}, value)])),
+    h("button", { type: "button", class: "plain", "aria-label": `Open ${one.name}`, onclick: () => openDataset(one.name) }, "Open"));
+}
+
+function facts(one) {
   const known = (value, words) => (value === null || value === undefined ? "not in its card" : words(value));
-  const lines = [["Pieces of text", known(one.documents, (value) => value.toLocaleString("en"))], ["Text", known(one.bytes, bytes)],
-    ["Tokens to train on", known(one.train_tokens, count)], ["Tokens to validate on", known(one.val_tokens, count)],
-    ["Bytes per token", known(one.bytes_per_token, (value) => String(Number(value).toFixed(2)))],
-    ["Vocabulary", known(one.vocab_size, (value) => value.toLocaleString("en"))],
-    ["Tokenizer", known(one.tokenizer, (value) => (/^bpe:/.test(value) ? "learned from this text" : String(value)))], ["Licence", one.licence || "not in its card"]];
-  return h("article", { class: "dataset" }, h("h2", {}, one.name),
-    h("dl", { class: "plain" }, lines.map(([label, value]) => [h("dt", {}, label), h("dd", {}, value)])),
-    one.sources.length ? h("details", { class: "more" }, h("summary", {}, one.sources.length === 1 ? "1 source" : `${one.sources.length} sources`),
-      h("ul", {}, one.sources.map((source) => h("li", {}, source.licence ? `${source.name}, ${source.licence}` : source.name)))) : null);
-}
-
-const SIGNS = { ok: ["M4 10.5l4 4 8-9", "well"], warning: ["M10 4v8M10 15.5v.5", "mind"], problem: ["M5 5l10 10M15 5L5 15", "problem"] };
-
-/** What the doctor finds, which takes a moment: asked for when the tab is opened, never again by itself. */
-async function examine() {
-  const list = $("#health ul");
-  list.setAttribute("aria-busy", "true");
-  $("#look-again").disabled = true;
-  if (!list.children.length) fill(list, h("li", { class: "note" }, "Looking…"));
-  try {
-    fill(list, (await get("/api/health", {}, LONG_MS)).findings.map(finding));
-  } catch (error) {
-    fill(list, h("li", { class: "problem" }, error.message));
-  }
-  $("#look-again").disabled = false;
-  list.setAttribute("aria-busy", "false");
-}
-
-function finding(one) {
-  const [path, word] = SIGNS[one.state];
-  return h("li", { "data-state": one.state }, h("span", { class: "mark" }, h("svg", { viewBox: "0 0 20 20", "aria-hidden": "true" }, h("path", { d: path })),
-    h("span", { class: "sr" }, word)), h("b", {}, one.name), h("span", {}, one.sentence));
-}
-
-async function backUp() {
-  const button = $("#back-up");
-  button.disabled = true;
-  say($("#backed-up"), "Copying…");
-  try {
-    const made = await send("/api/backup", {}, LONG_MS);
-    say($("#backed-up"), `Kept as backups/${made.name} in this home, ${bytes(made.bytes)}.`);
-  } catch (error) {
-    say($("#backed-up"), error.message);
-  }
-  button.disabled = false;
+  return [["Tokens to train on", known(one.train_tokens, count)], ["Documents", known(one.documents, (value) => value.toLocaleString("en"))],
+    ["Bytes per token", known(one.bytes_per_token, (value) => Number(value).toFixed(2))], ["Tokenizer", tokenizerWords(one.tokenizer)],
+    ["On disk", bytes(one.disk)], ["Made", known(one.created, date)], ["Licence", one.licence || "not in its card"]];
 }

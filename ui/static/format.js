@@ -54,7 +54,14 @@ export function duration(seconds) {
 }
 
 export function bytes(value) {
-  return value >= 1e9 ? `${trim((value / 1e9).toFixed(1))} GB` : `${Math.max(1, Math.round(value / 1e6))} MB`;
+  if (value >= 1e9) return `${trim((value / 1e9).toFixed(1))} GB`;
+  if (value >= 1e6) return `${value < 1e7 ? trim((value / 1e6).toFixed(1)) : Math.round(value / 1e6)} MB`;
+  return value >= 1000 ? `${Math.round(value / 1000)} kB` : `${value} bytes`;
+}
+
+/** Documents that were left out, by reason: "too short: 12, repeats itself: 4". */
+export function leftOut(dropped) {
+  return Object.entries(dropped || {}).filter(([, number]) => number).map(([reason, number]) => `${reason}: ${number.toLocaleString("en")}`).join(", ");
 }
 
 export function setting(value) {

@@ -27,6 +27,8 @@ export function mount() {
     soon();
   });
   on("runs", check);
+  on("data", texts);
+  $("#offer button").addEventListener("click", () => offered().job ? emit("show", "data") : emit("prepare", { name: offered().name }));
   reading.push(load());
 }
 
@@ -58,6 +60,38 @@ function view() {
   if (left) $("#tab-train").focus({ preventScroll: true });
   $("#back-to-run").hidden = !(wantsForm && one && one.kind !== "published");
   $(".welcome").hidden = wantsForm;
+}
+
+let prepared = "";
+
+/** A dataset has come or gone: the presets that need it can start now, or not any more. */
+async function texts() {
+  const now = JSON.stringify([state.data.datasets.map((one) => one.name), state.data.jobs.map((one) => [one.name, one.status])]);
+  const changed = prepared && now !== prepared;
+  prepared = now;
+  if (changed) {
+    ({ presets } = await get("/api/presets").catch(() => ({ presets })));
+    cards();
+  }
+  if (presets.length && (changed || !$("#offer").hidden)) check();
+}
+
+/** The dataset that the chosen preset lacks and that can be made here, with the job that makes it. */
+function offered() {
+  const preset = presets.find((one) => one.name === chosen);
+  const name = $("#setup [data-key='data.dataset']")?.value || preset.dataset;
+  const cost = state.presets?.preparable?.[name];
+  return cost && { name, ...cost, job: state.data?.jobs.find((one) => one.name === name && one.open) };
+}
+
+/** What stands in the way of a start, and the way out where it can be taken from here. */
+function offer(missing) {
+  const what = missing ? offered() : null;
+  $("#offer").hidden = !what;
+  if (!what) return missing ? "It cannot start yet: its text is not here (see the card above)." : "";
+  say($("#offer button"), what.job ? "See how far it is" : "Prepare its text");
+  if (what.job) return `Its text, ${what.name}, is being prepared${Number.isFinite(what.job.progress) ? `: ${Math.round(100 * what.job.progress)}%` : ""}${Number.isFinite(what.job.eta_seconds) ? `, ${duration(what.job.eta_seconds)} left` : ""}. It can start then.`;
+  return `Its text, ${what.name}, is not here yet: ${count(what.tokens)} tokens, about ${bytes(what.bytes)} on disk and ${duration(what.seconds)} to prepare (estimate).`;
 }
 
 function cards() {
@@ -145,9 +179,10 @@ async function check() {
   say($("#problem"), answer.error);
   const busy = state.runs.find((one) => one.active && one.device === preset.device && one.status !== "queued");
   $("#start").disabled = Boolean(answer.missing || busy);
+  offer(Boolean(answer.missing) && !answer.error);
   const estimate = answer.measured ? "" : " (estimate)";
   const epochs = answer.epochs ? `, reading its text ${answer.epochs < 0.95 ? "once in part" : `${answer.epochs.toFixed(1).replace(".0", "")} times`},` : "";
-  say($("#plan"), answer.error ? "The marked field needs another value." : answer.missing ? "It cannot start yet: its text is not here (see the card above)."
+  say($("#plan"), answer.error ? "The marked field needs another value." : answer.missing ? offer(true)
     : busy ? `${busy.name} is still on; one model at a time trains on this device. Stop it first, or let it finish.`
     : `${size(answer)}, ${count(answer.tokens)} tokens in ${answer.steps.toLocaleString("en")} steps${epochs || ","} about ${duration(answer.seconds)} on ${preset.device === "cpu" ? "this processor" : "this GPU"}${estimate} if nothing else runs.`);
 }

@@ -2,7 +2,7 @@
 
 export const state = {
   runs: [], version: "", selected: "", now: {}, tab: "train", axis: "tokens", zoom: null, compare: new Set(),
-  connected: true, presets: null, exhibit: 0, categories: [], chosen: null, capsule: {},
+  connected: true, presets: null, exhibit: 0, categories: [], chosen: null, capsule: {}, data: null, cost: null,
 };
 
 const listeners = new Map();

@@ -1,0 +1,186 @@
+// The form that makes a dataset: sources, tokenizer, budget, filters. It is looked at with each change, and started when it is liked.
+
+import { $, $$, fill, h, say } from "./dom.js";
+import { cancelPreview, clearPreview, preview } from "./preview.js";
+import { emit, get, on, send, state } from "./state.js";
+
+const KINDS = [["path", "A file or folder"], ["hub", "A dataset of the Hugging Face hub"], ["starter", "The starter novels"]];
+const UNITS = { k: 1e3, m: 1e6, b: 1e9, g: 1e9, t: 1e12 };
+const PLAIN = { sources: [{ where: "" }], tokenizer: "smollm2", tokens: 0, filters: {}, deduplicate: true, separator: "<|endoftext|>", licence: "" };
+let known = {};
+let sources = 0;
+
+export function mount() {
+  const form = $("#prepare-form");
+  $("#prepare-open").addEventListener("click", () => open());
+  $("#prepare-close").addEventListener("click", close);
+  $("#add-source").addEventListener("click", () => { $("#sources .list").append(source({ where: "" }, true)); weights(true); $$("#sources select").at(-1).focus(); });
+  $("#look-first").addEventListener("click", look);
+  $("#prepare-tokenizer").addEventListener("change", tokenizer);
+  form.addEventListener("change", look);
+  form.addEventListener("submit", start);
+  form.addEventListener("keydown", (event) => { if (event.key === "Enter" && event.target.matches("input[type=text]")) { event.preventDefault(); look(); } });
+  on("prepare", (what) => { emit("show", "data"); open(what); });
+  put("", PLAIN);
+}
+
+/** The form, filled in with the recipe of a dataset that a preset names, or that of a job. */
+async function open({ name = "", recipe = null } = {}) {
+  $("#prepare").hidden = false;
+  $("#prepare-open").setAttribute("aria-expanded", "true");
+  try {
+    ({ known, ...state.cost } = await get("/api/recipes"));
+  } catch (error) {
+    say($("#prepare-form .problem"), error.message);
+  }
+  begin();
+  if (recipe || known[name]) put(name, recipe || known[name]);
+  $("#prepare-title").focus({ preventScroll: true });
+  $("#prepare").scrollIntoView({ block: "start" });
+  look();
+}
+
+function close() {
+  cancelPreview();
+  $("#prepare").hidden = true;
+  $("#prepare-open").setAttribute("aria-expanded", "false");
+  $("#prepare-open").focus();
+}
+
+function begin() {
+  const choice = (label, name, recipe) => h("button", { type: "button", class: "plain", onclick: () => { put(name, recipe); look(); } }, label);
+  fill($("#begin-with"), choice("Texts of mine", "", PLAIN), choice("The starter novels", "", { ...PLAIN, sources: [{ where: "starter" }], tokenizer: "bpe:4096" }),
+    Object.entries(known).map(([name, recipe]) => choice(`The published mix, ${name}`, name, recipe)));
+}
+
+/** Fill in a recipe. */
+function put(name, recipe) {
+  const value = (id, text) => { $(`#prepare-${id}`).value = text; };
+  value("name", name);
+  fill($("#sources .list"), recipe.sources.map((one) => source(one, recipe.sources.length > 1)));
+  const size = /^bpe:(\d+)$/.exec(recipe.tokenizer);
+  value("tokenizer", size ? "bpe" : recipe.tokenizer === "smollm2" ? "smollm2" : "other");
+  value("size", size ? size[1] : "4096");
+  value("other", size || recipe.tokenizer === "smollm2" ? "" : recipe.tokenizer);
+  value("tokens", recipe.tokens ? recipe.tokens.toLocaleString("en") : "");
+  for (const [key, scale] of FILTERS) value(key, recipe.filters[key] ? String(recipe.filters[key] * scale) : "");
+  $("#prepare-deduplicate").checked = recipe.deduplicate;
+  value("separator", recipe.separator);
+  value("licence", recipe.licence);
+  say($("#prepare-form .problem"), "");
+  tokenizer();
+  weights();
+}
+
+const FILTERS = [["min_characters", 1], ["max_characters", 1], ["max_symbol_share", 100], ["max_repetition", 100]];
+
+function tokenizer() {
+  const chosen = $("#prepare-tokenizer").value;
+  $("#prepare-size").closest("label").hidden = chosen !== "bpe";
+  $("#prepare-other").closest("label").hidden = chosen !== "other";
+}
+
+/** One source: what it is, and the fields that such a source has. */
+function source(one, mixed) {
+  const number = (sources += 1);
+  const kind = one.where === "starter" ? "starter" : one.where.startsWith("hub:") ? "hub" : "path";
+  const field = (key, label, value, help, more = {}) => h("label", { class: "field", "data-for": more.for || "" }, h("span", {}, label),
+    h("input", { type: "text", "data-key": key, value, autocomplete: "off", spellcheck: "false", "aria-describedby": `source-${number}-${key}`, placeholder: more.placeholder, inputmode: more.inputmode }),
+    h("small", { class: "help", id: `source-${number}-${key}` }, help));
+  const box = h("div", { class: "source", role: "group", "aria-label": `Source ${number}`, "data-revision": one.revision || "", "data-streaming": String(one.streaming ?? true) },
+    h("div", { class: "top" }, h("label", { class: "field" }, h("span", { class: "sr" }, "Kind of source"), h("select", { "data-key": "kind", onchange: () => fit(box) },
+      KINDS.map(([value, label]) => h("option", { value, selected: value === kind }, label)))),
+    h("button", { type: "button", class: "quiet remove", onclick: () => { const next = box.previousElementSibling || box.nextElementSibling; box.remove(); weights(); $("select", next).focus(); look(); } }, "Remove")),
+    h("div", { class: "pair" },
+      field("path", "Where", kind === "path" ? one.where : "", "In this home, the project's data folder or a --data-root folder: txt, md, jsonl, csv, parquet, also .gz, .zst, .xz.", { for: "path", placeholder: "texts/" }),
+      field("hub", "Name", kind === "hub" ? one.where.slice(4) : "", "As on huggingface.co/datasets. Nothing of it is run here.", { for: "hub", placeholder: "OWNER/NAME" }),
+      field("config", "Configuration", one.config || "", "Empty where it has only one.", { for: "hub" }), field("split", "Split", one.split || "train", "Which part of it.", { for: "hub" }),
+      field("column", "Text column", one.column || "text", "Of jsonl, csv, parquet and hub datasets.", { for: "path hub" }),
+      field("weight", "Share", mixed && one.weight ? String(Math.round(1000 * one.weight) / 10) : "", "In % of the text; the mix ends with the source that ends first. Empty everywhere: one after the other.", { for: "path hub starter", inputmode: "decimal" })));
+  fit(box);
+  return box;
+}
+
+function fit(box) {
+  const kind = $("[data-key=kind]", box).value;
+  for (const label of $$("[data-for]", box)) {
+    const share = $("[data-key=weight]", label);
+    label.hidden = !label.dataset.for.split(" ").includes(kind) || Boolean(share && $$("#sources .source").length < 2);
+  }
+}
+
+/** Shares, and removing, are for mixtures; whoever adds a source gets equal ones where none are given. */
+function weights(anew = false) {
+  const boxes = $$("#sources .source");
+  for (const box of boxes) {
+    $(".remove", box).hidden = boxes.length < 2;
+    const share = $("[data-key=weight]", box);
+    if (anew && !share.value) share.value = String(Math.round(100 / boxes.length));
+    fit(box);
+  }
+}
+
+/** What the form says, as the server wants it; throws with a sentence. */
+function recipe() {
+  const text = (id) => $(`#prepare-${id}`).value.trim();
+  const chosen = text("tokenizer");
+  const boxes = $$("#sources .source");
+  return { sources: boxes.map((box) => described(box, boxes.length > 1)),
+    tokenizer: chosen === "bpe" ? `bpe:${whole("Pieces", text("size"))}` : chosen === "other" ? text("other") : chosen,
+    tokens: whole("Stop at", text("tokens")), deduplicate: $("#prepare-deduplicate").checked, separator: text("separator"), licence: text("licence"),
+    filters: Object.fromEntries(FILTERS.map(([key, scale]) => [key, scale === 1 ? whole(key.replace("_", " "), text(key)) : number(key.replaceAll("_", " "), text(key)) / scale])) };
+}
+
+function described(box, mixed) {
+  const value = (key) => $(`[data-key=${key}]`, box).value.trim();
+  const kind = value("kind");
+  const where = kind === "starter" ? "starter" : kind === "hub" ? `hub:${value("hub").replace(/^hub:/, "")}` : value("path");
+  const more = kind === "hub" ? { config: value("config"), split: value("split") || "train", revision: box.dataset.revision, streaming: box.dataset.streaming === "true" } : {};
+  return { where, column: value("column") || "text", weight: mixed ? number("Share", value("weight")) / 100 : 0, ...more };
+}
+
+function number(what, text) {
+  const found = /^([\d.,]*\d[\d.,]*)\s*([kmbgt]?)%?$/i.exec(text || "0");
+  const value = found && Number(found[1].replaceAll(",", "")) * (UNITS[found[2].toLowerCase()] || 1);
+  if (!found || !Number.isFinite(value)) throw new Error(`${what} must be a number, for example 20M; ${JSON.stringify(text.slice(0, 40))} is none.`);
+  return value;
+}
+
+const whole = (what, text) => Math.round(number(what, text));
+const given = () => $$("#sources .source").every((box) => { const kind = $("[data-key=kind]", box).value; return kind === "starter" || $(`[data-key=${kind}]`, box).value.trim(); });
+
+/** Look at what the form says, once every source is named. */
+function look() {
+  const problem = $("#prepare-form .problem");
+  say(problem, "");
+  if (!given()) return clearPreview();
+  try {
+    preview(recipe());
+  } catch (error) {
+    say(problem, error.message);
+  }
+}
+
+async function start(event) {
+  event.preventDefault();
+  const problem = $("#prepare-form .problem");
+  const button = $("#prepare-form [type=submit]");
+  const name = $("#prepare-name").value.trim();
+  say(problem, "");
+  try {
+    if (!name) throw Object.assign(new Error("Give it a name first; runs call it by that."), { field: $("#prepare-name") });
+    const what = recipe();
+    button.disabled = true;
+    cancelPreview();
+    await send("/api/prepare", { name, recipe: what });
+    close();
+    put("", PLAIN);
+    clearPreview();
+    scrollTo({ top: 0 });
+    emit("data-changed", `${name} is being prepared.`);
+  } catch (error) {
+    say(problem, error.message);
+    error.field?.focus();
+  }
+  button.disabled = false;
+}

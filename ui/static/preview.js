@@ -1,0 +1,73 @@
+// What a recipe will give: its size and time, the first documents, and which of them the filters leave out.
+
+import { $, fill, h } from "./dom.js";
+import { bytes, count, duration, leftOut, speed } from "./format.js";
+import { state } from "./state.js";
+
+const SHORT = 400;
+let under = null;
+
+const box = () => $("#preview .estimate");
+
+export function cancelPreview() {
+  under?.abort();
+  under = null;
+}
+
+export function clearPreview() {
+  cancelPreview();
+  $("#preview").setAttribute("aria-busy", "false");
+  fill(box(), h("p", { class: "empty" }, "Its size, the time it takes and its first documents appear here once its texts are named."));
+  fill($("#preview .first"));
+}
+
+/** Ask for a preview; the one before, if it is still being made, is ended. */
+export async function preview(recipe) {
+  cancelPreview();
+  const mine = (under = new AbortController());
+  $("#preview").setAttribute("aria-busy", "true");
+  // What was known before stays until the answer is here: nothing moves under a pointer that presses Start.
+  if (!$("dl", box())) fill(box(), h("p", { class: "empty" }, "Reading the first documents…"));
+  let answer;
+  try {
+    const response = await fetch("/api/prepare/preview", { method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify({ recipe }), signal: mine.signal });
+    answer = await response.json();
+  } catch {
+    if (mine.signal.aborted) return;
+    answer = { error: "The server does not answer. If app.py was closed, start it again." };
+  }
+  if (mine !== under) return;
+  under = null;
+  $("#preview").setAttribute("aria-busy", "false");
+  if (answer.error) fill(box(), h("p", { class: "problem" }, answer.error), unmeasured(recipe));
+  else fill(box(), estimate(answer));
+  fill($("#preview .first"), (answer.documents || []).map(shown));
+}
+
+const figure = (label, value) => h("div", {}, h("dt", {}, label), h("dd", {}, value));
+
+function estimate({ estimate: guess, dropped, read, bytes_per_token: each, tokens_per_second: pace, note }) {
+  const about = (value, words) => (value === null || value === undefined ? "not known" : `${guess.exact ? "" : "about "}${words(value)}`);
+  const gone = Object.values(dropped || {}).reduce((sum, number) => sum + number, 0);
+  return [h("dl", {}, figure("Tokens", about(guess.tokens, count)), figure("Documents", about(guess.documents, (value) => value.toLocaleString("en"))),
+    figure("On disk", about(guess.bytes_on_disk, bytes)), figure("Time here", guess.seconds === null ? "not known" : `about ${duration(guess.seconds)}`)),
+    h("p", { class: "note" }, [each ? `${each.toFixed(2)} bytes per token` : "", pace ? `${speed(pace)} here` : ""].filter(Boolean).join(", "), each || pace ? ". " : "",
+      guess.exact || guess.tokens === null ? "" : `Estimated from the first ${read.toLocaleString("en")} documents. `, note || ""),
+    h("p", {}, gone ? `Of the first ${read.toLocaleString("en")} documents ${gone.toLocaleString("en")} are left out (${leftOut(dropped)}).`
+      : `Of the first ${read.toLocaleString("en")} documents none is left out.`)];
+}
+
+/** Where nothing can be read, what is asked for still has a size. */
+function unmeasured({ tokens }) {
+  if (!tokens || !state.cost) return null;
+  return h("p", { class: "note" }, `${count(tokens)} tokens take about ${bytes(tokens * state.cost.bytes_per_token)} on disk and, at ${speed(state.cost.tokens_per_second)} as two processor cores reach, about ${duration(tokens / state.cost.tokens_per_second)}.`);
+}
+
+function shown(one) {
+  const reason = one.dropped || (one.duplicate ? "equal to an earlier one" : "");
+  const short = one.text.length > SHORT;
+  return h("li", { "data-kept": reason ? "no" : "yes" },
+    h("p", { class: "top" }, h("span", { class: "fate" }, h("svg", { viewBox: "0 0 20 20", "aria-hidden": "true" }, h("path", { d: reason ? "M5 5l10 10M15 5L5 15" : "M4 10.5l4 4 8-9" })), reason ? `Left out: ${reason}` : "Kept"),
+      h("span", { class: "note" }, `${one.file}, ${bytes(one.bytes)}`)),
+    short ? h("details", {}, h("summary", {}, h("span", { class: "words" }, `${one.text.slice(0, SHORT)}…`)), h("p", { class: "words" }, one.text.slice(SHORT))) : h("p", { class: "words" }, one.text));
+}
