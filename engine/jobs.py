@@ -24,6 +24,7 @@ JOB = (sys.executable, "-m", "engine.data.job")
 GRACE = 10.0
 """Seconds from a stop to SIGKILL, which costs no more than the chunk in work."""
 KILLED = "It did not end within {grace:g} s and was killed (SIGKILL); nothing whole is lost."
+WAITS = "Waits until"
 RETRIES = 3
 """How often in a row a job goes on by itself without getting further."""
 
@@ -93,10 +94,11 @@ class Jobs:
         if not self.workers:
             self._start(db, job)
             return
-        others = [worker.row["name"] for job_id, worker in self.workers.items() if job_id != job["id"]]
-        message = f"Waits until {others[0]} is ready" if others else job["message"]
-        if message != job["message"]:
-            _note(db, job, message)
+        for job_id, worker in self.workers.items():
+            message = f"{WAITS} {worker.row['name']} is ready"
+            free = not job["message"] or job["message"].startswith(WAITS)  # else it says why it begins again
+            if free and job_id != job["id"] and message != job["message"]:
+                _note(db, job, message)
 
     def _start(self, db: Database, job: store.Row) -> None:
         """Spawn the process of a waiting job, unless it was stopped or discarded meanwhile."""
