@@ -9,11 +9,13 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from importlib import metadata
+from pathlib import Path
 from typing import Literal
 
 from sqlite_utils import Database
 
 from engine import gpu, store
+from engine.children import Child
 from engine.endings import is_lost
 from engine.home import PROJECT, Home
 from engine.manifest import CorruptCheckpoint, sha256_of, verify
@@ -152,11 +154,36 @@ def check_runs(home: Home) -> Iterator[Finding]:
         yield Finding("runs", "ok", f"{len(active)} on, each with its trainer" if active else "none is on")
     busy = {run["id"] for run in active}
     left = [path for path in (home.path / "checkpoints").glob("*/**/.step_*") if not busy & set(path.parts)]
-    left += [] if busy else (home.path / "datasets").glob(".making-*")
     if left:
-        taken = sum(file.stat().st_size for path in left for file in (path.rglob("*") if path.is_dir() else [path]))
         names = _names([str(path.relative_to(home.path)) for path in left])
-        yield Finding("runs", "warning", f"Interrupted work has left {size(taken)}: delete {names}.")
+        yield Finding("runs", "warning", f"Interrupted work has left {_taken(left)}: delete {names}.")
+
+
+def check_datasets(home: Home) -> Iterator[Finding]:
+    """No dataset job looks alive that is not, and what is half made is known."""
+    name, folder = "datasets", home.path / "datasets"
+    with _opened(home) as db:
+        jobs = {job["name"]: job["status"] for job in store.list_jobs(db)} if db else {}
+        lost = [job["name"] for job in store.open_jobs(db) if job["pid"] and not Child(job).alive()] if db else []
+        busy = bool(db and store.open_runs(db))
+    if lost:
+        yield Finding(name, "warning", f"{_names(lost)}: no process any more; `python -m engine datasets` sees to it.")
+    else:
+        ready = sum(1 for card in folder.glob("[!.]*/card.json"))
+        yield Finding(name, "ok", f"{ready} ready" if ready else "none yet")
+    half = {path: jobs.get(path.name.removeprefix(".making-")) for path in sorted(folder.glob(".making-*"))}
+    early = [path for path, status in half.items() if status in store.RESUMABLE_JOBS]
+    if early:
+        names = _names([path.name.removeprefix(".making-") for path in early])
+        sentence = (
+            f"{names}: half made, {_taken(early)}; `python -m engine prepare NAME` goes on, --discard removes it."
+        )
+        yield Finding(name, "warning", sentence)
+    left = [path for path, status in half.items() if status not in (*store.OPEN_JOBS, *store.RESUMABLE_JOBS)]
+    left = [] if busy else left + sorted(folder.glob(".deleted-*"))  # a run may be making its own
+    if left:
+        names = _names([str(path.relative_to(home.path)) for path in left])
+        yield Finding(name, "warning", f"Interrupted work has left {_taken(left)}: delete {names}.")
 
 
 def check_weights(home: Home) -> Iterator[Finding]:
@@ -215,6 +242,11 @@ def _opened(home: Home) -> Iterator[Database | None]:
         yield db
 
 
+def _taken(paths: list[Path]) -> str:
+    """What files and folders take together."""
+    return size(sum(file.stat().st_size for path in paths for file in (path.rglob("*") if path.is_dir() else [path])))
+
+
 def _names(names: list[str]) -> str:
     more = len(names) - MANY
     return ", ".join(names[:MANY]) + (f" and {more} more" if more > 0 else "")
@@ -228,5 +260,6 @@ CHECKS: dict[str, Check] = {
     "SQLite": check_sqlite,
     "runs.db": check_database,
     "runs": check_runs,
+    "datasets": check_datasets,
     "weights": check_weights,
 }

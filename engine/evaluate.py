@@ -22,7 +22,7 @@ class Validation:
         self.inputs, self.targets = validation_rows(
             dataset.val, config.model.context, config.eval.tokens, dataset.vocab_size
         )
-        self.bytes = int(tokenizer.byte_lengths(tokenizer.load(dataset.tokenizer_path))[self.targets].sum())
+        self.bytes = int(tokenizer.byte_lengths(tokenizer.read(dataset.tokenizer_path))[self.targets].sum())
         self.rows, self.end = rows, end
         self.place = place
 

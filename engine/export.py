@@ -17,6 +17,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from sqlite_utils import Database
+from tokenizers import Tokenizer
 from torch import Tensor
 
 from engine import store, tokenizer
@@ -107,10 +108,10 @@ def export(home: Home, db: Database, run_id: str, step: int | None, out: Path, d
     row = _chosen(db, run, step)
     try:
         weights = qwen3_weights(config.model, _read(home, run, row), DTYPES[dtype])
-        end = tokenizer.load(home.tokenizer(run_id)).get_vocab(with_added_tokens=True)[tokenizer.END]
-        files = _texts(config, shape, end, dtype)
+        words = home.tokenizer(run_id)
+        files = _texts(config, shape, tokenizer.load(words), tokenizer.end_of(words), dtype)
         files["README.md"] = _card(run, config, row, store.last_eval(db, run_id, row["step"]), dtype)
-        size = _write(out, weights, files, home.tokenizer(run_id))
+        size = _write(out, weights, files, words)
     except OSError as error:
         raise store.Refused(f"{run['name']} could not be exported to {out}: {reason(error)}.") from error
     return Exported(out, size, row["step"], dtype)
@@ -188,8 +189,9 @@ def _read(home: Home, run: store.Row, row: store.Row) -> dict[str, Tensor]:
     return weights
 
 
-def _texts(config: RunConfig, shape: dict[str, Any], end: int, dtype: str) -> dict[str, str]:
+def _texts(config: RunConfig, shape: dict[str, Any], words: Tokenizer, ending: str, dtype: str) -> dict[str, str]:
     """The small JSON files by name."""
+    end = tokenizer.separator_id(words, ending)
     how = config.sample
     picking = {"do_sample": True, "temperature": how.temperature, "top_k": how.top_k, "top_p": how.top_p}
     found = {
@@ -206,8 +208,8 @@ def _texts(config: RunConfig, shape: dict[str, Any], end: int, dtype: str) -> di
         "tokenizer_config.json": {
             "tokenizer_class": "PreTrainedTokenizerFast",
             "model_max_length": config.model.context,
-            "eos_token": tokenizer.END,
-            "pad_token": tokenizer.END,
+            "eos_token": ending,
+            "pad_token": ending,
             "clean_up_tokenization_spaces": False,
         },
     }

@@ -24,6 +24,7 @@ from engine.decode import pick as pick
 from engine.home import Home
 from engine.model import Cache, Transformer
 from engine.space import reason
+from engine.tokenizer import END
 
 ROWS = 8
 """Batches are padded to a multiple of this: from 8 rows on, torch's CPU products round every row the same way
@@ -54,6 +55,8 @@ class Speaker:
     tokens: int
     weights_sha256: str
     device: torch.device
+    end: str = END
+    """The piece that ends a text."""
     decoder: Decoder | None = None
     """Makes the tokens where there is a GPU; None: `model` does, step by step."""
 
@@ -99,7 +102,7 @@ class Speaker:
 
     @torch.inference_mode()
     def _answer(self, asks: Sequence[Ask], cancelled: Callable[[], bool]) -> Iterator[list["_Answer"]]:
-        answers = [_Answer(self.tokenizer, ask, self.model.config.context) for ask in asks]
+        answers = [_Answer(self.tokenizer, self.end, ask, self.model.config.context) for ask in asks]
         prompts = [answer.prompt_ids for answer in answers]
         for ids in self.decoder.rounds(prompts, asks) if self.decoder else self._rounds(answers):
             for answer, token in zip(answers, ids, strict=True):
@@ -207,6 +210,7 @@ def load_speaker(
         step=wanted,
         tokens=found[0]["tokens"],
         weights_sha256=digest,
+        end=tokenizer.end_of(home.tokenizer(run_id)),
     )
 
 
@@ -229,6 +233,7 @@ def make_speaker(
     step: int,
     tokens: int,
     weights_sha256: str,
+    end: str = END,
 ) -> Speaker:
     """A speaker from bf16 weights; products run in bf16 on a GPU and in fp32 elsewhere."""
     dtype = torch.bfloat16 if device.type == "cuda" else torch.float32
@@ -247,6 +252,7 @@ def make_speaker(
         tokens=tokens,
         weights_sha256=weights_sha256,
         device=device,
+        end=end,
         decoder=Decoder(model) if Decoder.suits(model) else None,
     )
 
@@ -256,6 +262,7 @@ class _Answer:
     """The growing answer to one prompt."""
 
     tokenizer: Tokenizer
+    separator: str
     ask: Ask
     context: int
     ids: list[int] = field(default_factory=list)
@@ -268,7 +275,7 @@ class _Answer:
                 f"The prompt has {len(self.prompt_ids):,} tokens; this model sees {self.context:,} at "
                 "once, so at most one less fits."
             )
-        self.end = self.tokenizer.token_to_id(tokenizer.END)
+        self.end = self.tokenizer.token_to_id(self.separator)
 
     @property
     def position(self) -> int:

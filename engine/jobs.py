@@ -9,6 +9,7 @@ import signal
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 
@@ -22,8 +23,19 @@ from engine.home import Home
 JOB = (sys.executable, "-m", "engine.data.job")
 GRACE = 10.0
 """Seconds from a stop to SIGKILL, which costs no more than the chunk in work."""
+KILLED = "It did not end within {grace:g} s and was killed (SIGKILL); nothing whole is lost."
 RETRIES = 3
 """How often in a row a job goes on by itself without getting further."""
+
+
+@dataclass
+class Worker(Child):
+    """A process that works on a job."""
+
+    stopping_since: float | None = None
+    """When its stop was first seen, in monotonic seconds."""
+    killed: str = ""
+    """Why it was killed, once it was."""
 
 
 class Jobs:
@@ -33,57 +45,58 @@ class Jobs:
         self, home: Home, command: Sequence[str] = JOB, *, grace: float = GRACE, linger: float = LINGER
     ) -> None:
         self.home, self.command, self.grace, self.linger = home, command, grace, linger
-        self.children: dict[str, Child] = {}
-        self.stopping: dict[str, float] = {}
-        """When the stop of a job was first seen, in monotonic seconds."""
-        self.killed: set[str] = set()
+        self.workers: dict[str, Worker] = {}
         self.told: set[tuple[str, str]] = set()
 
     def tick(self, db: Database) -> bool:
         """Look once at everything; whether anything works or waits."""
         self._reap(db)
         jobs = store.open_jobs(db)
-        for job in jobs:
-            with apart(f"job {job['id']}", self.told, partial(_note, db, job["id"])):
-                self._watch(db, job)
+        # Those that work first: what waits begins when there are none.
+        for job in sorted(jobs, key=lambda job: job["status"] == "waiting"):
+            with apart(f"job {job['id']}", self.told, partial(_note, db, job)):
+                (self._begin if job["status"] == "waiting" else self._watch)(db, job)
         still_open = {job["id"] for job in jobs}
-        for job_id, child in self.children.items():
-            if child.shaken_off(job_id not in still_open, self.linger):
+        for job_id, worker in self.workers.items():
+            if worker.shaken_off(job_id not in still_open, self.linger):
                 tell(f"job {job_id}: its process had ended it {self.linger:g} s ago and was killed")
-        return bool(self.children or jobs)
+        return bool(self.workers or jobs)
 
     def _reap(self, db: Database) -> None:
         """Bury processes that have ended, and end their jobs if they did not."""
-        for job_id, child in list(self.children.items()):
-            if not child.alive():
-                returncode = child.bury()
-                killed = f"It did not end within {self.grace:g} s and was killed (SIGKILL); nothing whole is lost."
-                if end_dead(
-                    self.home, db, child.row, returncode, killed if job_id in self.killed else "", child.before
-                ):
+        for job_id, worker in list(self.workers.items()):
+            if not worker.alive():
+                returncode = worker.bury()
+                if end_dead(self.home, db, worker.row, returncode, worker.killed, worker.before):
                     how = "is gone" if returncode is None else process.describe_exit(returncode)
-                    tell(f"job {job_id}: process {child.row['pid']} {how}")
-                self.killed.discard(job_id)
-                self.stopping.pop(job_id, None)
-                del self.children[job_id]
+                    tell(f"job {job_id}: process {worker.row['pid']} {how}")
+                del self.workers[job_id]
 
     def _watch(self, db: Database, job: store.Row) -> None:
-        """One job that has not ended: it may be due to start, need adoption, be dead, or not hear its stop."""
-        child = self.children.get(job["id"])
-        if job["status"] == "waiting":
-            if not self.children:
-                self._start(db, job)
-            return
-        if child is None and (found := Child(job)).alive():
-            child = self.children[job["id"]] = found
+        """A job with a process: it may need adoption, be dead, or not hear its stop."""
+        worker = self.workers.get(job["id"])
+        if worker is None and (found := Worker(job)).alive():
+            worker = self.workers[job["id"]] = found
             tell(f"job {job['id']}: process {job['pid']} adopted")
-        if child is None:
-            end_dead(self.home, db, job)
-            tell(f"job {job['id']}: it has no process any more")
-        elif job["status"] == "stopping":
-            since = self.stopping.setdefault(job["id"], time.monotonic())
-            if time.monotonic() - since > self.grace and job["id"] not in self.killed and child.signal(signal.SIGKILL):
-                self.killed.add(job["id"])
+        if worker is None:
+            if end_dead(self.home, db, job):
+                tell(f"job {job['id']}: it has no process any more")
+        elif job["status"] == "stopping" and not worker.killed:
+            worker.stopping_since = worker.stopping_since or time.monotonic()
+            if time.monotonic() - worker.stopping_since > self.grace and worker.signal(signal.SIGKILL):
+                worker.killed = (
+                    f"It did not end within {self.grace:g} s and was killed (SIGKILL); nothing whole is lost."
+                )
+
+    def _begin(self, db: Database, job: store.Row) -> None:
+        """A job that waits: it begins unless another one works."""
+        if not self.workers:
+            self._start(db, job)
+            return
+        others = [worker.row["name"] for job_id, worker in self.workers.items() if job_id != job["id"]]
+        message = f"Waits until {others[0]} is ready" if others else job["message"]
+        if message != job["message"]:
+            _note(db, job, message)
 
     def _start(self, db: Database, job: store.Row) -> None:
         """Spawn the process of a waiting job, unless it was stopped or discarded meanwhile."""
@@ -99,15 +112,15 @@ class Jobs:
                 output.flush()
                 child = spawn([*self.command, "--home", str(self.home.path), job["id"]], job["id"], output)
                 who = process.identity(child.pid)
-                self.children[job["id"]] = Child(now | who, child, before)
+                self.workers[job["id"]] = Worker(now | who, child, before)
                 store.update_job(db, job["id"], status="running", message="Starting", heartbeat_at=time.time(), **who)
                 tell(f"job {job['id']}: process {child.pid} started for {job['name']}")
         except OSError as error:
             store.end_job(db, job["id"], "failed", f"The job could not be started: {error.strerror or error}.")
 
 
-def _note(db: Database, job_id: str, message: str) -> None:
-    store.update_job(db, job_id, message=message)
+def _note(db: Database, job: store.Row, message: str) -> None:
+    store.update_job(db, job["id"], message=message)
 
 
 def reconcile(home: Home, db: Database, watched: bool) -> bool:

@@ -15,11 +15,11 @@ SAME_START = 0.005
 """Seconds between two start times of one process; the kernel counts in ticks of 0.01 s, we compare exact copies."""
 DEAD = {"Z", "X", "x", "zombie", "dead"}
 MARK = "BLUEBERRY_RUN"
-"""In the environment of a trainer and of everything it starts: the run's id."""
+"""In the environment of a trainer or a dataset job and of everything it starts: the run's or the job's id."""
 
 
 class Identity(TypedDict):
-    """The columns of a run's state that say which process trains it."""
+    """The columns of a run's state that say which process trains it, and of a job that say which works on it."""
 
     pid: int
     process_started_at: float
@@ -77,17 +77,17 @@ def send(
     return False
 
 
-def end_leftovers(leader: int, run_id: str) -> int:
-    """SIGKILL what a dead trainer has left running in its group; returns how many processes that were.
+def end_leftovers(leader: int, mark: str) -> int:
+    """SIGKILL what a dead trainer or job has left running in its group; returns how many processes that were.
 
-    The number of a dead leader may be a stranger's by now: only processes that bear the run's mark are touched.
+    The number of a dead leader may be a stranger's by now: only processes that bear the mark are touched.
     """
-    import psutil  # only when a trainer has ended
+    import psutil  # only when one has ended
 
     ended = 0
     for left in psutil.process_iter():
         with contextlib.suppress(psutil.Error, ProcessLookupError, PermissionError):
-            if left.pid != leader and os.getpgid(left.pid) == leader and left.environ().get(MARK) == run_id:
+            if left.pid != leader and os.getpgid(left.pid) == leader and left.environ().get(MARK) == mark:
                 left.kill()
                 ended += 1
     return ended

@@ -19,7 +19,7 @@ class Questions:
 
     def __init__(self, config: RunConfig, tokenizer_path: Path, recorder: Recorder) -> None:
         self.config, self.recorder = config, recorder
-        self.words = tokenizer.load(tokenizer_path)
+        self.words, self.end = tokenizer.load(tokenizer_path), tokenizer.end_of(tokenizer_path)
         self.asks: list[tuple[str, Ask]] = []
         for suite in (name.strip() for name in config.sample.suites.split(",")):
             for prompt in load_suite(suite):
@@ -70,6 +70,7 @@ class Questions:
             step=step,
             tokens=tokens,
             weights_sha256=written.sha256,
+            end=self.end,
         )
         pieces = speaker.answer([ask for _, ask in self.asks], cancelled=self.recorder.stop.is_set)
         if any(piece.finish == "cancelled" for piece in pieces):

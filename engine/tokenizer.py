@@ -19,6 +19,8 @@ SMALLEST, LARGEST = 257, 65_536
 """Vocabulary sizes of `bpe:SIZE`: all bytes and the separator; what two bytes a token can number."""
 SMOLLM2, SMOLLM2_SIZE = "smollm2", 49_152
 """The tokenizer that comes with us; data/tokenizers/SOURCES.md says whose it is and its licence."""
+CONFIG = "tokenizer_config.json"
+"""Where the transformers library looks for `eos_token` too."""
 LARGEST_FILE = 2**28
 """Bytes of a tokenizer.json; the largest published ones have some 30 MB."""
 _SMOLLM2_FILE = PROJECT / "data" / "tokenizers" / "smollm2" / "tokenizer.json.xz"
@@ -88,16 +90,21 @@ def smollm2() -> Tokenizer:
     return _parsed(SMOLLM2, raw, "get data/tokenizers/ of the project again")
 
 
-def load(
-    path: Path,
-    separator: str | None = END,
-    name: str = "",
-    otherwise: str = "put it back, or prepare its dataset again",
-) -> Tokenizer:
+def load(path: Path, separator: str | None = "") -> Tokenizer:
+    """Read a tokenizer.json that must have `separator`: that of `end_of` for "", any or none for None.
+
+    Raises Refused.
+    """
+    tokenizer = read(path)
+    if separator is not None:
+        separator_id(tokenizer, separator or end_of(path), path.name)
+    return tokenizer
+
+
+def read(path: Path, name: str = "", otherwise: str = "put it back, or prepare its dataset again") -> Tokenizer:
     """Read a tokenizer.json; text is always encoded as text, `<|endoftext|>` in it too, and whole.
 
-    Raises Refused when the file is missing, damaged, or has no `separator` (None: not asked). The sentence calls the
-    file `name`, and `otherwise` is what to do.
+    Raises Refused when the file is missing or damaged. The sentence calls it `name`, and `otherwise` is what to do.
     """
     name = name or path.name
     try:
@@ -105,13 +112,29 @@ def load(
             raise Refused(f"The tokenizer {name} is not there; {otherwise}.")
         if path.stat().st_size > LARGEST_FILE:
             raise Refused(f"{name} has {path.stat().st_size:,} bytes, which is no tokenizer; {otherwise}.")
-        raw = path.read_bytes()
+        return _parsed(name, path.read_bytes(), otherwise)
     except OSError as error:
         raise Refused(f"The tokenizer {name} cannot be read: {error.strerror}.") from error
-    tokenizer = _parsed(name, raw, otherwise)
-    if separator is not None:
-        separator_id(tokenizer, separator, name)
-    return tokenizer
+
+
+def end_of(path: Path) -> str:
+    """The piece that ends documents: `eos_token` of the tokenizer_config.json beside a tokenizer.json, or END.
+
+    It is there where a run's text ends its documents with another piece. Raises Refused where it is damaged.
+    """
+    try:
+        return str(json.loads(path.with_name(CONFIG).read_text(encoding="utf-8"))["eos_token"])
+    except FileNotFoundError:
+        return END
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise Refused(f"The file {CONFIG} beside {path.name} is damaged; delete it where {END} ends a text.") from error
+
+
+def copy(source: Path, target: Path, separator: str) -> None:
+    """Put a tokenizer.json to `target`, whole or not at all, with a note of what ends documents unless it is END."""
+    if separator != END:
+        _replace(target.with_name(CONFIG), json.dumps({"eos_token": separator}).encode())
+    _replace(target, source.read_bytes())
 
 
 def separator_id(tokenizer: Tokenizer, separator: str, name: str = "") -> int:
@@ -139,18 +162,25 @@ def spellings(tokenizer: Tokenizer) -> dict[int, bytes]:
     added = tokenizer.get_added_tokens_decoder()
     spelled = {number: b"" if piece.special else piece.content.encode() for number, piece in added.items()}
     own = {number: piece for piece, number in vocabulary.items() if number not in added}
-    alphabet = byte_alphabet()
-    if all(alphabet.keys() >= set(piece) for piece in own.values()):
+    alphabet, decoding = byte_alphabet(), _decoding(tokenizer)
+    if "ByteLevel" in decoding and all(alphabet.keys() >= set(piece) for piece in own.values()):
         return spelled | {number: bytes(alphabet[mark] for mark in piece) for number, piece in own.items()}
-    if any(piece.startswith(_BLANK) for piece in own.values()):
+    if decoding & {"Metaspace", "Replace"} and any(piece.startswith(_BLANK) for piece in own.values()):
         return spelled | {
             number: _BYTE_PIECES.get(piece) or piece.replace(_BLANK, " ").encode() for number, piece in own.items()
         }
-    number, piece = next((number, piece) for number, piece in own.items() if not alphabet.keys() >= set(piece))
     raise Refused(
-        f"The tokenizer is not byte-level (its piece {number} is {piece!r}); "
-        "bits per byte need one that is, like SmolLM2's or bpe:SIZE."
+        "The tokenizer is not byte-level and does not mark blanks, so a text cannot be put together from its pieces; "
+        "choose one like smollm2 or bpe:SIZE."
     )
+
+
+def _decoding(tokenizer: Tokenizer) -> set[str]:
+    """The kinds of steps in which pieces become a text again."""
+    if tokenizer.decoder is None:
+        return set()
+    state = json.loads(tokenizer.decoder.__getstate__())
+    return {state["type"], *(step["type"] for step in state.get("decoders", []))}
 
 
 def byte_alphabet() -> dict[str, int]:
@@ -181,6 +211,12 @@ def _parsed(name: str, raw: bytes, otherwise: str) -> Tokenizer:
         except (ValueError, RecursionError):
             raise Refused(f"The tokenizer {name} is damaged (no whole JSON); {otherwise}.") from error
         raise Refused(f"{name} is JSON, but no tokenizer that the tokenizers library knows.") from error
+
+
+def _replace(path: Path, content: bytes) -> None:
+    temporary = path.with_name(f".{path.name}")
+    temporary.write_bytes(content)
+    temporary.replace(path)
 
 
 def _plain(tokenizer: Tokenizer) -> Tokenizer:

@@ -8,7 +8,6 @@ import argparse
 import contextlib
 import errno
 import os
-import shutil
 import signal
 import sys
 import traceback
@@ -18,7 +17,7 @@ from typing import Any
 
 import torch
 
-from engine import store
+from engine import store, tokenizer
 from engine.accelerate import accelerate
 from engine.attempt import Learner, Run, begin, epochs_told, losses_before, roll_back
 from engine.attention import in_use
@@ -154,9 +153,7 @@ def prepare_dataset(run: Run) -> Dataset:
     # A copy of its own: what the model says must stay readable when the dataset is gone.
     own = run.home.tokenizer(run.id)
     if not own.exists():
-        temporary = own.with_name(f".{own.name}")
-        shutil.copyfile(dataset.tokenizer_path, temporary)
-        temporary.replace(own)
+        tokenizer.copy(dataset.tokenizer_path, own, dataset.card.get("separator", tokenizer.END))
     return dataset
 
 

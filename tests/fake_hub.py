@@ -79,7 +79,7 @@ class _Answers(BaseHTTPRequestHandler):
             return
         sha, files = found
         entries = [
-            {"type": "file", "path": path, "size": len(raw), "oid": hashlib.sha1(raw).hexdigest()}
+            {"type": "file", "path": path, "size": len(raw), "oid": hashlib.sha1((sha + path).encode()).hexdigest()}
             for path, raw in files.items()
         ]
         folders = {path.rsplit("/", 1)[0] for path in files if "/" in path}
@@ -123,7 +123,7 @@ class _Answers(BaseHTTPRequestHandler):
             self._send(self.repositories[name].statuses[path], b"<html>", {})
         else:
             raw, status, headers = files[path], 200, {"X-Repo-Commit": sha, "Accept-Ranges": "bytes"}
-            headers["ETag"] = f'"{hashlib.sha1(raw).hexdigest()}"'
+            headers["ETag"] = f'"{hashlib.sha1((sha + path).encode()).hexdigest()}"'
             if part := self.headers.get("Range"):
                 begin, _, end = part.removeprefix("bytes=").partition("-")
                 last = min(int(end or len(raw)), len(raw) - 1)

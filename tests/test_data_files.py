@@ -319,6 +319,15 @@ def test_columns_that_hold_no_text_are_told(tmp_path: Path) -> None:
     assert [text.text for text in texts_of(path)] == ["a", "b", "a"]
 
 
+def test_a_column_with_a_dot_in_its_name(tmp_path: Path) -> None:
+    table = pa.table({"meta": [{"text": "no"}], "meta.text": ["yes"], "text": ["other"]})
+    parquet.write_table(table, tmp_path / "a.parquet")
+    assert [text.text for text in texts_of(tmp_path / "a.parquet", column="text")] == ["other"]
+    assert [text.text for text in texts_of(tmp_path / "a.parquet", column="meta.text")] == ["yes"]
+    parquet.write_table(table.select(["meta.text"]), tmp_path / "a.parquet")
+    assert [text.text for text in texts_of(tmp_path / "a.parquet", column="meta.text")] == ["yes"]
+
+
 def test_parquet_that_is_not_utf8_is_refused(tmp_path: Path) -> None:
     raw = pa.array([b"fine", b"no \xff"], pa.binary())
     text = pa.StringArray.from_buffers(2, raw.buffers()[1], raw.buffers()[2])

@@ -1,5 +1,7 @@
 """Datasets of the hub, read with the real libraries from a hub on a loopback port."""
 
+import csv
+import gzip
 import inspect
 import io
 import json
@@ -21,13 +23,15 @@ from engine.home import PROJECT
 
 TEXTS = [f"Text {number}: „ä“ 🫐\nand more of it" for number in range(7)]
 MIXED = [text for text in TEXTS for text in (text, " \n")]
-PARQUET, LINES, PUSHED = "hub:lab/parquet,config=edu", "hub:lab/lines", "hub:lab/pushed"
+PARQUET, LINES, ROWS, PUSHED = "hub:lab/parquet,config=edu", "hub:lab/lines", "hub:lab/rows", "hub:lab/pushed"
 READ = [
     PARQUET,
     f"{PARQUET},streaming=false",
     "hub:lab/parquet,config=edu,split=test",
     LINES,
     f"{LINES},streaming=false",
+    ROWS,
+    f"{ROWS},streaming=false",
 ]
 REFUSED = {
     "hub:lab/parquet": "lab/parquet has several configurations, choose one; there are: edu, cosmo.",
@@ -36,15 +40,17 @@ REFUSED = {
     "hub:lab/parquet,config=edu,column=body": "there is no column 'body'; there are: id, text.",
     "hub:lab/parquet,config=edu,column=id": "the column 'id' holds int64, not text; choose a column of strings.",
     "hub:lab/parquet,config=edu,revision=v9": "lab/parquet has no revision 'v9'; give a branch, a tag or a commit.",
-    "hub:lab/lines,column=body": "lab/lines: there is no column 'body'; there are: text, n.",
-    "hub:lab/lines,column=n": "lab/lines: the column 'n' holds int, not text; choose a column of strings.",
+    "hub:lab/lines,column=body": "a.jsonl.gz, line 1: there is no column 'body'; there are: text, n.",
+    "hub:lab/rows,column=body": "lab/rows: there is no column 'body'; there are: id, text.",
+    "hub:lab/rows,column=id": "lab/rows: the column 'id' holds int, not text; choose a column of strings.",
     "hub:lab/nothing": "The hub has no dataset lab/nothing, or it is a private one; check the name, or run `hf auth",
     "hub:lab/gated": "lab/gated is given only to people who have accepted its terms: accept them at https://hugging",
     "hub:lab/script": "lab/script can only be read by running code of its own, which is never done here; choose a",
     "hub:lab/empty": "lab/empty has no files that `datasets` can read.",
     "hub:lab/blank": "lab/blank has no text: whatever was read in it is blank.",
     "hub:lab/damaged": "data/train.parquet is damaged: it is not a whole .parquet file.",
-    "hub:lab/torn": "lab/torn cannot be read: ",
+    "hub:lab/torn": "lab/torn cannot be read: Error tokenizing data. C error: EOF inside string starting at row 8",
+    "hub:lab/torn,streaming=false": "lab/torn cannot be read: Error tokenizing data. C error: EOF inside string",
     "hub:lab/gone": "The hub answered 410 for lab/gone; try again later, or download it where there is a connection",
     "hub:lab/half": "The hub answered 410 for lab/half; try again later, or download it",
     "hub:lab/parquet,config=edu,column=body,streaming=false": "there is no column 'body'; there are: id, text.",
@@ -64,6 +70,12 @@ def as_parquet(texts: list[str]) -> bytes:
 
 def as_lines(texts: list[str]) -> bytes:
     return "".join(json.dumps({"text": text, "n": number}) + "\n" for number, text in enumerate(texts)).encode()
+
+
+def as_csv(texts: list[str]) -> bytes:
+    file = io.StringIO()
+    csv.writer(file).writerows([["id", "text"], *enumerate(texts)])
+    return file.getvalue().encode()
 
 
 def card(**configs: dict[str, str]) -> bytes:
@@ -86,16 +98,17 @@ def repositories(touched: Path) -> dict[str, Repository]:
     }
     return {
         "lab/parquet": Repository([many], card={"license": "odc-by"}),
-        "lab/lines": Repository([{"a.jsonl": as_lines(MIXED[:6]), "b.jsonl": as_lines(MIXED[6:])}]),
+        "lab/lines": Repository([{"a.jsonl.gz": gzip.compress(as_lines(MIXED[:6])), "b.jsonl": as_lines(MIXED[6:])}]),
+        "lab/rows": Repository([{"a.csv": as_csv(MIXED[:6]), "b.csv": as_csv(MIXED[6:])}]),
         "lab/pushed": Repository(
             [{"data/train.parquet": as_parquet(TEXTS)}, {"data/train.parquet": as_parquet(["another text"])}]
         ),
         "lab/gated": Repository([{"data/train.parquet": as_parquet(TEXTS)}], gated=True),
         "lab/script": Repository([{"script.py": f"open({str(touched)!r}, 'w')".encode()}]),
         "lab/empty": Repository([{"README.md": b"# Nothing"}]),
-        "lab/blank": Repository([{"a.jsonl": as_lines(["", " "])}]),
+        "lab/blank": Repository([{"a.csv": as_csv([" ", "\t"])}]),
         "lab/damaged": Repository([{"data/train.parquet": as_parquet(TEXTS)[:-30]}]),
-        "lab/torn": Repository([{"a.jsonl": as_lines(TEXTS)[:-10]}]),
+        "lab/torn": Repository([{"a.csv": as_csv(TEXTS) + b'1,"never closed'}]),
         "lab/gone": Repository([{"data/train.parquet": as_parquet(TEXTS)}], statuses={"data/train.parquet": 410}),
         "lab/half": Repository(
             [{"data/train-0.parquet": as_parquet(TEXTS), "data/train-1.parquet": as_parquet(TEXTS)}],
@@ -141,7 +154,7 @@ def answers(tmp_path_factory: pytest.TempPathFactory, touched: Path) -> Iterator
         yield run(folder, cases, HF_ENDPOINT=address)
 
 
-@pytest.mark.parametrize("words", [PARQUET, f"{PARQUET},streaming=false", LINES, f"{LINES},streaming=false"])
+@pytest.mark.parametrize("words", [words for words in READ if "test" not in words])
 def test_a_dataset_is_read_and_gone_on_with_from_every_place(answers: dict[str, Any], words: str) -> None:
     found = answers["read"][words]
     assert found.get("texts") == TEXTS, found
@@ -192,8 +205,8 @@ def test_a_hub_that_is_not_there_is_told_within_seconds(tmp_path: Path) -> None:
     found = run(tmp_path, {"read": [PARQUET]}, HF_ENDPOINT=address)["read"][PARQUET]
     assert found["error"] == (
         "The hub cannot be reached for lab/parquet; try again when there is a connection, or download it where there "
-        "is a connection (hf download lab/parquet --repo-type dataset --local-dir FOLDER) and give that folder as the "
-        "source."
+        "is a connection (hf download lab/parquet --repo-type dataset --local-dir FOLDER) and give that folder, or "
+        "the part of it that is wanted, as the source."
     )
     assert found["seconds"] < 12  # 1.1 alone, most of it imports
 
@@ -212,6 +225,14 @@ def test_a_network_that_wants_a_login_is_told(tmp_path: Path) -> None:
     with serving({}) as (address, _):
         found = run(tmp_path, {"read": [PARQUET]}, HF_ENDPOINT=f"{address}/login")["read"][PARQUET]
     assert found["error"].startswith("What answers in the hub's place is not the hub, so lab/parquet cannot be read")
+
+
+def test_a_cache_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("where a folder should be")
+    with serving(repositories(tmp_path)) as (address, _):
+        found = run(tmp_path, {"read": [PARQUET]}, HF_ENDPOINT=address, HF_HOME=str(tmp_path / "file"))
+    assert "lab/parquet cannot be read: " in found["read"][PARQUET]["error"]
+    assert "look at the folder HF_HOME" in found["read"][PARQUET]["error"]
 
 
 def test_what_was_read_before_a_failure_stays(answers: dict[str, Any]) -> None:

@@ -3,6 +3,7 @@
 import errno
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -13,10 +14,10 @@ import pytest
 from helpers import fake_job, wait_for
 from sqlite_utils import Database
 
-from engine import process, store
+from engine import outage, process, store
 from engine.config import ConfigError
 from engine.data import job as module
-from engine.data.job import Pace, Reporter, claim, end, explain, work_on
+from engine.data.job import Pace, Reporter, claim, explain, work_on
 from engine.data.progress import Asked, Progress, Report, Stopped
 from engine.data.recipe import Recipe, Source
 from engine.home import PROJECT, Home
@@ -100,17 +101,35 @@ def test_what_the_preparer_says_is_in_the_row_within_a_second(home: Home, db: Da
         assert (row["stage"], row["message"], row["progress"]) == ("learning", "Learning a vocabulary", 0.25)
         assert (row["documents"], row["bytes"], row["dropped"]) == (3, 900, {"too short": 2})
         assert row["heartbeat_at"] > job["heartbeat_at"]
-    with reporting(home, job) as reporter:
         reporter.report(Progress("waiting", "Waiting for another process"))
-    row = store.get_job(db, job["id"])
-    assert (row["stage"], row["documents"]) == ("waiting", 3)  # it has not looked yet at what is there
+        row = wait_for(lambda: (now := store.get_job(db, job["id"]))["stage"] == "waiting" and now)
+        assert row["documents"] == 3  # it has not looked yet at what is there
 
 
 def test_the_last_word_is_written_before_the_end(home: Home, db: Database) -> None:
     job = mine(db)
     with reporting(home, job) as reporter:
         reporter.report(Progress("finished", "The dataset is ready", 1.0, 5, 70))
-    assert store.get_job(db, job["id"])["tokens"] == 70
+        reporter.end("finished", None)
+    row = store.get_job(db, job["id"])
+    assert (row["status"], row["tokens"], row["progress"], row["stage"]) == ("finished", 70, 1.0, "")
+    assert row["ended_at"] and row["error"] is None
+
+
+def test_the_end_waits_for_the_database(home: Home, db: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    job, away = mine(db), home.path / "elsewhere.db"
+    db.conn.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    monkeypatch.setattr(outage, "RETRY", 0.01)
+    with reporting(home, job) as reporter:
+        home.database.rename(away)
+        ending = threading.Thread(target=reporter.end, args=("stopped", None))
+        ending.start()
+        ending.join(0.3)
+        assert ending.is_alive()
+        away.rename(home.database)
+        ending.join(10)
+    row = store.get_job(db, job["id"])
+    assert row["status"] == "stopped" and row["error"].startswith("It was told to end (SIGTERM) by the system")
 
 
 def test_a_stop_in_the_row_is_heard(home: Home, db: Database) -> None:
@@ -127,7 +146,7 @@ def test_whoever_is_taken_for_dead_stops_and_leaves_the_row_alone(home: Home, db
         store.update_job(db, job["id"], attempt=2, stage="encoding", tokens=99)
         reporter.report(Progress("learning", "Late", tokens=1))
         assert reporter.stop.wait(2.0)
-    end(db, job, "failed", "late")
+        reporter.end("failed", "late")
     row = store.get_job(db, job["id"])
     assert (row["status"], row["stage"], row["tokens"]) == ("running", "encoding", 99)
 

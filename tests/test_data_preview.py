@@ -188,6 +188,16 @@ def test_a_budget_larger_than_the_text_is_told(books: Path) -> None:
     assert "less than the 1,000,000,000 asked for" in found["note"]
 
 
+def test_bytes_that_a_tokenizer_lacks_are_told(tmp_path: Path) -> None:
+    """SmolLM2's has no piece for eight bytes; a vocabulary of letters knows no others."""
+    (tmp_path / "odd.txt").write_text("a\x04b\x06c " * 10, encoding="utf-8")
+    assert preview.preview(of(tmp_path / "odd.txt"))["note"] == (
+        "20 of 60 bytes have no piece in this tokenizer: they are lost or changed."
+    )
+    (tmp_path / "even.txt").write_text("naïve 你好 🫐 <|endoftext|>\t\r\n.", encoding="utf-8")
+    assert preview.preview(of(tmp_path / "even.txt"))["note"] == ""
+
+
 def test_filters_that_leave_nothing_are_told(books: Path) -> None:
     found = preview.preview(of(books, filters=Filters(min_characters=10**6)))
     assert found["note"] == ("Nothing is left of the texts that were read: choose milder filters, or another source.")

@@ -10,6 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from tokenizers import Tokenizer, models
 
 from engine.config import ConfigError
 from engine.data.vocabulary import resolve
@@ -203,3 +204,11 @@ def test_what_the_hub_does_not_give_is_a_sentence(hub: str, tmp_path: Path) -> N
 def test_an_unreachable_hub_is_a_sentence_at_once(tmp_path: Path) -> None:
     told = asked(["owner/good"], tmp_path, HF_ENDPOINT="http://127.0.0.1:9")
     assert told == {"owner/good": f"The hub cannot be reached, and owner/good was not read here before; {WAY_OUT}."}
+
+
+def test_a_tokenizer_that_loses_the_text_is_refused(tmp_path: Path) -> None:
+    """As BERT's: lower case, no blanks; what a model writes with it is no text, and it has no bits per byte."""
+    made = Tokenizer(models.WordPiece({"[UNK]": 0, "the": 1, "##s": 2, "naïve": 3}, unk_token="[UNK]"))
+    made.save(str(tmp_path / "bert.json"))
+    with pytest.raises(Refused, match="not byte-level"):
+        resolve(str(tmp_path / "bert.json"))

@@ -154,6 +154,22 @@ def test_a_stale_run_and_left_over_folders_are_told(home: Home, db: Database) ->
     )
 
 
+def test_half_made_datasets_are_told(home: Home, db: Database) -> None:
+    assert found(home, "datasets") == [("ok", "none yet")]
+    job = store.create_job(db, "mine", "{}")
+    for name in ("mine", "nobodys"):
+        home.making(name).mkdir(parents=True)
+        (home.making(name) / "train.bin").write_bytes(bytes(3_000_000))
+    store.update_job(db, job, status="running", **process.identity())
+    left = ("warning", "Interrupted work has left 3 MB: delete datasets/.making-nobodys.")
+    assert found(home, "datasets") == [("ok", "none yet"), left]
+    store.update_job(db, job, process_started_at=1.0)
+    assert found(home, "datasets")[0][1] == "mine: no process any more; `python -m engine datasets` sees to it."
+    store.end_job(db, job, "stopped")
+    words = "mine: half made, 3 MB; `python -m engine prepare NAME` goes on, --discard removes it."
+    assert found(home, "datasets") == [("ok", "none yet"), ("warning", words), left]
+
+
 def test_weights_are_compared_with_what_was_saved(home: Home, db: Database) -> None:
     run_id = new_run(db, status="running")
     assert one(home, "weights") == ("ok", "none yet")

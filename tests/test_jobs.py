@@ -1,5 +1,6 @@
 """Dataset jobs from the supervisor's side: they start, end, go on by themselves, and outlive whoever started them."""
 
+import contextlib
 import os
 import signal
 import threading
@@ -34,19 +35,20 @@ def in_thread(home: Home, *options: str, **settings: Any) -> Iterator[Supervisor
     try:
         yield supervisor
     finally:
-        end_waiting(home)
-        end_trainers(home)
-        wait_for(lambda: end_trainers(home) or not supervisor.jobs.children)
+        wait_for(lambda: all_ended(home) and not supervisor.jobs.workers)
         supervisor.end = True
         thread.join(timeout=10)
         assert not thread.is_alive()
 
 
-def end_waiting(home: Home) -> None:
-    """Nothing is to go on by itself while a test ends."""
-    for job in preparing.listed(home):
-        if job["status"] in store.OPEN_JOBS:
+def all_ended(home: Home) -> bool:
+    """Stop what is open and kill what works; whether there was nothing to stop."""
+    still_open = [job for job in preparing.listed(home) if job["status"] in ("waiting", "running")]
+    for job in still_open:
+        with contextlib.suppress(store.Refused):  # it has ended meanwhile
             preparing.stop(home, job["id"])
+    end_trainers(home)
+    return not still_open
 
 
 @pytest.fixture(autouse=True)
@@ -148,7 +150,7 @@ def test_what_went_wrong_is_told_and_not_tried_again(home: Home, db: Database, h
         row = ends(db, preparing.start(home, "mine", RECIPE))
         assert (row["status"], row["error"].replace(str(home.path) + "/", ""), row["attempt"]) == ("failed", words, 1)
         assert row["tokens"] == 1000 or how == "exit"
-        wait_for(lambda: not supervisor.jobs.children)
+        wait_for(lambda: not supervisor.jobs.workers)
         assert store.get_job(db, row["id"])["status"] == "failed"
         log = home.job_log("mine").read_text(encoding="utf-8")
         assert log.startswith("=== attempt 1") and ("Traceback" in log) == (how != "exit")
@@ -234,10 +236,10 @@ def test_whoever_else_ends_a_job_is_named(home: Home, db: Database) -> None:
 
 
 def test_one_job_works_at_a_time(home: Home, db: Database) -> None:
-    with in_thread(home, "--chunks", "20"):
+    with in_thread(home, "--chunks", "50"):
         first, second = (preparing.start(home, name, RECIPE) for name in ("one", "two"))
         look(db, first, lambda row: row["status"] == "running")
-        assert store.get_job(db, second)["status"] == "waiting"
+        assert look(db, second, lambda row: row["message"] == "Waits until one is ready")["status"] == "waiting"
         assert ends(db, second)["status"] == "finished"
         assert store.get_job(db, second)["started_at"] >= store.get_job(db, first)["ended_at"]
 
@@ -251,6 +253,7 @@ def test_a_job_that_cannot_be_started_fails(home: Home, db: Database) -> None:
 
 def test_a_job_without_a_place_for_its_log_fails(home: Home, db: Database) -> None:
     job = preparing.start(home, "mine", RECIPE)
+    (home.path / "datasets").rmdir()
     (home.path / "datasets").write_text("a file where the folder should be", encoding="utf-8")
     Jobs(home, fake_job()).tick(db)
     assert store.get_job(db, job)["error"] == "The job could not be started: File exists."
@@ -273,15 +276,15 @@ def test_a_job_that_the_supervisor_stumbles_over_leaves_the_others_alone(
         supervisor.tick(db)
     assert store.get_job(db, bad)["message"].startswith("The supervisor stumbled over this job (ZeroDivisionError)")
     assert capsys.readouterr().out.count("Traceback") == 1
-    assert good in supervisor.children
-    wait_for(lambda: not supervisor.children[good].alive())
-    supervisor.children[good].bury()
+    assert good in supervisor.workers
+    wait_for(lambda: not supervisor.workers[good].alive())
+    supervisor.workers[good].bury()
 
 
 def test_a_process_that_stays_after_its_job_is_killed(home: Home, db: Database) -> None:
     with in_thread(home, "--chunks", "2", "--linger", linger=0.2) as supervisor:
         assert ends(db, preparing.start(home, "mine", RECIPE))["status"] == "finished"
-        wait_for(lambda: not supervisor.jobs.children)
+        wait_for(lambda: not supervisor.jobs.workers)
 
 
 def test_jobs_outlive_the_supervisor_and_the_next_one_adopts_them(home: Home, db: Database) -> None:
@@ -290,7 +293,7 @@ def test_jobs_outlive_the_supervisor_and_the_next_one_adopts_them(home: Home, db
         kill(first)
         look(db, row["id"], lambda now: now["tokens"] > row["tokens"])
         with in_thread(home, "--chunks", "10") as second:
-            wait_for(lambda: second.jobs.children)
+            wait_for(lambda: second.jobs.workers)
             assert store.get_job(db, row["id"])["pid"] == row["pid"]
             signal_job(row, signal.SIGKILL)
             ended = ends(db, row["id"])  # it goes on by itself, and there is less to do

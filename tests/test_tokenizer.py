@@ -13,9 +13,12 @@ from engine.tokenizer import (
     bpe_size,
     byte_alphabet,
     byte_lengths,
+    copy,
+    end_of,
     known_size,
     learn_bpe,
     load,
+    read,
     separator_id,
     smollm2,
     spellings,
@@ -140,7 +143,8 @@ def test_the_separator_is_looked_for_and_what_there_is_is_named(small: Tokenizer
     with pytest.raises(Refused, match=r"it has <unk>, <s>, </s>"):
         load(tmp_path / "tokenizer.json")
     assert load(tmp_path / "tokenizer.json", "</s>").token_to_id("</s>") == 2
-    assert load(tmp_path / "tokenizer.json", None).token_to_id(END) is None
+    assert read(tmp_path / "tokenizer.json").token_to_id(END) is None
+    assert load(tmp_path / "tokenizer.json", None).token_to_id("</s>") == 2
 
 
 def test_nothing_is_cut_padded_or_put_around_a_text(tmp_path: Path) -> None:
@@ -231,3 +235,30 @@ def test_sizes_and_other_settings() -> None:
     assert bpe_size("smollm2") is None
     assert bpe_size("folder/tokenizer.json") is None
     assert [known_size(name) for name in ("bpe:4096", "smollm2", "gpt2")] == [4096, 49_152, None]
+
+
+def test_a_copy_knows_what_ends_its_documents(tmp_path: Path) -> None:
+    """A run keeps its tokenizer when the dataset is gone; its own separator is in the file that transformers reads."""
+    source, ours, theirs = (tmp_path / name / "tokenizer.json" for name in ("dataset", "ours", "theirs"))
+    for path in (source, ours, theirs):
+        path.parent.mkdir()
+    learn_bpe(TEXTS, 270).save(str(source))
+    copy(source, ours, END)
+    assert end_of(ours) == END
+    assert [path.name for path in ours.parent.iterdir()] == ["tokenizer.json"]
+
+    character_tokenizer().save(str(source))
+    copy(source, theirs, "</s>")
+    assert end_of(theirs) == "</s>"
+    assert load(theirs).token_to_id("</s>") == 2
+    theirs.with_name("tokenizer_config.json").write_text('{"eos_token": "<|im_end|>"}')
+    with pytest.raises(Refused, match=r"has no <\|im_end\|> piece"):
+        load(theirs)
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{}", "null"])
+def test_a_damaged_note_of_the_separator_is_refused(tmp_path: Path, content: str) -> None:
+    path = tmp_path / "tokenizer.json"
+    path.with_name("tokenizer_config.json").write_text(content)
+    with pytest.raises(Refused, match=r"^The file tokenizer_config.json beside tokenizer.json is damaged; delete it"):
+        end_of(path)

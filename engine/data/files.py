@@ -136,12 +136,7 @@ class Files:
 
     def position(self) -> Position:
         """The file, the place in it, and what the files were, so that others are not taken for them."""
-        return {
-            "files": self._fingerprint,
-            "file": self._index,
-            "place": self._place,
-            "texts": self._given,
-        }
+        return {"files": self._fingerprint, "file": self._index, "place": self._place, "texts": self._given}
 
     def done(self) -> float | None:
         """By bytes on disk."""

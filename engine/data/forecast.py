@@ -30,6 +30,8 @@ class Sample:
     """Of the kept texts, or as many of them as there was time for."""
     encoded: int = 0
     """Bytes that became these tokens."""
+    spelled: int = 0
+    """Bytes that these tokens stand for: fewer where the tokenizer lacks some."""
 
     @property
     def kept_total(self) -> float:

@@ -12,7 +12,6 @@ from engine.store import Refused
 
 if TYPE_CHECKING:
     from pyarrow import Array, RecordBatch, Schema
-    from pyarrow.parquet import ParquetFile
 
 Place = list[int]
 """Where in a file, in numbers whose meaning is the format's own."""
@@ -69,7 +68,8 @@ def read_jsonl(file: File, column: str, start: Place | None) -> Iterator[Found]:
         number += 1
         line = _decoded(file, begin, raw)
         if line.strip():
-            text = _json_text(f"{file.name}, line {number}", line.removeprefix("\ufeff"), column)
+            line = line.removeprefix("\ufeff") if begin == 0 else line
+            text = _json_text(f"{file.name}, line {number}", line, column)
             yield Found(text, [end, number], file.share())
 
 
@@ -98,12 +98,12 @@ def read_parquet(file: File, column: str, start: Place | None) -> Iterator[Found
     from pyarrow import parquet
 
     with parquet.ParquetFile(file.whole(), buffer_size=BLOCK, pre_buffer=False) as opened:
-        index = text_column(file.name, opened.schema_arrow, column)
+        text_column(file.name, opened.schema_arrow, column)
         group, skip = start or [0, 0]
         for number in range(group, opened.num_row_groups):
             row, total = 0, max(1, opened.metadata.row_group(number).num_rows)
-            for batch in opened.iter_batches(ROWS, row_groups=[number], columns=[opened.schema_arrow.names[index]]):
-                for text in _strings(file.name, batch.column(0), f"row group {number}, row {row}"):
+            for batch in opened.iter_batches(ROWS, row_groups=[number], columns=[column]):
+                for text in _strings(file.name, batch.column(column), f"row group {number}, row {row}"):
                     row += 1
                     if row > skip:
                         yield Found(text, [number, row], (number + row / total) / opened.num_row_groups)
@@ -116,14 +116,11 @@ def parquet_bytes(file: File, column: str) -> int:
 
     with parquet.ParquetFile(file.whole()) as opened:
         text_column(file.name, opened.schema_arrow, column)
-        return _column_bytes(opened, column)
-
-
-def _column_bytes(opened: "ParquetFile", column: str) -> int:
-    paths = [opened.metadata.schema.column(index).path for index in range(opened.metadata.num_columns)]
-    index = paths.index(column)
-    groups = (opened.metadata.row_group(number) for number in range(opened.num_row_groups))
-    return sum(group.column(index).total_uncompressed_size for group in groups)
+        metadata = opened.metadata
+        paths = [metadata.schema.column(index).path for index in range(metadata.num_columns)]
+        index = paths.index(column)
+        groups = (metadata.row_group(number) for number in range(metadata.num_row_groups))
+        return sum(group.column(index).total_uncompressed_size for group in groups)
 
 
 def read_arrow(file: File, column: str, start: Place | None) -> Iterator[Found]:
@@ -154,9 +151,8 @@ def text_column(name: str, schema: "Schema", column: str) -> int:
         raise _no_column(name, column, schema.names)
     kind = schema.field(column).type
     value = kind.value_type if types.is_dictionary(kind) else kind
-    if not (
-        types.is_null(value) or types.is_string(value) or types.is_large_string(value) or types.is_string_view(value)
-    ):
+    texts = (types.is_string, types.is_large_string, types.is_string_view, types.is_null)
+    if not any(holds(value) for holds in texts):
         raise Refused(f"{name}: the column {column!r} holds {kind}, not text; choose a column of strings.")
     return int(schema.get_field_index(column))
 

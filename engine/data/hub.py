@@ -1,7 +1,7 @@
 """Datasets of the Hugging Face hub by name: `datasets` finds their files, nothing of theirs is ever run.
 
-Parquet files are read here, row group by row group and only the column of texts, so that a job goes on at once where
-it was; everything else is read by `datasets`.
+Parquet files and JSON lines are read here, from any place on and of parquet only the column of texts, so that a job
+goes on at once where it was; everything else is read by `datasets`, which begins a file anew.
 """
 
 import os
@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from engine.config import ConfigError
 from engine.data.files import Files, Listed, opened
-from engine.data.formats import parquet_bytes
+from engine.data.folders import kind_of
+from engine.data.formats import FORMATS
 from engine.data.hub_errors import closed, connection, first_line, listed, no_column, reading, unknown
 from engine.data.reader import Position, Reader, Text, bare
 from engine.data.recipe import Source
@@ -175,8 +176,6 @@ def _asked(source: Source, revision: str) -> "DatasetInfo":
 
 
 def _reader(source: Source, revision: str, gated: bool) -> Reader:
-    from datasets.packaged_modules.parquet.parquet import Parquet
-
     builder = _builder(source, revision, gated)
     splits = list(builder.config.data_files or ())
     if source.split not in splits:
@@ -185,9 +184,10 @@ def _reader(source: Source, revision: str, gated: bool) -> Reader:
     if features is not None and source.column not in features:
         raise no_column(source, list(features))
     known = (builder.info.splits or {}).get(source.split)
-    if isinstance(builder, Parquet):
-        paths = [url.split("@", 1)[1].split("/", 1)[1] for url in builder.config.data_files[source.split]]
-        return _parquet(source, revision, paths, (known and known.num_bytes) or None)
+    paths = [url.split("@", 1)[1].split("/", 1)[1] for url in builder.config.data_files[source.split]]
+    kinds = [kind[0] for path in paths if (kind := kind_of(path))]
+    if len(kinds) == len(paths) and {*kinds} <= {".parquet", ".jsonl"} and not getattr(builder.config, "field", None):
+        return _files(source, revision, paths, (known and known.num_bytes) or None)
     return Rows(source, lambda: _rows(builder, source), (known and known.num_examples) or None)
 
 
@@ -221,7 +221,7 @@ def _rows(builder: "DatasetBuilder", source: Source) -> "IterableDataset":
     return rows.select_columns([source.column]) if source.column in (rows.column_names or ()) else rows
 
 
-def _parquet(source: Source, revision: str, paths: list[str], size: int | None) -> Files:
+def _files(source: Source, revision: str, paths: list[str], size: int | None) -> Files:
     """The files of a split, each downloaded when its turn comes, or read over the network as it is needed."""
     from huggingface_hub import HfApi, HfFileSystem, hf_hub_download
 
@@ -237,13 +237,12 @@ def _parquet(source: Source, revision: str, paths: list[str], size: int | None) 
         infos = api.get_paths_info(source.hub, paths[first : first + _AT_ONCE], revision=revision, repo_type="dataset")
         sizes |= {info.path: info.size for info in infos}
     files = [
-        Listed(
-            path, (".parquet", ""), sizes.get(path, 0), revision, partial(streamed, path), partial(connection, source)
-        )
+        Listed(path, kind, sizes.get(path, 0), revision, partial(streamed, path), partial(connection, source))
         for path in paths
+        if (kind := kind_of(path))
     ]
     with opened(files[0]) as file:
-        parquet_bytes(file, source.column)
+        next(FORMATS[files[0].kind[0]](file, source.column, None), None)  # what is wrong is told before a job begins
     if not source.streaming:
         files = [replace(file, open=partial(downloaded, file.name)) for file in files]
     return Files(source.hub, files, source.column, size=size)

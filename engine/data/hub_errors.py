@@ -1,6 +1,9 @@
 """What goes wrong with the hub, in sentences that say what to do."""
 
 import contextlib
+import lzma
+import re
+import zlib
 from collections.abc import Iterator
 
 from engine.config import ConfigError
@@ -15,7 +18,7 @@ def connection(source: Source) -> Iterator[None]:
 
     elsewhere = (
         f"download it where there is a connection (hf download {source.hub} --repo-type dataset --local-dir FOLDER) "
-        "and give that folder as the source"
+        "and give that folder, or the part of it that is wanted, as the source"
     )
     try:
         yield
@@ -43,12 +46,19 @@ def reading(source: Source) -> Iterator[None]:
     from huggingface_hub.errors import HTTPError
     from pyarrow import ArrowException
 
+    network = (ConnectionError, TimeoutError, HTTPError)
     try:
         yield
-    except (ConfigError, ConnectionError, HTTPError):
+    except (ConfigError, *network):
         raise
-    except (DatasetsError, ArrowException, UnicodeDecodeError) as error:
-        raise Refused(f"{source.hub} cannot be read: {first_line(error)}") from error
+    except (DatasetsError, ArrowException, ValueError, EOFError, zlib.error, lzma.LZMAError) as error:
+        if isinstance(error.__cause__, network):
+            raise error.__cause__ from error
+        raise _unreadable(source, error) from error
+    except OSError as error:
+        if error.strerror:  # of this machine: its cache cannot be written
+            raise Refused(f"{source.hub} cannot be read: {error.strerror}; look at the folder HF_HOME.") from error
+        raise _unreadable(source, error) from error
     except RuntimeError as error:
         if isinstance(error, Refused) or "scripts are no longer supported" not in str(error):
             raise
@@ -83,6 +93,11 @@ def listed(names: list[str]) -> str:
     return ", ".join(map(str, names))[:300] or "none"
 
 
-def first_line(error: Exception) -> str:
-    """The first line of what a library says."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
+def _unreadable(source: Source, error: Exception) -> Refused:
+    return Refused(f"{source.hub} cannot be read: {first_line(error.__cause__ or error)}")
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of what a library says, without the places on this machine."""
+    line = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    return re.sub(r"(?<![\w/:.])/[\w.-]+/\S*", "a file", line)[:300]

@@ -80,7 +80,7 @@ class Reporter:
 
     def __init__(self, database: Path, job: store.Row) -> None:
         self.job, self.stop = job, threading.Event()
-        self.connection = partial(Connection, database, partial(store.get_job, job_id=job["id"]))
+        self._database = database
         self._began, self._pace, self._progress = time.monotonic(), Pace(), Progress("", "Starting")
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._work, name="reporter", daemon=True)
@@ -91,15 +91,31 @@ class Reporter:
         self._progress = progress
 
     def close(self) -> None:
-        """Write what was said last, and end."""
+        """End the thread; what was said last may not be written."""
         self._closing.set()
         self._thread.join(PATIENCE)
 
+    def end(self, status: str, error: str | None) -> None:
+        """Store how this attempt ended, with what was said last; a database that is away is waited for."""
+        self.close()
+
+        def store_end(db: Database) -> None:
+            self._write(db)
+            why = error
+            with store.writing(db):
+                if status == "stopped" and store.get_job(db, self.job["id"])["status"] == "running":
+                    why = f"It was told to end (SIGTERM) by the system or another program. {JOB.go_on}."
+                store.end_job(db, self.job["id"], status, why, attempt=self.job["attempt"])
+
+        with contextlib.closing(self._connection()) as connection:
+            patiently(lambda: store_end(connection.open()))
+
+    def _connection(self) -> Connection:
+        return Connection(self._database, partial(store.get_job, job_id=self.job["id"]))
+
     def _work(self) -> None:
-        connection, outage = self.connection(), Outage("preparing")
-        closing = False
-        while not closing:
-            closing = self._closing.wait(PERIOD)
+        connection, outage = self._connection(), Outage("preparing")
+        while not self._closing.wait(PERIOD):
             try:
                 self._write(connection.open())
                 outage.ends()
@@ -149,14 +165,14 @@ def claim(db: Database, job_id: str) -> store.Row | None:
         return job | values
 
 
-def work_on(home: Home, job: store.Row, reporter: Reporter, prepare: Preparer) -> tuple[str, str | None]:
+def work_on(home: Home, job: store.Row, reporter: Reporter, preparer: Preparer) -> tuple[str, str | None]:
     """The status that the job ends with, and why in a sentence."""
     try:
         if home.dataset(job["name"]).exists() and job["attempt"] > 1:
             return "finished", None  # the attempt before ended between the last file and its last word
         roots = None if job["roots"] is None else [Path(root) for root in job["roots"]]
         recipe = Recipe.from_json(job["recipe"])
-        prepare(home, job["name"], recipe, report=reporter.report, stopped=reporter.stop.is_set, roots=roots)
+        preparer(home, job["name"], recipe, report=reporter.report, stopped=reporter.stop.is_set, roots=roots)
     except Stopped:
         return "stopped", None
     except Exception as error:  # noqa: BLE001 - the boundary of the process: whatever it was is told and kept
@@ -179,15 +195,7 @@ def explain(error: BaseException, home: Home) -> str:
     return without_folders(home, f"{type(error).__name__}: {said[0] if said else 'no message'}")[:LONGEST]
 
 
-def end(db: Database, job: store.Row, status: str, error: str | None) -> None:
-    """Store how this attempt ended."""
-    with store.writing(db):
-        if status == "stopped" and store.get_job(db, job["id"])["status"] == "running":
-            error = f"It was told to end (SIGTERM) by the system or another program. {JOB.go_on}."
-        store.end_job(db, job["id"], status, error, attempt=job["attempt"])
-
-
-def main(argv: Sequence[str] | None = None, prepare: Preparer = prepare) -> int:
+def main(argv: Sequence[str] | None = None, preparer: Preparer = prepare) -> int:
     """Make one attempt at a job and leave a true end status behind; returns the exit status."""
     parser = argparse.ArgumentParser(prog="python -m engine.data.job")
     parser.add_argument("--home", required=True)
@@ -204,10 +212,8 @@ def main(argv: Sequence[str] | None = None, prepare: Preparer = prepare) -> int:
         return 1
     reporter = Reporter(home.database, job)
     signal.signal(signal.SIGTERM, lambda *_: reporter.stop.set())
-    status, error = work_on(home, job, reporter, prepare)
-    reporter.close()
-    with contextlib.closing(reporter.connection()) as connection:
-        patiently(lambda: end(connection.open(), job, status, error))
+    status, error = work_on(home, job, reporter, preparer)
+    reporter.end(status, error)
     return int(status == "failed")
 
 

@@ -11,7 +11,7 @@ import sys
 import time
 import traceback
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -142,7 +142,7 @@ def _learned(samples: list[Sample], size: int, notes: list[str]) -> Tokenizer:
 
 def _encode(samples: list[Sample], vocabulary: Tokenizer) -> float:
     """Fill in the tokens of each sample; returns tokens a second."""
-    seconds = 0.0
+    seconds, lengths = 0.0, words.byte_lengths(vocabulary)
     for sample in samples:
         begun = time.perf_counter()
         for start in range(0, len(sample.kept), _BATCH):
@@ -150,6 +150,7 @@ def _encode(samples: list[Sample], vocabulary: Tokenizer) -> float:
             texts = [text[:BYTES] for text in sample.kept[start : start + _BATCH]]
             for encoding in vocabulary.encode_batch_fast(texts, add_special_tokens=False):
                 sample.tokens += len(encoding.ids) + 1  # and the separator
+                sample.spelled += int(lengths[encoding.ids].sum())
             sample.encoded += sum(len(text.encode()) for text in texts)
             if time.perf_counter() - begun > SECONDS_IN_ALL / 2 / len(samples):
                 break
@@ -157,15 +158,17 @@ def _encode(samples: list[Sample], vocabulary: Tokenizer) -> float:
     return sum(sample.tokens for sample in samples) / seconds if seconds else 0.0
 
 
-def _remarks(recipe: Recipe, samples: list[Sample], estimate: dict[str, Any]) -> list[str]:
+def _remarks(recipe: Recipe, samples: list[Sample], estimate: dict[str, Any]) -> Iterator[str]:
     """What a person should know before Start."""
+    encoded = sum(sample.encoded for sample in samples)
+    if (lost := encoded - sum(sample.spelled for sample in samples)) > 0:
+        yield f"{lost:,} of {encoded:,} bytes have no piece in this tokenizer: they are lost or changed."
     if not any(sample.kept for sample in samples):
-        return ["Nothing is left of the texts that were read: choose milder filters, or another source."]
-    if estimate["tokens"] is None:
-        return ["Nobody knows how much text there is before it is read; a budget of tokens says where to end."]
-    if estimate["tokens"] < recipe.tokens:
-        return [f"The text gives about {estimate['tokens']:,} tokens, less than the {recipe.tokens:,} asked for."]
-    return []
+        yield "Nothing is left of the texts that were read: choose milder filters, or another source."
+    elif estimate["tokens"] is None:
+        yield "Nobody knows how much text there is before it is read; a budget of tokens says where to end."
+    elif estimate["tokens"] < recipe.tokens:
+        yield f"The text gives about {estimate['tokens']:,} tokens, less than the {recipe.tokens:,} asked for."
 
 
 def asked(question: str) -> tuple[Recipe, list[Path] | None, int]:

@@ -9,7 +9,7 @@ from tokenizers import Tokenizer
 from engine.config import ConfigError
 from engine.data.roots import allowed
 from engine.store import Refused
-from engine.tokenizer import LARGEST_FILE, SMOLLM2, bpe_size, load, smollm2
+from engine.tokenizer import LARGEST_FILE, SMOLLM2, bpe_size, read, smollm2, spellings
 
 FILE = "tokenizer.json"
 TIMEOUT = 8.0
@@ -38,11 +38,17 @@ def resolve(tokenizer: str, roots: Sequence[Path] | None = None) -> Tokenizer:
         path = allowed(Path(tokenizer), roots, tokenizer)
         # A link inside a folder may lead out of the roots too.
         path = allowed(path / FILE, roots, f"{tokenizer}/{FILE}") if path.is_dir() else path
-        return load(path, None, otherwise=_OTHERWISE)
+        return _usable(read(path, otherwise=_OTHERWISE))
     found = _HUB_NAME.fullmatch(tokenizer)
     if not found:
         raise ConfigError(f"There is no tokenizer {tokenizer[:80]!r}; {_OTHERWISE}.")
-    return load(_downloaded(found["name"], found["revision"]), None, tokenizer, _WAY_OUT)
+    return _usable(read(_downloaded(found["name"], found["revision"]), tokenizer, _WAY_OUT))
+
+
+def _usable(tokenizer: Tokenizer) -> Tokenizer:
+    """The same, if a text can be put together from its pieces; raises Refused for others, like BERT's."""
+    spellings(tokenizer)
+    return tokenizer
 
 
 def is_path(tokenizer: str, roots: Sequence[Path] | None) -> bool:
