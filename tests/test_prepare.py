@@ -166,6 +166,20 @@ def test_what_a_killed_preparation_left_is_swept(home: Home, tmp_path: Path) -> 
     assert not left.exists()
 
 
+def test_a_shard_that_lost_its_end_is_not_filled_up(
+    home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(chunks, "SMALLEST_CHUNK", 900)
+    monkeypatch.setattr(chunks, "CHUNK_BYTES", 900)
+    wanted, seen = recipe(write_books(tmp_path / "source", books=1)), list[Progress]()
+    with pytest.raises(Stopped):
+        prepare(home, "books", wanted, report=seen.append, stopped=lambda: bool(seen) and seen[-1].tokens > 500)
+    shard = home.dataset("books").parent / ".making-books" / "train.bin"
+    shard.write_bytes(shard.read_bytes()[:10])
+    with pytest.raises(Refused, match=r"making-books/train.bin is shorter than it was .* discard what is there"):
+        prepare(home, "books", wanted, report=silent, stopped=never)
+
+
 def test_a_preparation_waits_for_another_process(home: Home, tmp_path: Path) -> None:
     lock = home.dataset("books").parent / ".lock-books"
     lock.parent.mkdir(parents=True)

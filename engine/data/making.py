@@ -13,6 +13,7 @@ from engine.data.chunks import Place
 from engine.data.recipe import Recipe
 from engine.data.shards import CARD, SPLITS, TOKENIZER, documents_file, shard_file
 from engine.data.split import Document
+from engine.store import Refused
 from engine.sync import sync
 
 STATE, SEEN = "state.json", "seen"
@@ -109,6 +110,11 @@ class Making:
             opened = []
             for path, length in zip(paths, lengths, strict=True):
                 file = self._files.enter_context(path.open("ab"))
+                if file.tell() < length:
+                    raise Refused(
+                        f"{self.folder.name}/{path.name} is shorter than it was when it was written; discard what is "
+                        "there and prepare the dataset again."
+                    )
                 file.truncate(length)
                 opened.append(file)
             self._shards[split] = opened[0], opened[1]
