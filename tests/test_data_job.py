@@ -241,7 +241,7 @@ def test_a_recipe_that_cannot_be_read_is_a_sentence(home: Home, db: Database) ->
     job = mine(db) | {"recipe": '{"sources": [{"where": "starter", "colour": "red"}]}'}
     with reporting(home, job) as reporter:
         status, error = work_on(home, job, reporter, preparer())
-    assert status == "failed" and error == "This is no recipe of a dataset: there is no setting 'colour'"
+    assert status == "failed" and error == "This is no recipe of a dataset: there is no setting 'colour'."
 
 
 def test_a_later_attempt_finds_the_dataset_ready(home: Home, db: Database) -> None:

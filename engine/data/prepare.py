@@ -5,6 +5,7 @@ Read `prepare` from top to bottom. What is finished is kept chunk by chunk: stop
 
 import contextlib
 import itertools
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -32,8 +33,8 @@ BATCH_BYTES = 500_000
 """Text encoded between two reports: about 0.2 s on two cores."""
 LEARN_CHUNKS = 2
 """Chunks whose training documents a vocabulary is learned on; more text hardly changes it."""
-TOKEN_BYTES, SMALL_TOKEN_BYTES = 5, 2
-"""Bytes of text in a token, of usual prose and where pieces are short (assumptions)."""
+TOKEN_BYTES, SMALL_TOKEN_BYTES = 5, 3
+"""Bytes of text in a token, of usual prose and where pieces are short (assumptions; bpe:257 has one)."""
 LEARNING = 1.5
 """Time to read and learn from a byte of text, in relation to encoding it (measured on the starter novels)."""
 
@@ -85,7 +86,8 @@ def _make(folder: Path, recipe: Recipe, roots: Sequence[Path] | None, report: Re
             pieces.separator_id(loaded, recipe.separator, recipe.tokenizer)
         with Making(folder.parent / f".making-{folder.name}", recipe) as making:
             if not making.state.finished:
-                check_space(folder, recipe, readers)
+                wide = loaded is not None and dtype_of(pieces.vocabulary_size(loaded)) == "uint32"
+                check_space(folder, recipe, readers, wide, (4 if wide else 2) * making.state.tokens)
                 Work(recipe, readers, making, report, stopped).write(size, loaded)
             if not all(counts.documents for counts in making.state.counts.values()):
                 raise Refused(_too_few(making.state.documents, making.state.place.number))
@@ -216,11 +218,15 @@ class Work:
         )
 
 
-def check_space(target: Path, recipe: Recipe, readers: Sequence[Reader]) -> None:
-    """Raise Refused where the shards cannot fit onto the disk. Where nobody knows how much text there is, they may."""
+def check_space(target: Path, recipe: Recipe, readers: Sequence[Reader], wide: bool = False, written: int = 0) -> None:
+    """Raise Refused where the shards cannot fit onto the disk. Where nobody knows how much text there is, they may.
+
+    `wide`: tokens take four bytes in place of two. `written`: bytes that an earlier attempt left.
+    """
     known = None if any(reader.bytes is None for reader in readers) else sum_of(readers)
-    tokens = recipe.tokens or (known or 0) // SMALL_TOKEN_BYTES
-    needed, free = 2 * tokens + RESERVE, free_disk(target.parent)
+    tokens = min(recipe.tokens or math.inf, math.inf if known is None else known / SMALL_TOKEN_BYTES)
+    needed = (4 if wide else 2) * tokens - written + RESERVE if tokens < math.inf else 0
+    free = free_disk(target.parent)
     if needed > free:
         raise Refused(
             f"datasets/{target.name} needs about {needed / 1e9:,.1f} GB of disk and {free / 1e9:,.1f} GB are free; "
