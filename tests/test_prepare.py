@@ -316,5 +316,5 @@ def test_what_is_written_already_needs_no_room(home: Home, tmp_path: Path, monke
     monkeypatch.setattr(preparing, "free_disk", lambda path: 10**8)
     check = functools.partial(preparing.check_space, home.dataset("big"), recipe(tmp_path, tokens=10**9), [])
     check(written=1_990_000_000)
-    with pytest.raises(Refused, match="needs about 2.1 GB"):
+    with pytest.raises(Refused, match=r"needs about 2\.1 GB"):
         check(wide=True, written=1_990_000_000)

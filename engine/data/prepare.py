@@ -221,9 +221,11 @@ class Work:
 def check_space(target: Path, recipe: Recipe, readers: Sequence[Reader], wide: bool = False, written: int = 0) -> None:
     """Raise Refused where the shards cannot fit onto the disk. Where nobody knows how much text there is, they may.
 
-    `wide`: tokens take four bytes in place of two. `written`: bytes that an earlier attempt left.
+    `readers`: of the sources that can be opened at once. `wide`: tokens take four bytes in place of two. `written`:
+    bytes that an earlier attempt left.
     """
-    known = None if any(reader.bytes is None for reader in readers) else sum_of(readers)
+    unknown = len(readers) < len(recipe.sources) or any(reader.bytes is None for reader in readers)
+    known = None if unknown else sum_of(readers)
     tokens = min(recipe.tokens or math.inf, math.inf if known is None else known / SMALL_TOKEN_BYTES)
     needed = (4 if wide else 2) * tokens - written + RESERVE if tokens < math.inf else 0
     free = free_disk(target.parent)
