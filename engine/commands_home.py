@@ -145,10 +145,11 @@ def _preview(recipe: "Recipe", given: Arguments) -> int:
     estimate, dropped = found["estimate"], ", ".join(f"{number:,} {why}" for why, number in found["dropped"].items())
     print(f"{found['read']:,} documents were looked at; dropped: {dropped or 'none'}.")
     about = "" if estimate["exact"] else "about "
-    print(
-        f"{given.name} would have {about}{count(estimate['tokens'])} tokens of {count(estimate['documents'])} "
-        f"documents, take {size(estimate['bytes_on_disk'] or 0)} of disk and {duration(estimate['seconds'])}."
-    )
+    if estimate["tokens"] is not None:
+        print(
+            f"{given.name} would have {about}{count(estimate['tokens'])} tokens of {count(estimate['documents'])} "
+            f"documents, take {size(estimate['bytes_on_disk'])} of disk and {duration(estimate['seconds'])}."
+        )
     if found["note"]:
         print(found["note"])
     return 0

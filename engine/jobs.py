@@ -67,10 +67,11 @@ class Jobs:
         """Bury processes that have ended, and end their jobs if they did not."""
         for job_id, worker in list(self.workers.items()):
             if not worker.alive():
-                returncode = worker.bury()
-                if end_dead(self.home, db, worker.row, returncode, worker.killed, worker.before):
-                    how = "is gone" if returncode is None else process.describe_exit(returncode)
-                    tell(f"job {job_id}: process {worker.row['pid']} {how}")
+                with apart(f"job {job_id}", self.told, partial(_note, db, worker.row)):
+                    returncode = worker.bury()
+                    if end_dead(self.home, db, worker.row, returncode, worker.killed, worker.before):
+                        how = "is gone" if returncode is None else process.describe_exit(returncode)
+                        tell(f"job {job_id}: process {worker.row['pid']} {how}")
                 del self.workers[job_id]
 
     def _watch(self, db: Database, job: store.Row) -> None:
@@ -85,9 +86,7 @@ class Jobs:
         elif job["status"] == "stopping" and not worker.killed:
             worker.stopping_since = worker.stopping_since or time.monotonic()
             if time.monotonic() - worker.stopping_since > self.grace and worker.signal(signal.SIGKILL):
-                worker.killed = (
-                    f"It did not end within {self.grace:g} s and was killed (SIGKILL); nothing whole is lost."
-                )
+                worker.killed = KILLED.format(grace=self.grace)
 
     def _begin(self, db: Database, job: store.Row) -> None:
         """A job that waits: it begins unless another one works."""

@@ -1,12 +1,13 @@
 """What people ask of datasets: prepare, stop, resume, discard, delete. Requests are rows in runs.db."""
 
 import json
+import os
 import secrets
 import shutil
 import signal
 import time
 from collections.abc import Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
 PRIVATE = {"roots", "process_started_at", "boot_id", "heartbeat_at", "reached"}
 """Columns of a job that nobody needs to see."""
+FIGURES = ("train_tokens", "val_tokens", "documents", "bytes_per_token")
+"""Of a card, what lists show."""
 
 
 def start(home: Home, name: str, recipe: "Recipe", roots: Sequence[Path] | None = None) -> str:
@@ -182,8 +185,10 @@ def datasets(home: Home) -> list[dict[str, Any]]:
         row: dict[str, Any] = {"name": card.parent.name, "bytes_on_disk": _bytes(card.parent)}
         try:
             said = json.loads(card.read_text(encoding="utf-8"))
+            if not all(isinstance(said.get(key, 0), int | float) for key in FIGURES):
+                raise TypeError("no card of ours")
             found.append(said | row)
-        except (OSError, ValueError, TypeError):
+        except (OSError, ValueError, TypeError, AttributeError):
             found.append(row | {"damaged": True})
     return found
 
@@ -256,4 +261,9 @@ def _bytes(folder: Path) -> int:
     """What the files in a folder take."""
     if folder.is_symlink():
         return 0
-    return sum(file.lstat().st_size for file in folder.rglob("*") if file.is_file() or file.is_symlink())
+    total = 0
+    for inside, _, files in os.walk(folder):
+        for file in files:
+            with suppress(FileNotFoundError):  # it may be on its way out just now
+                total += Path(inside, file).lstat().st_size
+    return total

@@ -33,11 +33,11 @@ def recipe_of(*words: str) -> Recipe | None:
 
 def test_a_recipe_is_what_the_options_say() -> None:
     assert recipe_of("--source", "starter") == Recipe((Source("starter"),))
-    words = "--tokenizer bpe:4096 --tokens 1.5M --min-characters 20 --max-characters 1M --max-symbol-share 0.2 "
+    words = "--tokenizer gpt2 --tokens 1.5M --min-characters 20 --max-characters 1M --max-symbol-share 0.2 "
     words += "--max-repetition 1 --keep-duplicates --licence CC0 --separator </s>"
     assert recipe_of("--source", "a,weight=1", "hub:x/y,config=c,weight=2", *words.split()) == Recipe(
         (Source("a", weight=1.0), Source("hub:x/y", config="c", weight=2.0)),
-        tokenizer="bpe:4096",
+        tokenizer="gpt2",
         tokens=1_500_000,
         filters=Filters(20, 1_000_000, 0.2, 1.0),
         deduplicate=False,

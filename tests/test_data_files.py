@@ -455,3 +455,19 @@ def test_the_starter_is_a_source(tmp_path: Path) -> None:
     assert novels[0].file == "alice_in_wonderland.txt.xz"
     assert reader.licence.startswith("public domain")
     assert len(reader.describe({})) == 8
+
+
+def test_of_long_texts_in_parquet_few_are_taken_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, taken, strings = tmp_path / "a.parquet", list[int](), formats._strings
+    path.write_bytes(as_parquet([f"{number} " * 999 for number in range(60)], rows=30, use_dictionary=False))
+
+    def counted(name: str, values: "pa.Array", place: str) -> list[str | None]:
+        taken.append(len(values))
+        return strings(name, values, place)
+
+    monkeypatch.setattr(formats, "_strings", counted)
+    whole = texts_of(path)
+    assert taken == [30, 30]
+    taken.clear()
+    monkeypatch.setattr(formats, "ROWS_BYTES", 9_000)
+    assert texts_of(path) == whole and max(taken) <= 4 and sum(taken) == 60

@@ -130,6 +130,23 @@ def test_a_dataset_that_is_not_there_is_told_with_the_command_that_makes_it(
 
 
 @pytest.mark.parametrize(
+    "card",
+    [
+        {"vocab_size": "many"},
+        {"vocab_size": None},
+        {"vocab_size": 70_000},
+        {"train_documents": "x"},
+        {"dtype": "O"},
+        {"dtype": "float16"},
+    ],
+)
+def test_a_card_that_is_none_of_ours_is_refused(home: Home, card: dict[str, Any]) -> None:
+    write(home, card=card)
+
+    assert refusal(home, config_of()).startswith("The dataset made is damaged: its card")
+
+
+@pytest.mark.parametrize(
     "harm",
     [
         lambda folder: (folder / "train.bin").write_bytes(b"\0"),

@@ -282,10 +282,24 @@ def test_datasets_are_what_their_cards_say(home: Home) -> None:
     prepared(home, "good", documents=3)
     prepared(home, "bad").joinpath("card.json").write_text("{", encoding="utf-8")
     prepared(home, "worse").joinpath("card.json").write_text("[]", encoding="utf-8")
+    prepared(home, "worst", train_tokens="many")
     begun(home, "half")
-    bad, good, worse = preparing.datasets(home)
+    bad, good, worse, worst = preparing.datasets(home)
     assert good["name"] == "good" and good["documents"] == 3 and good["bytes_on_disk"] > 14
-    assert bad["damaged"] and worse["damaged"]
+    assert bad["damaged"] and worse["damaged"] and worst["damaged"]
+
+
+def test_a_file_that_vanishes_while_it_is_counted_is_none(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder, lstat = prepared(home, "good"), Path.lstat
+
+    def vanished(path: Path) -> object:
+        if path.name == "train.bin":
+            path.unlink()
+        return lstat(path)
+
+    monkeypatch.setattr(Path, "lstat", vanished)
+    (found,) = preparing.datasets(home)
+    assert found["bytes_on_disk"] == (folder / "card.json").stat().st_size
 
 
 @pytest.mark.parametrize("ask", [preparing.stop, preparing.resume, preparing.discard, preparing.status])

@@ -128,6 +128,7 @@ def test_an_archive_from_before_the_index_is_found(home: Home, db: Database) -> 
     for name in ("kept", "changed", "removed"):
         db.conn.execute(f"DROP TRIGGER archive_{name}")
     db.conn.execute("DROP TABLE archive_words")
+    db.conn.execute("DROP TABLE jobs")
     later = {"run_state": ("save_seconds", "auto_resumes"), "metrics": ("balance_loss",), "evals": ("expert_load",)}
     for table, columns in later.items():
         for column in columns:

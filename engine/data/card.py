@@ -30,6 +30,7 @@ def describe(making: Making, name: str, recipe: Recipe, readers: Sequence[Reader
         "documents_read": state.place.number,
         "dropped": state.place.dropped,
         "duplicates_dropped": state.place.dropped.get(DUPLICATE, 0),
+        "documents_beyond_budget": state.place.number - sum(state.place.dropped.values()) - state.documents,
         "bytes": state.bytes,
     }
     for split in SPLITS:
@@ -47,7 +48,7 @@ def describe(making: Making, name: str, recipe: Recipe, readers: Sequence[Reader
         "separator": recipe.separator,
         "separator_id": end,
         "dtype": dtype_of(size),
-        "split": _split_rule(state.share),
+        "split": _split_rule(state.share, recipe.deduplicate),
         "recipe": json.loads(recipe.to_json()),
         "files": {
             file: {"bytes": (making.folder / file).stat().st_size, "sha256": sha256(making.folder / file)}
@@ -65,6 +66,7 @@ def command(name: str, recipe: Recipe) -> str:
     for source in recipe.sources:
         words += ["--source", _shown(source)]
     words += ["--tokenizer", recipe.tokenizer]
+    words += ["--separator", recipe.separator] if recipe.separator != pieces.END else []
     words += ["--tokens", str(recipe.tokens)] if recipe.tokens else []
     for field, value in vars(recipe.filters).items():
         words += [f"--{field.replace('_', '-')}", str(value)] if value else []
@@ -82,16 +84,17 @@ def sha256(path: Path) -> str:
 def _sources(making: Making, recipe: Recipe, readers: Sequence[Reader]) -> list[dict[str, Any]]:
     """What was read, file by file; of a mixture with the weight that was asked for and the text that came of it."""
     found = []
-    place = making.state.place
     for source, reader, files, taken, position in zip(
-        recipe.sources, readers, making.state.files, place.taken, place.positions, strict=True
+        recipe.sources, readers, making.state.files, making.state.taken, making.state.place.positions, strict=True
     ):
         mixed = {"source": _shown(source), "weight": source.weight, "text_bytes": taken} if recipe.mixed else {}
         found += [part | mixed for part in reader.describe(files, position)]
     return found
 
 
-def _split_rule(share: float) -> str:
+def _split_rule(share: float, unique: bool) -> str:
+    if not unique:
+        return f"by document, before anything else: those with the smallest sha256, {share:.2%} of all there can be"
     return (
         "by document, before anything else, in chunks of text as they are read: of each file the documents with the "
         f"smallest sha256, until {share:.2%} of its bytes are held out; files with few documents, and files by the "

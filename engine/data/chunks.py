@@ -15,6 +15,8 @@ from engine.data.split import Document
 
 CHUNK_BYTES, SMALLEST_CHUNK = 32_000_000, 256_000
 """Of text in a chunk. The most is some ten seconds of work, which is what a kill costs."""
+MOST_DOCUMENTS = 100_000
+"""In a chunk: where texts are a few letters long, what is kept of each takes more memory than the text."""
 DUPLICATE = "equal to an earlier one"
 WAIT = 0.2
 """Seconds between two looks at a chunk that is being read."""
@@ -47,6 +49,8 @@ class Chunk:
     documents: list[Document]
     after: Place
     last: bool
+    read: list[float | None]
+    """Share of each source that was read by then, where that is known."""
 
 
 class Chunks:
@@ -71,13 +75,15 @@ class Chunks:
         while not last:
             documents: list[Document] = []
             size = 0
-            while size < self.limit and (document := self._next()):
-                documents.append(document)
-                size += document.bytes
+            while not last and size < self.limit and len(documents) < MOST_DOCUMENTS:
+                if document := self._next():
+                    documents.append(document)
+                    size += document.bytes
+                else:
+                    last = True
             if self.halt.is_set():
                 return
-            last = size < self.limit
-            yield Chunk(documents, self._place(), last)
+            yield Chunk(documents, self._place(), last, [reader.done() for reader in self.readers])
 
     def _next(self) -> Document | None:
         """The next document that stays; None at the end of everything."""

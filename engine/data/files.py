@@ -20,7 +20,7 @@ from engine.data.reader import Position, Text, bare
 from engine.store import Refused
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Listed:
     """One file of a source."""
 

@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -41,17 +42,19 @@ def _listed(path: Path, name: str, roots: Sequence[Path] | None) -> Listed:
         found = allowed(path, roots, name).stat()
     except OSError as error:
         raise Refused(f"{name} cannot be read: {error.strerror}.") from error
-
-    def again() -> BinaryIO:
-        """Where links lead is looked at each time, and that the file is still the one that was listed."""
-        raw = allowed(path, roots, name).open("rb")
-        now = os.fstat(raw.fileno())
-        if (now.st_size, now.st_mtime_ns) != (found.st_size, found.st_mtime_ns):
-            raw.close()
-            raise Refused(f"{name} was written while the source was read; begin again when it is finished.")
-        return raw
-
+    # Of a million files, each byte counts: no Path and no stat is kept.
+    again = partial(_again, str(path), roots, name, found.st_size, found.st_mtime_ns)
     return Listed(name, kind_of(path.name) or ("", ""), found.st_size, str(found.st_mtime_ns), again)
+
+
+def _again(path: str, roots: Sequence[Path] | None, name: str, size: int, changed: int) -> BinaryIO:
+    """Where links lead is looked at each time, and that the file is still the one that was listed."""
+    raw = allowed(Path(path), roots, name).open("rb")
+    now = os.fstat(raw.fileno())
+    if (now.st_size, now.st_mtime_ns) != (size, changed):
+        raw.close()
+        raise Refused(f"{name} was written while the source was read; begin again when it is finished.")
+    return raw
 
 
 def _text_bytes(listed: Listed, column: str) -> int | None:

@@ -12,6 +12,7 @@ from engine.store import Refused
 
 if TYPE_CHECKING:
     from pyarrow import Array, RecordBatch, Schema
+    from pyarrow.parquet import RowGroupMetaData
 
 Place = list[int]
 """Where in a file, in numbers whose meaning is the format's own."""
@@ -23,8 +24,8 @@ LONGEST_LINE = 64 * 2**20
 """Bytes of one line in jsonl and csv; more is a file of another kind, or an attack."""
 LONGEST_FIELD = 16 * 2**20
 """Characters of one field in csv, whose reader takes four bytes for each."""
-ROWS = 256
-"""Rows taken at once from parquet and Arrow files: some 1 MB of web pages."""
+ROWS, ROWS_BYTES = 256, 8 * 2**20
+"""Taken at once from parquet and Arrow files: some 1 MB of web pages; of parquet files of books about so many bytes."""
 
 
 class Found(NamedTuple):
@@ -101,8 +102,10 @@ def read_parquet(file: File, column: str, start: Place | None) -> Iterator[Found
         text_column(file.name, opened.schema_arrow, column)
         group, skip = start or [0, 0]
         for number in range(group, opened.num_row_groups):
-            row, total = 0, max(1, opened.metadata.row_group(number).num_rows)
-            for batch in opened.iter_batches(ROWS, row_groups=[number], columns=[column]):
+            about = opened.metadata.row_group(number)
+            row, total, size = 0, max(1, about.num_rows), max(1, _column_bytes(about, column))
+            rows = max(1, min(ROWS, ROWS_BYTES * total // size))
+            for batch in opened.iter_batches(rows, row_groups=[number], columns=[column]):
                 for text in _strings(file.name, batch.column(column), f"row group {number}, row {row}"):
                     row += 1
                     if row > skip:
@@ -116,11 +119,14 @@ def parquet_bytes(file: File, column: str) -> int:
 
     with parquet.ParquetFile(file.whole()) as opened:
         text_column(file.name, opened.schema_arrow, column)
-        metadata = opened.metadata
-        paths = [metadata.schema.column(index).path for index in range(metadata.num_columns)]
-        index = paths.index(column)
-        groups = (metadata.row_group(number) for number in range(metadata.num_row_groups))
-        return sum(group.column(index).total_uncompressed_size for group in groups)
+        groups = map(opened.metadata.row_group, range(opened.metadata.num_row_groups))
+        return sum(_column_bytes(group, column) for group in groups)
+
+
+def _column_bytes(group: "RowGroupMetaData", column: str) -> int:
+    """Bytes of one column in a row group, unpacked."""
+    parts = map(group.column, range(group.num_columns))
+    return sum(part.total_uncompressed_size for part in parts if part.path_in_schema == column)
 
 
 def read_arrow(file: File, column: str, start: Place | None) -> Iterator[Found]:

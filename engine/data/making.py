@@ -37,6 +37,8 @@ class State:
 
     recipe: str
     place: Place
+    taken: list[int]
+    """Of each source, bytes of the text in the shards."""
     share: float = 0.0
     """Part of the text that is held out; decided with the first chunk."""
     finished: bool = False
@@ -51,16 +53,16 @@ class State:
     def beginning(cls, recipe: Recipe) -> "State":
         """Before the first document."""
         sources = len(recipe.sources)
-        return cls(recipe.to_json(), Place.beginning(sources), files=[{} for _ in range(sources)])
+        return cls(recipe.to_json(), Place.beginning(sources), [0] * sources, files=[{} for _ in range(sources)])
 
     @classmethod
     def read(cls, path: Path) -> "State | None":
-        """The state in a file; None where there is none, or none that this version understands."""
+        """The state in a file; None where there is none, or none that this version understands. Raises OSError."""
         try:
             given = json.loads(path.read_text(encoding="utf-8"))
             counts = {split: Counts(**given["counts"][split]) for split in SPLITS}
             return cls(**given | {"place": Place(**given["place"]), "counts": counts})
-        except (OSError, ValueError, TypeError, KeyError):
+        except (FileNotFoundError, ValueError, TypeError, KeyError):
             return None
 
     @property
@@ -102,7 +104,10 @@ class Making:
         self._files.close()
 
     def open_shards(self, dtype: str) -> None:
-        """Begin to append after what counts; what a killed attempt wrote behind it is cut off."""
+        """Begin to append after what counts; what a killed attempt wrote behind it is cut off.
+
+        Raises Refused where a part of what counts is gone.
+        """
         self.dtype = np.dtype(dtype)
         for split, counts in self.state.counts.items():
             lengths = counts.tokens * self.dtype.itemsize, counts.documents * 8
@@ -112,8 +117,8 @@ class Making:
                 file = self._files.enter_context(path.open("ab"))
                 if file.tell() < length:
                     raise Refused(
-                        f"{self.folder.name}/{path.name} is shorter than it was when it was written; discard what is "
-                        "there and prepare the dataset again."
+                        f"{path.name} of the unfinished dataset is damaged: it has {file.tell():,} bytes instead of "
+                        f"{length:,}; discard what is made so far and begin again."
                     )
                 file.truncate(length)
                 opened.append(file)
@@ -126,6 +131,7 @@ class Making:
         counts.tokens += len(tokens)
         counts.documents += 1
         counts.bytes += document.bytes
+        self.state.taken[document.source] += document.bytes
         ends.write(np.uint64(counts.tokens).tobytes())
         files, length = self.state.files[document.source], str(1 << (len(tokens) - 1).bit_length())
         files[document.file] = files.get(document.file, 0) + 1

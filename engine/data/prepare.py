@@ -5,7 +5,7 @@ Read `prepare` from top to bottom. What is finished is kept chunk by chunk: stop
 
 import contextlib
 import itertools
-import math
+import operator
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -21,9 +21,20 @@ from engine.data.making import SEEN, Making, write_whole
 from engine.data.progress import Asked, Progress, Report, Stopped
 from engine.data.recipe import STARTER, Recipe, Source
 from engine.data.seen import Seen
-from engine.data.shards import CARD, TOKENIZER, Dataset, check_available, check_fit, check_name, dtype_of, open_dataset
+from engine.data.shards import (
+    CARD,
+    SPLITS,
+    TOKENIZER,
+    Dataset,
+    check_available,
+    check_fit,
+    check_name,
+    dtype_of,
+    open_dataset,
+    shard_file,
+)
 from engine.data.sources import Reader, open_source
-from engine.data.split import Document, share_for, split_documents
+from engine.data.split import Document, least_share, share_for, split_documents
 from engine.data.vocabulary import resolve
 from engine.home import Home
 from engine.space import RESERVE, free_disk
@@ -80,15 +91,10 @@ def _make(folder: Path, recipe: Recipe, roots: Sequence[Path] | None, report: Re
     """Everything, under the lock of `folder`."""
     try:
         readers = [open_source(source, roots) for source in recipe.sources]
-        size = pieces.bpe_size(recipe.tokenizer)
-        loaded = resolve(recipe.tokenizer, roots) if size is None else None
-        if loaded:
-            pieces.separator_id(loaded, recipe.separator, recipe.tokenizer)
         with Making(folder.parent / f".making-{folder.name}", recipe) as making:
             if not making.state.finished:
-                wide = loaded is not None and dtype_of(pieces.vocabulary_size(loaded)) == "uint32"
-                check_space(folder, recipe, readers, wide, (4 if wide else 2) * making.state.tokens)
-                Work(recipe, readers, making, report, stopped).write(size, loaded)
+                check_space(folder, recipe, readers)
+                Work(recipe, readers, making, report, stopped).write(roots)
             if not all(counts.documents for counts in making.state.counts.values()):
                 raise Refused(_too_few(making.state.documents, making.state.place.number))
             state = making.state
@@ -114,11 +120,11 @@ class Work:
         """Share of the work before the first token is written."""
         self.shown = 0.0
 
-    def write(self, size: int | None, loaded: Tokenizer | None) -> None:
-        """Chunk by chunk; `size`: pieces to learn, where no tokenizer is `loaded`."""
+    def write(self, roots: Sequence[Path] | None) -> None:
+        """Chunk by chunk."""
         state, chunks = self.making.state, read_ahead(self.chunks, self._reading)
         with contextlib.closing(chunks):
-            vocabulary, held = self._vocabulary(size, loaded, chunks)
+            vocabulary, held = self._vocabulary(roots, chunks)
             self.making.open_shards(dtype_of(pieces.vocabulary_size(vocabulary)))
             for chunk in itertools.chain(held, chunks):
                 self._encode(chunk, vocabulary)
@@ -136,23 +142,24 @@ class Work:
         read = max(0, sum(self.chunks.taken) - self.making.state.bytes)
         self._say("reading", f"Reading, {read / 1e6:,.1f} MB ahead" if read else "Reading", self._share())
 
-    def _vocabulary(
-        self, size: int | None, loaded: Tokenizer | None, chunks: Iterator[Chunk]
-    ) -> tuple[Tokenizer, list[Chunk]]:
-        """The tokenizer, in the folder from here on, and the chunks that were read to learn it."""
-        path, held = self.making.folder / TOKENIZER, list[Chunk]()
-        if path.is_file():
+    def _vocabulary(self, roots: Sequence[Path] | None, chunks: Iterator[Chunk]) -> tuple[Tokenizer, list[Chunk]]:
+        """The tokenizer as it lies in the folder from here on, and the chunks that were read to learn it."""
+        path, held, name = self.making.folder / TOKENIZER, list[Chunk](), self.recipe.tokenizer
+        if path.is_file():  # whatever became of the one that was named
             return pieces.load(path, self.recipe.separator), held
-        if loaded is None:
+        if (size := pieces.bpe_size(name)) is None:
+            found = resolve(name, roots)
+            pieces.separator_id(found, self.recipe.separator, name)
+        else:
             held = list(itertools.islice(chunks, LEARN_CHUNKS))
             if held[-1].last and sum(len(chunk.documents) for chunk in held) < 2:
                 raise Refused(_too_few(len(held[0].documents), held[-1].after.number))
             training = [document for chunk in held for document in self._split(chunk)["train"]]
             cost = LEARNING * sum(document.bytes for document in training)
             self.begun = cost / (cost + (self._all_bytes() or 10 * cost) + 1)
-            loaded = pieces.train_bpe(self._told(training, size or 0), size or 0)
-        write_whole(path, loaded.to_str(pretty=True))
-        return loaded, held
+            found = pieces.train_bpe(self._told(training, size), size)
+        write_whole(path, found.to_str(pretty=True))
+        return pieces.load(path, self.recipe.separator), held  # the same as after a stop, to the last digit
 
     def _told(self, training: list[Document], size: int) -> Iterator[str]:
         """Texts for the library, which takes them one by one, then merges pairs on its own for about as long."""
@@ -165,11 +172,25 @@ class Work:
     def _split(self, chunk: Chunk) -> dict[str, list[Document]]:
         state = self.making.state
         if not state.share:
-            known = None if any(reader.bytes is None for reader in self.readers) else sum_of(self.readers)
-            if known and self.recipe.tokens:
+            known = sum(chunk.after.taken) if chunk.last else self._known(chunk)
+            if known and self.recipe.tokens and not chunk.last:
                 known = min(known, TOKEN_BYTES * self.recipe.tokens)
-            state.share = share_for(sum(chunk.after.taken) if chunk.last else known)
-        return split_documents(chunk.documents, state.share)
+            state.share = share_for(known)
+            if not self.recipe.deduplicate:
+                state.share = max(state.share, least_share(chunk.documents))
+        return split_documents(chunk.documents, state.share, unique=self.recipe.deduplicate)
+
+    def _known(self, chunk: Chunk) -> int | None:
+        """Bytes of text that all sources will leave, from what the first chunk left of them; None: nobody knows.
+
+        Files of jsonl and csv hold more than their texts, and filters drop some.
+        """
+        total = 0
+        for reader, taken, read in zip(self.readers, chunk.after.taken, chunk.read, strict=True):
+            if reader.bytes is None:
+                return None
+            total += min(reader.bytes, round(taken / read)) if read else reader.bytes
+        return total
 
     def _encode(self, chunk: Chunk, vocabulary: Tokenizer) -> None:
         """Append a chunk to the shards, the separator after every document, as far as tokens are wanted."""
@@ -189,12 +210,11 @@ class Work:
     def _share(self) -> float | None:
         """Of the whole work; None where nobody knows how much text there is."""
         state, everything = self.making.state, self._all_bytes()
-        if self.recipe.tokens:
-            done = state.counts["train"].tokens / self.recipe.tokens
-        elif everything is None:
+        if not self.recipe.tokens and everything is None:
             return None
-        else:
-            done = state.bytes / max(1, everything)
+        # A text may end before the tokens that were asked for.
+        wanted = state.counts["train"].tokens / self.recipe.tokens if self.recipe.tokens else 0.0
+        done = max(wanted, state.bytes / max(1, everything) if everything is not None else 0.0)
         return self.begun + (1 - self.begun) * min(1.0, done)
 
     def _all_bytes(self) -> int | None:
@@ -203,7 +223,13 @@ class Work:
         if all(self.chunks.ended):
             return taken
         known = [share for share in done if share is not None]
-        share = sum(known) / len(known) if len(known) == len(done) else 0.0
+        if len(known) < len(done):
+            return None
+        # A mixture ends with the first of its sources; others follow each other, the large ones for longer.
+        sizes = [reader.bytes or 0 for reader in self.readers]
+        weights = sizes if all(sizes) else [1] * len(sizes)
+        parts = sum(map(operator.mul, known, weights)) / sum(weights)
+        share = max(known) if self.recipe.mixed else parts
         return int(taken / share) if share else None
 
     def _say(self, stage: str, message: str, share: float | None) -> None:
@@ -218,27 +244,20 @@ class Work:
         )
 
 
-def check_space(target: Path, recipe: Recipe, readers: Sequence[Reader], wide: bool = False, written: int = 0) -> None:
-    """Raise Refused where the shards cannot fit onto the disk. Where nobody knows how much text there is, they may.
-
-    `readers`: of the sources that can be opened at once. `wide`: tokens take four bytes in place of two. `written`:
-    bytes that an earlier attempt left.
-    """
-    unknown = len(readers) < len(recipe.sources) or any(reader.bytes is None for reader in readers)
-    known = None if unknown else sum_of(readers)
-    tokens = min(recipe.tokens or math.inf, math.inf if known is None else known / SMALL_TOKEN_BYTES)
-    needed = (4 if wide else 2) * tokens - written + RESERVE if tokens < math.inf else 0
-    free = free_disk(target.parent)
+def check_space(target: Path, recipe: Recipe, readers: Sequence[Reader]) -> None:
+    """Raise Refused where the shards cannot fit onto the disk. Where nobody knows how much text there is, they may."""
+    whole = len(readers) == len(recipe.sources) and all(reader.bytes is not None for reader in readers)
+    known = sum(reader.bytes or 0 for reader in readers) // SMALL_TOKEN_BYTES if whole else None
+    limits = [limit for limit in (recipe.tokens or None, known) if limit is not None]
+    tokens = min(limits, default=0)
+    made = [target.parent / f".making-{target.name}" / shard_file(split) for split in SPLITS]
+    there = sum(path.stat().st_size for path in made if path.is_file())
+    needed, free = max(0, 2 * tokens - there) + RESERVE, free_disk(target.parent)
     if needed > free:
         raise Refused(
             f"datasets/{target.name} needs about {needed / 1e9:,.1f} GB of disk and {free / 1e9:,.1f} GB are free; "
             "free some space, or ask for fewer tokens."
         )
-
-
-def sum_of(readers: Sequence[Reader]) -> int:
-    """Bytes of text in all sources, of those that know it."""
-    return sum(reader.bytes or 0 for reader in readers)
 
 
 def _batches(part: list[Document]) -> Iterator[list[Document]]:

@@ -92,6 +92,10 @@ class Recipe:
     def __post_init__(self) -> None:
         if not self.sources or any(not source.where.strip() for source in self.sources):
             raise ConfigError("A dataset needs a source: starter, a file or folder, or hub:OWNER/NAME.")
+        if self.tokenizer.startswith("bpe:") and self.separator != END:
+            raise ConfigError(
+                f"separator = {self.separator[:40]!r} must be {END} where a vocabulary is learned (bpe:SIZE)."
+            )
         if not 0 <= self.tokens <= 10**12:
             raise ConfigError(f"tokens = {self.tokens} must be from 0 (all there is) to 1,000,000,000,000.")
         weights = [source.weight for source in self.sources]

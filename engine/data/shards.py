@@ -95,6 +95,9 @@ def open_dataset(home: Home, name: str) -> Dataset:
                     f"The dataset {name} is damaged: {file} has {size:,} bytes instead of "
                     f"{expected['bytes']:,}; delete datasets/{name} so that it is prepared again."
                 )
+        counts = [card.get(f"{split}_documents", 0) for split in SPLITS]
+        if card["dtype"] != dtype_of(card["vocab_size"]) or not all(isinstance(one, int) for one in counts):
+            raise ValueError("no card of ours")
         train, val = (_mapped(folder / shard_file(split), card["dtype"]) for split in SPLITS)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise Refused(

@@ -1,6 +1,7 @@
 """Which documents are held out for validation: decided by their content alone, before anything else looks at them."""
 
 import hashlib
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -40,12 +41,24 @@ def share_for(total: int | None) -> float:
     return UNKNOWN if total is None else min(SHARE, max(LEAST, VALIDATION_BYTES / max(1, total)))
 
 
-def split_documents(documents: Sequence[Document], share: float) -> dict[str, list[Document]]:
-    """Documents (no two equal) as `train` and `val`, each in the given order; the same documents give the same split.
+def least_share(documents: Sequence[Document]) -> float:
+    """The share from which on one of them at least is held out by its digest alone."""
+    return min((_fraction(document.digest) for document in documents), default=0.0) + 2**-48
+
+
+def split_documents(documents: Sequence[Document], share: float, unique: bool = True) -> dict[str, list[Document]]:
+    """Documents as `train` and `val`, each in the given order; the same documents give the same split.
 
     Every file with enough documents gives at least `share` of its bytes to validation: those with the smallest digests.
-    Of two documents and more one is held out; one alone is for training.
+    Of two documents and more one is held out; one alone is for training. Where documents are not `unique`, equal ones
+    may come in another part of the text too: then each goes where its digest alone says.
     """
+    if not unique:
+        held = [_fraction(document.digest) < share for document in documents]
+        return {
+            "train": [document for document, out in zip(documents, held, strict=True) if not out],
+            "val": list(itertools.compress(documents, held)),
+        }
     files: dict[tuple[int, str], list[Document]] = {}
     for document in documents:
         files.setdefault((document.source, document.file), []).append(document)
@@ -59,6 +72,11 @@ def split_documents(documents: Sequence[Document], share: float) -> dict[str, li
         "train": [document for document in documents if document.digest not in held_out],
         "val": [document for document in documents if document.digest in held_out],
     }
+
+
+def _fraction(digest: bytes) -> float:
+    """A digest as a number from 0 to 1, exact in a float."""
+    return int.from_bytes(digest[:6], "big") / 2**48
 
 
 def _held_out(group: list[Document], share: float) -> list[bytes]:
