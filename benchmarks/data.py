@@ -14,7 +14,7 @@ for a million tokens, hardly depends on what else the machine does. What is meas
   process whose tokenizer has all cores, and in as many processes as there are cores. The time is that of `map` alone,
   into its cache; what `load_dataset` took before it is told apart. The ratio is to the faster of the two.
 - *loader*: the trainer's feed over the shards just made, in batches of 32 x 2,048 tokens, to the device, for 3 seconds.
-- *resumed*: a job is killed with SIGKILL after three quarters of the text (or after `--resume-tokens`, with a
+- *resumed*: a job is killed with SIGKILL shortly before its end (or after `--resume-tokens`, with a
   vocabulary of bytes, so that a billion takes minutes), started again and killed again, three times; the longest time
   from the start of a process until it has written tokens of its own.
 """
@@ -38,7 +38,8 @@ from engine.settings import parse_value
 
 BYTES = "bpe:257"
 """A vocabulary of bytes, learned in no time: a token is a byte of text."""
-KILLS = 3
+KILLS, LEFT = 3, 300_000
+"""How often a job is killed, and how many tokens before its end: what it reports comes every 120,000."""
 LOADING = 3.0
 """Seconds."""
 
@@ -98,7 +99,7 @@ class Benchmark:
 
     def _resume(self, text: Text, tokens: int) -> dict[str, Any]:
         """How long a killed job needs to go on, after as many tokens as were asked for."""
-        wanted, tokenizer = int(tokens * 0.75), "smollm2"
+        wanted, tokenizer = max(1, tokens - LEFT), "smollm2"
         if self.given.resume_tokens:
             # A tenth more, so that it is killed before its end.
             wanted, tokenizer = self.given.resume_tokens, BYTES

@@ -95,6 +95,18 @@ def test_a_job_is_followed_to_its_end(home: Home, at: tuple[str, str], capsys: C
     assert "The dataset mine exists already" in refused(capsys, "prepare", "mine", *at)
 
 
+def test_a_terminal_sees_one_line_that_changes(
+    home: Home, at: tuple[str, str], capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", "30")
+    with supervised(home, job=("--chunks", "60")):
+        assert main(["prepare", "mine", "--source", "starter", *at]) == 0
+    lines = capsys.readouterr().err.split("\r")
+    assert any(line.startswith("encoding  ") for line in lines) and lines[-1] == "\x1b[K"
+    assert all(len(line.removesuffix("\x1b[K")) < 30 and "\n" not in line for line in lines)
+
+
 def test_a_job_goes_on_without_its_follower_until_it_is_stopped(
     home: Home, at: tuple[str, str], capsys: Capture
 ) -> None:

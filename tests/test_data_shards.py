@@ -38,6 +38,12 @@ def write(home: Home, train: int = 1000, val: int = 100, card: dict[str, Any] | 
     return folder
 
 
+def change(folder: Path, **values: Any) -> None:
+    """Give the card other values."""
+    card = json.loads((folder / "card.json").read_text(encoding="utf-8"))
+    (folder / "card.json").write_text(json.dumps(card | values), encoding="utf-8")
+
+
 @pytest.fixture
 def home(tmp_path: Path) -> Home:
     return Home.at(tmp_path / "home")
@@ -148,8 +154,13 @@ def test_a_card_that_is_none_of_ours_is_refused(home: Home, card: dict[str, Any]
         lambda folder: (folder / "card.json").write_text("{"),
         lambda folder: (folder / "card.json").write_text("[]"),
         lambda folder: (folder / "card.json").write_text('{"files": {}}'),
+        lambda folder: change(folder, vocab_size="300"),
+        lambda folder: change(folder, vocab_size=True),
+        lambda folder: change(folder, dtype="float32"),
+        lambda folder: change(folder, train_documents=None),
+        lambda folder: change(folder, files={"train.bin": {"bytes": 2000, "sha256": ""}}),
     ],
-    ids=["cut", "gone", "no json", "a list", "empty"],
+    ids=["cut", "gone", "no json", "a list", "empty", "words", "a truth", "fractions", "nothing", "one file"],
 )
 def test_what_is_not_whole_is_refused_with_what_to_do(home: Home, harm: Callable[[Path], Any]) -> None:
     harm(write(home))

@@ -221,7 +221,7 @@ def test_a_dataset_that_is_not_there_is_told_with_what_to_do(home: Home, db: Dat
 def test_how_often_the_text_was_read_is_told(home: Home, db: Database) -> None:
     """240 rows of a text that has 82."""
     run_id = new_run(home, db, **LONG)
-    assert launch.run_status(home, run_id)["epochs"] is None
+    assert store.epochs_of(store.get_run(db, run_id)) == {"epoch": None, "epochs": None}
 
     attempt(home, run_id)
 

@@ -79,7 +79,8 @@ def _prepare() -> str:
         <p class="problem" role="alert"></p>
       </form>
       <section id="preview" aria-labelledby="preview-title"><h2 id="preview-title">What it will be</h2>
-        <div class="estimate" role="status"></div><ol class="first"></ol></section>
+        <div class="estimate" role="status"></div>
+        <ol class="first" tabindex="0" aria-label="The first documents"></ol></section>
     </section>"""
 
 

@@ -111,13 +111,10 @@ def lengths(counted: Any) -> dict[str, Any] | None:
 
 def disk(folder: Path) -> int:
     """Bytes that the files of a dataset take."""
-    found = 0
-    for path in folder.iterdir():
-        try:
-            found += path.stat().st_size
-        except OSError:  # deleted meanwhile
-            continue
-    return found
+    try:
+        return sum(path.stat().st_size for path in folder.iterdir())
+    except OSError:  # deleted meanwhile
+        return 0
 
 
 def tokenized(home: Home, text: str, names: list[str]) -> list[dict[str, Any]]:

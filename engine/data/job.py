@@ -34,8 +34,8 @@ from engine.say import say
 
 PERIOD = 0.5
 """Seconds between two looks at the row: a stop is heard within a second."""
-WINDOW = 30.0
-"""Seconds over which speed and time left are measured: longer than the encoding of a chunk on two cores."""
+WINDOW = 60.0
+"""Seconds over which speed and time left are measured: several chunks of text on two cores."""
 NICE = 5
 """A run on the same processor, and the page, come first."""
 KILL_ME_FIRST = Path("/proc/self/oom_score_adj"), "300"
@@ -53,14 +53,14 @@ class Preparer(Protocol):
 
 
 class Pace:
-    """Tokens a second and seconds left, by the last WINDOW seconds of encoding."""
+    """Tokens a second and seconds left, by the last WINDOW seconds of reading and encoding."""
 
     def __init__(self) -> None:
         self._seen: deque[tuple[float, Progress]] = deque()
 
     def measure(self, progress: Progress) -> tuple[float | None, float | None]:
         """Speed and time left, each None while it is not known."""
-        if progress.stage != "encoding":
+        if progress.stage not in ("reading", "encoding") or not progress.tokens:
             return None, None
         now = time.monotonic()
         self._seen.append((now, progress))
@@ -130,13 +130,14 @@ class Reporter:
             "stage": progress.stage,
             "message": progress.message,
             "progress": progress.share,
-            "tokens_per_second": speed,
             "eta_seconds": left,
             "elapsed_seconds": self.job["elapsed_seconds"] + time.monotonic() - self._began,
             "heartbeat_at": time.time(),
         }
         if progress.stage not in ("", "waiting"):  # else it has not looked yet at what is there already
             values |= {key: getattr(progress, key) for key in ("documents", "tokens", "bytes", "dropped")}
+        if progress.stage not in ("finishing", "finished"):
+            values["tokens_per_second"] = speed
         with store.writing(db):
             job = store.get_job(db, self.job["id"])
             if job["status"] == "stopping" or job["attempt"] != self.job["attempt"]:

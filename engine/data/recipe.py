@@ -130,7 +130,7 @@ class Recipe:
         except ConfigError:
             raise
         except (ValueError, TypeError, KeyError, AttributeError) as error:
-            raise ConfigError(f"This is no recipe of a dataset: {error}") from error
+            raise ConfigError(f"This is no recipe of a dataset: {error}.") from error
 
 
 def _typed(kind: type, given: Any) -> dict[str, Any]:

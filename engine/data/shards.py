@@ -87,6 +87,7 @@ def open_dataset(home: Home, name: str) -> Dataset:
         raise Refused(_missing(name))
     try:
         card = json.loads((folder / CARD).read_text(encoding="utf-8"))
+        _check_card(card)
         for file, expected in card["files"].items():
             size = (folder / file).stat().st_size
             if size != expected["bytes"]:
@@ -143,7 +144,7 @@ def check_fit(dataset: Dataset, config: RunConfig) -> None:
         )
     needs = (("training", dataset.train, 2 * context + 1), ("validation", dataset.val, context + 1))
     for (split, tokens, least), part in zip(needs, SPLITS, strict=True):
-        if len(tokens) <= int(dataset.card.get(f"{part}_documents", 0)):
+        if len(tokens) <= dataset.card.get(f"{part}_documents", 0):
             raise ConfigError(
                 f"The dataset {dataset.name} has no {split} tokens to learn from: its tokenizer made nothing of the "
                 f"text but the ends of documents; prepare it again with another one."
@@ -171,6 +172,15 @@ def place_of(tokens: Tokens) -> str:
     """The file that tokens are mapped from, as it is called in a home."""
     path = Path(getattr(tokens, "filename", None) or "text")
     return f"datasets/{path.parent.name}/{path.name}" if path.parent.name else "The text"
+
+
+def _check_card(card: dict[str, Any]) -> None:
+    """Raise KeyError, TypeError or ValueError where what a run reads of a card is missing or of another kind."""
+    counts = [card["vocab_size"], *(card.get(f"{split}_documents", 0) for split in SPLITS)]
+    if any(type(count) is not int for count in counts) or card["dtype"] not in ("uint16", "uint32"):
+        raise ValueError(card)
+    if any(shard_file(split) not in card["files"] for split in SPLITS):
+        raise KeyError("files")
 
 
 def _mapped(path: Path, dtype: str) -> Tokens:

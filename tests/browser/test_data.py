@@ -212,6 +212,14 @@ def test_a_preset_without_its_text_offers_to_prepare_it(app: App, page: Any, ans
     assert shares == ["70", "30"]
     (_, asked), *_ = answers.asked
     assert asked["recipe"]["sources"][1]["config"] == "cosmopedia-v2" and asked["recipe"]["tokens"] == 10**9
+    assert asked["recipe"]["sources"][1]["streaming"] is True
+
+    answers.jobs(JOB | {"name": "smollm-1b"})
+    page.click("#tab-train")
+    page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")  # as when one comes back to the page
+    page.wait_for_selector("#plan >> text=is being prepared: 40%, 16 min left")
+    page.click("#offer >> text=See how far it is")
+    page.wait_for_selector(".job:visible")
 
 
 def test_a_text_as_tokens_by_keyboard(app: App, page: Any) -> None:

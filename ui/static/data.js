@@ -48,7 +48,9 @@ function take({ datasets, jobs }) {
   working = new Map(jobs.filter((one) => one.open).map((one) => [one.id, one.name]));
   const all = !datasets.length ? "" : datasets.length === 1 ? "1 dataset" : `${datasets.length} datasets`;
   say($("#data-count"), [all, news].filter(Boolean).join(". "));
-  drawJobs(jobs.filter((one) => one.open || ["stopped", "failed", "crashed"].includes(one.status)));
+  // What is at work comes first, then what waits, then what ended early.
+  const rank = (one) => (one.status === "waiting" ? 1 : one.open ? 0 : 2);
+  drawJobs(jobs.filter((one) => one.status !== "finished").sort((a, b) => rank(a) - rank(b)));
   if (JSON.stringify(before?.datasets) !== JSON.stringify(datasets)) {
     const focused = document.activeElement?.closest(".dataset")?.dataset.name;
     fill($("#datasets"), datasets.length ? datasets.map(card) : h("p", { class: "empty" },

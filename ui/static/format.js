@@ -38,6 +38,7 @@ export const bits = (value) => (Number.isFinite(value) ? value.toFixed(3) : "–
 export const percent = (value) => (Number.isFinite(value) ? `${(100 * value).toFixed(1)}%` : "–");
 
 export function speed(value) {
+  if (value >= 1e6) return `${trim((value / 1e6).toFixed(1))} M tok/s`;
   return Number.isFinite(value) ? `${value >= 1e5 ? Math.round(value / 1e3) + "k" : value >= 1e4 ? trim((value / 1e3).toFixed(1)) + "k" : Math.round(value).toLocaleString("en")} tok/s` : "–";
 }
 

@@ -7,6 +7,7 @@ import { emit, get, on, send, state } from "./state.js";
 const KINDS = [["path", "A file or folder"], ["hub", "A dataset of the Hugging Face hub"], ["starter", "The starter novels"]];
 const UNITS = { k: 1e3, m: 1e6, b: 1e9, g: 1e9, t: 1e12 };
 const PLAIN = { sources: [{ where: "" }], tokenizer: "smollm2", tokens: 0, filters: {}, deduplicate: true, separator: "<|endoftext|>", licence: "" };
+const NOVELS = { ...PLAIN, sources: [{ where: "starter" }], tokenizer: "bpe:4096" };
 let known = {};
 let sources = 0;
 
@@ -14,12 +15,16 @@ export function mount() {
   const form = $("#prepare-form");
   $("#prepare-open").addEventListener("click", () => open());
   $("#prepare-close").addEventListener("click", close);
-  $("#add-source").addEventListener("click", () => { $("#sources .list").append(source({ where: "" }, true)); weights(true); $$("#sources select").at(-1).focus(); });
+  $("#add-source").addEventListener("click", add);
   $("#look-first").addEventListener("click", look);
   $("#prepare-tokenizer").addEventListener("change", tokenizer);
   form.addEventListener("change", look);
   form.addEventListener("submit", start);
-  form.addEventListener("keydown", (event) => { if (event.key === "Enter" && event.target.matches("input[type=text]")) { event.preventDefault(); look(); } });
+  form.addEventListener("keydown", (event) => {
+    if (event.key !== "Enter" || !event.target.matches("input[type=text]")) return;
+    event.preventDefault(); // Enter looks; only the button starts
+    look();
+  });
   on("prepare", (what) => { emit("show", "data"); open(what); });
   put("", PLAIN);
 }
@@ -49,7 +54,7 @@ function close() {
 
 function begin() {
   const choice = (label, name, recipe) => h("button", { type: "button", class: "plain", onclick: () => { put(name, recipe); look(); } }, label);
-  fill($("#begin-with"), choice("Texts of mine", "", PLAIN), choice("The starter novels", "", { ...PLAIN, sources: [{ where: "starter" }], tokenizer: "bpe:4096" }),
+  fill($("#begin-with"), choice("Texts of mine", "", PLAIN), choice("The starter novels", "", NOVELS),
     Object.entries(known).map(([name, recipe]) => choice(`The published mix, ${name}`, name, recipe)));
 }
 
@@ -63,7 +68,7 @@ function put(name, recipe) {
   value("size", size ? size[1] : "4096");
   value("other", size || recipe.tokenizer === "smollm2" ? "" : recipe.tokenizer);
   value("tokens", recipe.tokens ? recipe.tokens.toLocaleString("en") : "");
-  for (const [key, scale] of FILTERS) value(key, recipe.filters[key] ? String(recipe.filters[key] * scale) : "");
+  for (const [key, scale] of FILTERS) value(key, recipe.filters[key] ? String(Math.round(1000 * scale * recipe.filters[key]) / 1000) : "");
   $("#prepare-deduplicate").checked = recipe.deduplicate;
   value("separator", recipe.separator);
   value("licence", recipe.licence);
@@ -80,25 +85,51 @@ function tokenizer() {
   $("#prepare-other").closest("label").hidden = chosen !== "other";
 }
 
+/** The fields of a source, and the kinds of source that have them. */
+const FIELDS = [
+  { key: "path", kinds: ["path"], label: "Where", placeholder: "texts/",
+    help: "In this home, the project's data folder or a --data-root folder: txt, md, jsonl, csv, parquet, also .gz, .zst, .xz." },
+  { key: "hub", kinds: ["hub"], label: "Name", placeholder: "OWNER/NAME", help: "As on huggingface.co/datasets. No code of it is run." },
+  { key: "config", kinds: ["hub"], label: "Configuration", help: "Empty where it has only one." },
+  { key: "revision", kinds: ["hub"], label: "Revision", help: "Branch, tag or commit; empty for the newest." },
+  { key: "split", kinds: ["hub"], label: "Split", help: "Which part of it." },
+  { key: "column", kinds: ["path", "hub"], label: "Text column", help: "Of jsonl, csv, parquet and hub datasets." },
+  { key: "weight", kinds: ["path", "hub", "starter"], label: "Share", inputmode: "decimal",
+    help: "In % of the text; the mix ends with the source that ends first. Empty everywhere: one after the other." },
+];
+
 /** One source: what it is, and the fields that such a source has. */
 function source(one, mixed) {
-  const number = (sources += 1);
   const kind = one.where === "starter" ? "starter" : one.where.startsWith("hub:") ? "hub" : "path";
-  const field = (key, label, value, help, more = {}) => h("label", { class: "field", "data-for": more.for || "" }, h("span", {}, label),
-    h("input", { type: "text", "data-key": key, value, autocomplete: "off", spellcheck: "false", "aria-describedby": `source-${number}-${key}`, placeholder: more.placeholder, inputmode: more.inputmode }),
+  const values = { path: kind === "path" ? one.where : "", hub: kind === "hub" ? one.where.slice(4) : "", config: one.config || "", revision: one.revision || "",
+    split: one.split || "train", column: one.column || "text", weight: mixed && one.weight ? String(Math.round(1000 * one.weight) / 10) : "" };
+  const number = (sources += 1);
+  const field = ({ key, kinds, label, help, placeholder, inputmode }) => h("label", { class: "field", "data-for": kinds.join(" ") }, h("span", {}, label),
+    h("input", { type: "text", "data-key": key, value: values[key], placeholder, inputmode, autocomplete: "off", spellcheck: "false", "aria-describedby": `source-${number}-${key}` }),
     h("small", { class: "help", id: `source-${number}-${key}` }, help));
-  const box = h("div", { class: "source", role: "group", "aria-label": `Source ${number}`, "data-revision": one.revision || "", "data-streaming": String(one.streaming ?? true) },
-    h("div", { class: "top" }, h("label", { class: "field" }, h("span", { class: "sr" }, "Kind of source"), h("select", { "data-key": "kind", onchange: () => fit(box) },
-      KINDS.map(([value, label]) => h("option", { value, selected: value === kind }, label)))),
-    h("button", { type: "button", class: "quiet remove", onclick: () => { const next = box.previousElementSibling || box.nextElementSibling; box.remove(); weights(); $("select", next).focus(); look(); } }, "Remove")),
-    h("div", { class: "pair" },
-      field("path", "Where", kind === "path" ? one.where : "", "In this home, the project's data folder or a --data-root folder: txt, md, jsonl, csv, parquet, also .gz, .zst, .xz.", { for: "path", placeholder: "texts/" }),
-      field("hub", "Name", kind === "hub" ? one.where.slice(4) : "", "As on huggingface.co/datasets. Nothing of it is run here.", { for: "hub", placeholder: "OWNER/NAME" }),
-      field("config", "Configuration", one.config || "", "Empty where it has only one.", { for: "hub" }), field("split", "Split", one.split || "train", "Which part of it.", { for: "hub" }),
-      field("column", "Text column", one.column || "text", "Of jsonl, csv, parquet and hub datasets.", { for: "path hub" }),
-      field("weight", "Share", mixed && one.weight ? String(Math.round(1000 * one.weight) / 10) : "", "In % of the text; the mix ends with the source that ends first. Empty everywhere: one after the other.", { for: "path hub starter", inputmode: "decimal" })));
+  const choice = h("select", { "data-key": "kind", onchange: () => fit(box) }, KINDS.map(([value, label]) => h("option", { value, selected: value === kind }, label)));
+  const whole = h("input", { type: "checkbox", "data-key": "whole", checked: one.streaming === false });
+  const box = h("div", { class: "source", role: "group", "aria-label": `Source ${number}` },
+    h("div", { class: "top" }, h("label", { class: "field" }, h("span", { class: "sr" }, "Kind of source"), choice),
+      h("button", { type: "button", class: "quiet remove", onclick: () => remove(box) }, "Remove")),
+    h("div", { class: "pair" }, FIELDS.map(field)),
+    h("label", { class: "tick", "data-for": "hub" }, whole, h("span", {}, "Download it whole first, instead of reading it as it comes")));
   fit(box);
   return box;
+}
+
+function add() {
+  $("#sources .list").append(source({ where: "" }, true));
+  weights(true);
+  $$("#sources select").at(-1).focus();
+}
+
+function remove(box) {
+  const next = box.previousElementSibling || box.nextElementSibling;
+  box.remove();
+  weights();
+  $("select", next).focus();
+  look();
 }
 
 function fit(box) {
@@ -125,18 +156,28 @@ function recipe() {
   const text = (id) => $(`#prepare-${id}`).value.trim();
   const chosen = text("tokenizer");
   const boxes = $$("#sources .source");
-  return { sources: boxes.map((box) => described(box, boxes.length > 1)),
+  const limit = ([key, scale]) => {
+    const label = $(`#prepare-${key}`).closest("label").querySelector("span").firstChild.textContent.trim();
+    return [key, scale === 1 ? whole(label, text(key)) : number(label, text(key)) / scale];
+  };
+  return {
+    sources: boxes.map((box) => described(box, boxes.length > 1)),
     tokenizer: chosen === "bpe" ? `bpe:${whole("Pieces", text("size"))}` : chosen === "other" ? text("other") : chosen,
-    tokens: whole("Stop at", text("tokens")), deduplicate: $("#prepare-deduplicate").checked, separator: text("separator"), licence: text("licence"),
-    filters: Object.fromEntries(FILTERS.map(([key, scale]) => [key, scale === 1 ? whole(key.replace("_", " "), text(key)) : number(key.replaceAll("_", " "), text(key)) / scale])) };
+    tokens: whole("Stop at", text("tokens")),
+    filters: Object.fromEntries(FILTERS.map(limit)),
+    deduplicate: $("#prepare-deduplicate").checked,
+    separator: text("separator"),
+    licence: text("licence"),
+  };
 }
 
 function described(box, mixed) {
   const value = (key) => $(`[data-key=${key}]`, box).value.trim();
   const kind = value("kind");
   const where = kind === "starter" ? "starter" : kind === "hub" ? `hub:${value("hub").replace(/^hub:/, "")}` : value("path");
-  const more = kind === "hub" ? { config: value("config"), split: value("split") || "train", revision: box.dataset.revision, streaming: box.dataset.streaming === "true" } : {};
-  return { where, column: value("column") || "text", weight: mixed ? number("Share", value("weight")) / 100 : 0, ...more };
+  const plain = { where, column: value("column") || "text", weight: mixed ? number("Share", value("weight")) / 100 : 0 };
+  if (kind !== "hub") return plain;
+  return { ...plain, config: value("config"), revision: value("revision"), split: value("split") || "train", streaming: !$("[data-key=whole]", box).checked };
 }
 
 function number(what, text) {
@@ -147,7 +188,14 @@ function number(what, text) {
 }
 
 const whole = (what, text) => Math.round(number(what, text));
-const given = () => $$("#sources .source").every((box) => { const kind = $("[data-key=kind]", box).value; return kind === "starter" || $(`[data-key=${kind}]`, box).value.trim(); });
+
+/** Whether every source is named. */
+function given() {
+  return $$("#sources .source").every((box) => {
+    const kind = $("[data-key=kind]", box).value;
+    return kind === "starter" || $(`[data-key=${kind}]`, box).value.trim();
+  });
+}
 
 /** Look at what the form says, once every source is named. */
 function look() {

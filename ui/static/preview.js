@@ -30,7 +30,8 @@ export async function preview(recipe) {
   if (!$("dl", box())) fill(box(), h("p", { class: "empty" }, "Reading the first documents…"));
   let answer;
   try {
-    const response = await fetch("/api/prepare/preview", { method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify({ recipe }), signal: mine.signal });
+    const asked = { method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify({ recipe }) };
+    const response = await fetch("/api/prepare/preview", { ...asked, signal: mine.signal });
     answer = await response.json();
   } catch {
     if (mine.signal.aborted) return;
@@ -60,14 +61,16 @@ function estimate({ estimate: guess, dropped, read, bytes_per_token: each, token
 /** Where nothing can be read, what is asked for still has a size. */
 function unmeasured({ tokens }) {
   if (!tokens || !state.cost) return null;
-  return h("p", { class: "note" }, `${count(tokens)} tokens take about ${bytes(tokens * state.cost.bytes_per_token)} on disk and, at ${speed(state.cost.tokens_per_second)} as two processor cores reach, about ${duration(tokens / state.cost.tokens_per_second)}.`);
+  const { bytes_per_token: size, tokens_per_second: pace } = state.cost;
+  return h("p", { class: "note" }, `${count(tokens)} tokens take about ${bytes(tokens * size)} on disk and, at ${speed(pace)} as two processor cores reach, `,
+    `about ${duration(tokens / pace)}.`);
 }
 
 function shown(one) {
   const reason = one.dropped || (one.duplicate ? "equal to an earlier one" : "");
-  const short = one.text.length > SHORT;
+  const sign = h("svg", { viewBox: "0 0 20 20", "aria-hidden": "true" }, h("path", { d: reason ? "M5 5l10 10M15 5L5 15" : "M4 10.5l4 4 8-9" }));
+  const words = (text) => h("p", { class: "words" }, text);
   return h("li", { "data-kept": reason ? "no" : "yes" },
-    h("p", { class: "top" }, h("span", { class: "fate" }, h("svg", { viewBox: "0 0 20 20", "aria-hidden": "true" }, h("path", { d: reason ? "M5 5l10 10M15 5L5 15" : "M4 10.5l4 4 8-9" })), reason ? `Left out: ${reason}` : "Kept"),
-      h("span", { class: "note" }, `${one.file}, ${bytes(one.bytes)}`)),
-    short ? h("details", {}, h("summary", {}, h("span", { class: "words" }, `${one.text.slice(0, SHORT)}…`)), h("p", { class: "words" }, one.text.slice(SHORT))) : h("p", { class: "words" }, one.text));
+    h("p", { class: "top" }, h("span", { class: "fate" }, sign, reason ? `Left out: ${reason}` : "Kept"), h("span", { class: "note" }, `${one.file}, ${bytes(one.bytes)}`)),
+    one.text.length > SHORT ? h("details", {}, h("summary", {}, h("span", { class: "words" }, `${one.text.slice(0, SHORT)}…`)), words(one.text.slice(SHORT))) : words(one.text));
 }
