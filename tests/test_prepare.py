@@ -1,5 +1,6 @@
 """From text to token shards: the split, what is learned on it, stopping and going on, mixtures and budgets."""
 
+import functools
 import importlib
 import itertools
 import lzma
@@ -176,9 +177,7 @@ def test_a_shard_that_lost_its_end_is_not_filled_up(
         prepare(home, "books", wanted, report=seen.append, stopped=lambda: bool(seen) and seen[-1].tokens > 500)
     shard = home.dataset("books").parent / ".making-books" / "train.bin"
     shard.write_bytes(shard.read_bytes()[:10])
-    with pytest.raises(
-        Refused, match=r"train.bin of the unfinished dataset is damaged: .* discard what is made so far"
-    ):
+    with pytest.raises(Refused, match=r"making-books/train.bin is shorter than it was .* discard what is there"):
         prepare(home, "books", wanted, report=silent, stopped=never)
 
 
@@ -311,3 +310,15 @@ def test_a_disk_that_is_too_small_is_told_before_anything_is_written(
     with pytest.raises(Refused, match=r"datasets/big needs about 2.1 GB of disk and 0.1 GB are free; free some space"):
         prepare(home, "big", recipe(write_books(tmp_path / "source"), tokens=10**9), report=silent, stopped=never)
     assert not (home.dataset("big").parent / ".making-big" / "train.bin").exists()
+
+
+def test_what_is_written_already_needs_no_room(home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(preparing, "free_disk", lambda path: 10**8)
+    check = functools.partial(preparing.check_space, home.dataset("big"), recipe(tmp_path, tokens=10**9), [])
+    shard = home.making("big") / "train.bin"
+    shard.parent.mkdir(parents=True)
+    with shard.open("wb") as file:
+        file.truncate(1_990_000_000)  # a hole, which takes no room
+    check()
+    with pytest.raises(Refused, match=r"needs about 2\.1 GB"):
+        check(wide=True)

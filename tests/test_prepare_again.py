@@ -103,15 +103,6 @@ def test_a_tokenizer_that_is_gone_is_not_missed(home: Home, tmp_path: Path) -> N
     assert make(home, "some", recipe).card["files"] == whole.card["files"]
 
 
-def test_a_shard_that_lost_its_end_is_not_filled_with_zeros(home: Home, tmp_path: Path) -> None:
-    recipe = Recipe((Source(str(write_lines(tmp_path / "a.jsonl"))),))
-    stop(home, "cut", recipe)
-    with (home.making("cut") / "train.bin").open("r+b") as file:
-        file.truncate(1000)
-    with pytest.raises(Refused, match=r"train.bin of the unfinished dataset is damaged: it has 1,000 bytes instead of"):
-        make(home, "cut", recipe)
-
-
 def test_a_state_that_cannot_be_read_now_is_not_thrown_away(home: Home, tmp_path: Path) -> None:
     recipe = Recipe((Source(str(write_lines(tmp_path / "a.jsonl"))),))
     stop(home, "some", recipe)

@@ -117,8 +117,8 @@ class Making:
                 file = self._files.enter_context(path.open("ab"))
                 if file.tell() < length:
                     raise Refused(
-                        f"{path.name} of the unfinished dataset is damaged: it has {file.tell():,} bytes instead of "
-                        f"{length:,}; discard what is made so far and begin again."
+                        f"{self.folder.name}/{path.name} is shorter than it was when it was written; discard what is "
+                        "there and prepare the dataset again."
                     )
                 file.truncate(length)
                 opened.append(file)

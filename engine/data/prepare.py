@@ -5,6 +5,7 @@ Read `prepare` from top to bottom. What is finished is kept chunk by chunk: stop
 
 import contextlib
 import itertools
+import math
 import operator
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
@@ -93,8 +94,9 @@ def _make(folder: Path, recipe: Recipe, roots: Sequence[Path] | None, report: Re
         readers = [open_source(source, roots) for source in recipe.sources]
         with Making(folder.parent / f".making-{folder.name}", recipe) as making:
             if not making.state.finished:
-                check_space(folder, recipe, readers)
-                Work(recipe, readers, making, report, stopped).write(roots)
+                named = _named(making, recipe, roots)
+                check_space(folder, recipe, readers, named is not None and pieces.vocabulary_size(named) > 2**16)
+                Work(recipe, readers, making, report, stopped).write(named)
             if not all(counts.documents for counts in making.state.counts.values()):
                 raise Refused(_too_few(making.state.documents, making.state.place.number))
             state = making.state
@@ -120,11 +122,11 @@ class Work:
         """Share of the work before the first token is written."""
         self.shown = 0.0
 
-    def write(self, roots: Sequence[Path] | None) -> None:
-        """Chunk by chunk."""
+    def write(self, named: Tokenizer | None) -> None:
+        """Chunk by chunk; a vocabulary is learned where no tokenizer is `named`."""
         state, chunks = self.making.state, read_ahead(self.chunks, self._reading)
         with contextlib.closing(chunks):
-            vocabulary, held = self._vocabulary(roots, chunks)
+            vocabulary, held = self._vocabulary(named, chunks)
             self.making.open_shards(dtype_of(pieces.vocabulary_size(vocabulary)))
             for chunk in itertools.chain(held, chunks):
                 self._encode(chunk, vocabulary)
@@ -142,23 +144,20 @@ class Work:
         read = max(0, sum(self.chunks.taken) - self.making.state.bytes)
         self._say("reading", f"Reading, {read / 1e6:,.1f} MB ahead" if read else "Reading", self._share())
 
-    def _vocabulary(self, roots: Sequence[Path] | None, chunks: Iterator[Chunk]) -> tuple[Tokenizer, list[Chunk]]:
+    def _vocabulary(self, named: Tokenizer | None, chunks: Iterator[Chunk]) -> tuple[Tokenizer, list[Chunk]]:
         """The tokenizer as it lies in the folder from here on, and the chunks that were read to learn it."""
-        path, held, name = self.making.folder / TOKENIZER, list[Chunk](), self.recipe.tokenizer
-        if path.is_file():  # whatever became of the one that was named
-            return pieces.load(path, self.recipe.separator), held
-        if (size := pieces.bpe_size(name)) is None:
-            found = resolve(name, roots)
-            pieces.separator_id(found, self.recipe.separator, name)
-        else:
+        path, held, found = self.making.folder / TOKENIZER, list[Chunk](), named
+        if found is None:
             held = list(itertools.islice(chunks, LEARN_CHUNKS))
             if held[-1].last and sum(len(chunk.documents) for chunk in held) < 2:
                 raise Refused(_too_few(len(held[0].documents), held[-1].after.number))
             training = [document for chunk in held for document in self._split(chunk)["train"]]
             cost = LEARNING * sum(document.bytes for document in training)
             self.begun = cost / (cost + (self._all_bytes() or 10 * cost) + 1)
+            size = pieces.bpe_size(self.recipe.tokenizer) or 0
             found = pieces.train_bpe(self._told(training, size), size)
-        write_whole(path, found.to_str(pretty=True))
+        if not path.is_file():
+            write_whole(path, found.to_str(pretty=True))
         return pieces.load(path, self.recipe.separator), held  # the same as after a stop, to the last digit
 
     def _told(self, training: list[Document], size: int) -> Iterator[str]:
@@ -244,15 +243,30 @@ class Work:
         )
 
 
-def check_space(target: Path, recipe: Recipe, readers: Sequence[Reader]) -> None:
-    """Raise Refused where the shards cannot fit onto the disk. Where nobody knows how much text there is, they may."""
-    whole = len(readers) == len(recipe.sources) and all(reader.bytes is not None for reader in readers)
-    known = sum(reader.bytes or 0 for reader in readers) // SMALL_TOKEN_BYTES if whole else None
-    limits = [limit for limit in (recipe.tokens or None, known) if limit is not None]
-    tokens = min(limits, default=0)
-    made = [target.parent / f".making-{target.name}" / shard_file(split) for split in SPLITS]
-    there = sum(path.stat().st_size for path in made if path.is_file())
-    needed, free = max(0, 2 * tokens - there) + RESERVE, free_disk(target.parent)
+def _named(making: Making, recipe: Recipe, roots: Sequence[Path] | None) -> Tokenizer | None:
+    """The tokenizer of a recipe, as the attempt before has kept it where there was one; None where it is learned."""
+    if (kept := making.folder / TOKENIZER).is_file():
+        return pieces.load(kept, recipe.separator)
+    if pieces.bpe_size(recipe.tokenizer) is not None:
+        return None
+    found = resolve(recipe.tokenizer, roots)
+    pieces.separator_id(found, recipe.separator, recipe.tokenizer)
+    return found
+
+
+def check_space(target: Path, recipe: Recipe, readers: Sequence[Reader], wide: bool = False) -> None:
+    """Raise Refused where the shards cannot fit onto the disk. Where nobody knows how much text there is, they may.
+
+    `readers`: of the sources that can be opened at once. `wide`: tokens take four bytes in place of two. What an
+    earlier attempt has written needs no more room.
+    """
+    unknown = len(readers) < len(recipe.sources) or any(reader.bytes is None for reader in readers)
+    known = math.inf if unknown else sum(reader.bytes or 0 for reader in readers) / SMALL_TOKEN_BYTES
+    tokens = min(recipe.tokens or math.inf, known)
+    shards = [target.parent / f".making-{target.name}" / shard_file(split) for split in SPLITS]
+    written = sum(path.stat().st_size for path in shards if path.is_file())
+    needed = (4 if wide else 2) * tokens - written + RESERVE if tokens < math.inf else 0
+    free = free_disk(target.parent)
     if needed > free:
         raise Refused(
             f"datasets/{target.name} needs about {needed / 1e9:,.1f} GB of disk and {free / 1e9:,.1f} GB are free; "
