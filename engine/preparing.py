@@ -206,7 +206,7 @@ def _check_name(name: str) -> None:
 
 def _check(home: Home, name: str, recipe: "Recipe", roots: Sequence[Path] | None) -> None:
     """Raise Refused or ConfigError for what is wrong at the first look; a hub is left to the job, which may wait."""
-    from engine.data.prepare import check_space
+    from engine.data.room import check_space
     from engine.data.sources import open_source
     from engine.data.vocabulary import resolve
     from engine.tokenizer import SMOLLM2, separator_id

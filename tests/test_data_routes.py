@@ -3,6 +3,7 @@
 import json
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -336,7 +337,8 @@ def preview(command: list[str], gone: Any = None, patience: float = 20.0) -> dic
     async def asked() -> dict[str, Any]:
         return await Previewer(command, patience).ask({}, gone or listening)
 
-    found: dict[str, Any] = anyio.run(asked)
+    with ThreadPoolExecutor(1) as pool:  # a browser test of the same process may have left its loop in this thread
+        found: dict[str, Any] = pool.submit(anyio.run, asked).result()
     return found
 
 
@@ -402,7 +404,8 @@ def test_one_preview_at_a_time(tmp_path: Path) -> None:
             for _ in range(3):
                 tasks.start_soon(one)
 
-    anyio.run(three)
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(anyio.run, three).result()
 
     assert found == [{"alone": True}] * 3
 

@@ -15,7 +15,7 @@ from books import make, never, recipe, silent, write_books
 
 from engine import tokenizer
 from engine.config import ConfigError
-from engine.data import Dataset, Progress, Recipe, Source, Stopped, chunks, documents, open_dataset, prepare
+from engine.data import Dataset, Progress, Recipe, Source, Stopped, chunks, documents, open_dataset, prepare, room
 from engine.data.recipe import Filters
 from engine.data.split import share_for
 from engine.home import Home
@@ -306,15 +306,15 @@ def test_what_filters_drop_is_counted_and_too_much_is_a_sentence(home: Home, tmp
 def test_a_disk_that_is_too_small_is_told_before_anything_is_written(
     home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(preparing, "free_disk", lambda path: 10**8)
+    monkeypatch.setattr(room, "free_disk", lambda path: 10**8)
     with pytest.raises(Refused, match=r"datasets/big needs about 2.1 GB of disk and 0.1 GB are free; free some space"):
         prepare(home, "big", recipe(write_books(tmp_path / "source"), tokens=10**9), report=silent, stopped=never)
     assert not (home.dataset("big").parent / ".making-big" / "train.bin").exists()
 
 
 def test_what_is_written_already_needs_no_room(home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(preparing, "free_disk", lambda path: 10**8)
-    check = functools.partial(preparing.check_space, home.dataset("big"), recipe(tmp_path, tokens=10**9), [])
+    monkeypatch.setattr(room, "free_disk", lambda path: 10**8)
+    check = functools.partial(room.check_space, home.dataset("big"), recipe(tmp_path, tokens=10**9), [])
     shard = home.making("big") / "train.bin"
     shard.parent.mkdir(parents=True)
     with shard.open("wb") as file:

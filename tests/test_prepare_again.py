@@ -15,7 +15,7 @@ from engine import tokenizer
 from engine.__main__ import parser
 from engine.commands_home import recipe_of
 from engine.config import ConfigError
-from engine.data import Dataset, Progress, Recipe, Source, Stopped, chunks, files, open_dataset, prepare
+from engine.data import Dataset, Progress, Recipe, Source, Stopped, chunks, files, open_dataset, prepare, room
 from engine.data.card import command
 from engine.data.recipe import Filters
 from engine.data.sources import open_source
@@ -120,16 +120,16 @@ def test_what_is_written_already_needs_no_more_room(
     recipe = Recipe((source,), tokens=15_000)
     stop(home, "some", recipe)
     written = (home.making("some") / "train.bin").stat().st_size
-    monkeypatch.setattr(preparing, "free_disk", lambda path: RESERVE + 2 * recipe.tokens - written)
+    monkeypatch.setattr(room, "free_disk", lambda path: RESERVE + 2 * recipe.tokens - written)
     assert make(home, "some", recipe).card["train_tokens"] >= recipe.tokens
 
 
 def test_a_budget_larger_than_the_text_needs_no_more_room_than_the_text(home: Home, tmp_path: Path) -> None:
     recipe = Recipe((Source(str(write_lines(tmp_path / "a.jsonl"))),), tokens=10**12)
     home.dataset("x").mkdir(parents=True)
-    preparing.check_space(home.dataset("x"), recipe, [open_source(recipe.sources[0])])
+    room.check_space(home.dataset("x"), recipe, [open_source(recipe.sources[0])])
     with pytest.raises(Refused, match="GB are free"):
-        preparing.check_space(home.dataset("x"), recipe, [])  # a hub is not asked before the job
+        room.check_space(home.dataset("x"), recipe, [])  # a hub is not asked before the job
 
 
 def test_a_card_adds_up_where_a_budget_ends_a_mixture(home: Home, tmp_path: Path) -> None:

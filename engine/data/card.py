@@ -21,10 +21,9 @@ def describe(making: Making, name: str, recipe: Recipe, readers: Sequence[Reader
     """The card of a dataset whose files are all there, as JSON that a person can read."""
     state, vocabulary = making.state, pieces.load(making.folder / TOKENIZER, recipe.separator)
     end, size = pieces.separator_id(vocabulary, recipe.separator), pieces.vocabulary_size(vocabulary)
-    licences = sorted({reader.licence for reader in readers if reader.licence})
     card: dict[str, Any] = {
         "name": name,
-        "licence": recipe.licence or "; ".join(licences) or "not stated",
+        "licence": recipe.licence or _licences(recipe, readers),
         "sources": _sources(making, recipe, readers),
         "documents": state.documents,
         "documents_read": state.place.number,
@@ -79,6 +78,15 @@ def sha256(path: Path) -> str:
     """Of a file of any size."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _licences(recipe: Recipe, readers: Sequence[Reader]) -> str:
+    """What the sources say of themselves, each for itself where they differ."""
+    said = [reader.licence or "not stated" for reader in readers]
+    if len(set(said)) == 1:
+        return said[0]
+    names = [source.hub or Path(source.where).name for source in recipe.sources]
+    return "; ".join(dict.fromkeys(f"{name}: {licence}" for name, licence in zip(names, said, strict=True)))
 
 
 def _sources(making: Making, recipe: Recipe, readers: Sequence[Reader]) -> list[dict[str, Any]]:

@@ -10,13 +10,15 @@ from typing import Any
 from engine.data.filters import dropped
 from engine.data.recipe import Recipe
 from engine.data.seen import Seen
-from engine.data.sources import Reader
+from engine.data.sources import Reader, Text
 from engine.data.split import Document
 
-CHUNK_BYTES, SMALLEST_CHUNK = 32_000_000, 256_000
-"""Of text in a chunk. The most is some ten seconds of work, which is what a kill costs."""
+CHUNK_BYTES, SMALLEST_CHUNK = 12_000_000, 256_000
+"""Of text in a chunk. The most is some five seconds of work, which is what a stop or a kill costs."""
 MOST_DOCUMENTS = 100_000
 """In a chunk: where texts are a few letters long, what is kept of each takes more memory than the text."""
+LONGEST = 1_000_000
+"""Characters of a document; a longer text becomes several. Encoding takes about a hundred bytes for each."""
 DUPLICATE = "equal to an earlier one"
 WAIT = 0.2
 """Seconds between two looks at a chunk that is being read."""
@@ -76,32 +78,49 @@ class Chunks:
             documents: list[Document] = []
             size = 0
             while not last and size < self.limit and len(documents) < MOST_DOCUMENTS:
-                if document := self._next():
-                    documents.append(document)
-                    size += document.bytes
-                else:
-                    last = True
+                found = self._next()
+                documents += found
+                size += sum(document.bytes for document in found)
+                last = not found
             if self.halt.is_set():
                 return
             yield Chunk(documents, self._place(), last, [reader.done() for reader in self.readers])
 
-    def _next(self) -> Document | None:
-        """The next document that stays; None at the end of everything."""
+    def _next(self) -> list[Document]:
+        """What stays of the next text of which something stays; nothing at the end of everything."""
         while not self.halt.is_set() and (turn := self._turn()) is not None:
             text = next(self.streams[turn], None)
             if text is None:
                 self.ended[turn] = True
                 continue
-            self.number += 1
-            document = Document.of(text.file, text.text, turn)
             why = dropped(text.text, self.recipe.filters)
-            if not why and self.seen is not None and not self.seen.is_new(document.digest[:16], self.number):
-                why = DUPLICATE
-            if not why:
-                self.taken[turn] += document.bytes
-                return document
-            self.dropped[why] += 1
-        return None
+            if why:
+                self.number += 1
+                self.dropped[why] += 1
+                continue
+            if kept := [part for part in self._parts(text, turn) if self._is_new(part)]:
+                return kept
+        return []
+
+    def _parts(self, text: Text, turn: int) -> Iterator[Document]:
+        """The text as documents: one, or several where it is so long that its tokens would fill the memory."""
+        start, whole = 0, text.text
+        while start < len(whole):
+            end = start + LONGEST
+            if end < len(whole):
+                cuts = (whole.rfind(blank, start + LONGEST // 2, end) + 1 for blank in "\n ")
+                end = next((cut for cut in cuts if cut), end)
+            yield Document.of(text.file, whole[start:end], turn)
+            start = end
+
+    def _is_new(self, document: Document) -> bool:
+        """Whether it is unlike all before; counts it either way."""
+        self.number += 1
+        if self.seen is not None and not self.seen.is_new(document.digest[:16], self.number):
+            self.dropped[DUPLICATE] += 1
+            return False
+        self.taken[document.source] += document.bytes
+        return True
 
     def _turn(self) -> int | None:
         """The source that the next document comes from."""

@@ -145,6 +145,11 @@ class Making:
                 sync(Path(file.name))
         write_whole(self.folder / STATE, json.dumps(asdict(self.state)))
 
+    def discard(self) -> None:
+        """Leave nothing behind."""
+        self._files.close()
+        shutil.rmtree(self.folder)
+
     def publish(self, target: Path) -> None:
         """Become `target`: from one moment to the next it is there, and whole. May be repeated after a kill."""
         self._files.close()

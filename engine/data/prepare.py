@@ -5,7 +5,6 @@ Read `prepare` from top to bottom. What is finished is kept chunk by chunk: stop
 
 import contextlib
 import itertools
-import math
 import operator
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
@@ -21,32 +20,21 @@ from engine.data.chunks import Chunk, Chunks, read_ahead
 from engine.data.making import SEEN, Making, write_whole
 from engine.data.progress import Asked, Progress, Report, Stopped
 from engine.data.recipe import STARTER, Recipe, Source
+from engine.data.room import check_space
 from engine.data.seen import Seen
-from engine.data.shards import (
-    CARD,
-    SPLITS,
-    TOKENIZER,
-    Dataset,
-    check_available,
-    check_fit,
-    check_name,
-    dtype_of,
-    open_dataset,
-    shard_file,
-)
+from engine.data.shards import CARD, TOKENIZER, Dataset, check_available, check_fit, check_name, dtype_of, open_dataset
 from engine.data.sources import Reader, open_source
 from engine.data.split import Document, least_share, share_for, split_documents
 from engine.data.vocabulary import resolve
 from engine.home import Home
-from engine.space import RESERVE, free_disk
 from engine.store import Refused
 
 BATCH_BYTES = 500_000
 """Text encoded between two reports: about 0.2 s on two cores."""
-LEARN_CHUNKS = 2
+LEARN_CHUNKS = 5
 """Chunks whose training documents a vocabulary is learned on; more text hardly changes it."""
-TOKEN_BYTES, SMALL_TOKEN_BYTES = 5, 3
-"""Bytes of text in a token, of usual prose and where pieces are short (assumptions; bpe:257 has one)."""
+TOKEN_BYTES = 5
+"""Bytes of text in a token of prose (assumption)."""
 LEARNING = 1.5
 """Time to read and learn from a byte of text, in relation to encoding it (measured on the starter novels)."""
 
@@ -98,6 +86,7 @@ def _make(folder: Path, recipe: Recipe, roots: Sequence[Path] | None, report: Re
                 check_space(folder, recipe, readers, named is not None and pieces.vocabulary_size(named) > 2**16)
                 Work(recipe, readers, making, report, stopped).write(named)
             if not all(counts.documents for counts in making.state.counts.values()):
+                making.discard()
                 raise Refused(_too_few(making.state.documents, making.state.place.number))
             state = making.state
             made = state.documents, state.tokens, state.bytes, state.place.dropped
@@ -252,26 +241,6 @@ def _named(making: Making, recipe: Recipe, roots: Sequence[Path] | None) -> Toke
     found = resolve(recipe.tokenizer, roots)
     pieces.separator_id(found, recipe.separator, recipe.tokenizer)
     return found
-
-
-def check_space(target: Path, recipe: Recipe, readers: Sequence[Reader], wide: bool = False) -> None:
-    """Raise Refused where the shards cannot fit onto the disk. Where nobody knows how much text there is, they may.
-
-    `readers`: of the sources that can be opened at once. `wide`: tokens take four bytes in place of two. What an
-    earlier attempt has written needs no more room.
-    """
-    unknown = len(readers) < len(recipe.sources) or any(reader.bytes is None for reader in readers)
-    known = math.inf if unknown else sum(reader.bytes or 0 for reader in readers) / SMALL_TOKEN_BYTES
-    tokens = min(recipe.tokens or math.inf, known)
-    shards = [target.parent / f".making-{target.name}" / shard_file(split) for split in SPLITS]
-    written = sum(path.stat().st_size for path in shards if path.is_file())
-    needed = (4 if wide else 2) * tokens - written + RESERVE if tokens < math.inf else 0
-    free = free_disk(target.parent)
-    if needed > free:
-        raise Refused(
-            f"datasets/{target.name} needs about {needed / 1e9:,.1f} GB of disk and {free / 1e9:,.1f} GB are free; "
-            "free some space, or ask for fewer tokens."
-        )
 
 
 def _batches(part: list[Document]) -> Iterator[list[Document]]:

@@ -133,7 +133,7 @@ def test_a_preset_without_its_text_cannot_be_started(app: App, page: Any) -> Non
     page.check("#preset input[value=blueberry-nano]", force=True)
 
     page.wait_for_function("document.querySelector('#start').disabled")
-    assert "its text is not here" in page.inner_text("#plan")
+    assert "Its text, smollm-1b, is not here yet" in page.inner_text("#plan")
 
 
 def test_a_preset_with_experts_says_how_much_of_it_works_on_a_token(app: App, page: Any) -> None:
