@@ -32,8 +32,8 @@ _BYTE_PIECES = {f"<0x{byte:02X}>": bytes([byte]) for byte in range(256)}
 
 def bpe_size(tokenizer: str) -> int | None:
     """SIZE of a setting `bpe:SIZE`, None for any other setting; raises ConfigError for an unusable size."""
-    kind, colon, size = tokenizer.partition(":")
-    if kind != "bpe" or not colon:
+    kind, _, size = tokenizer.partition(":")
+    if kind != "bpe":
         return None
     if not size.isascii() or not size.isdigit() or not SMALLEST <= int(size[:9]) <= LARGEST:
         raise ConfigError(

@@ -267,7 +267,7 @@ def test_long_texts_are_cut_at_a_line_end_wherever_reading_begins(
         ("a.jsonl.gz", gzip.compress(b'{"text": "\xff"}'), "byte 0xff at offset 10 of the unpacked text"),
         ("a.csv", b"", "a.csv: there is no column 'text'; there are: no columns."),
         ("a.csv", b"id,body\n1,x", "a.csv: there is no column 'text'; there are: id, body."),
-        ("a.csv", b"id,text\n1,x\n2,un,quoted\n", "a.csv, line 3: this row has 3 fields and the header 2; texts with"),
+        ("a.csv", b"id,text\n1,x\n2,un,quoted\n", "a.csv, line 3: this row has 3 and the header 2 fields; texts with"),
         ("a.csv", b'id,text\n1,"never\nclosed\n', "a.csv, line 3: this is not CSV (unexpected end of data)."),
         ("a.csv", b'id,text\n1,"a" b\n', "a.csv, line 2: this is not CSV ("),
         ("a.csv", b"text\n" + b"x" * 3000, "a.csv: the line at offset 5 is longer than 0 MB"),

@@ -51,8 +51,8 @@ REFUSED = {
     "hub:lab/damaged": "data/train.parquet is damaged: it is not a whole .parquet file.",
     "hub:lab/torn": "lab/torn cannot be read: Error tokenizing data. C error: EOF inside string starting at row 8",
     "hub:lab/torn,streaming=false": "lab/torn cannot be read: Error tokenizing data. C error: EOF inside string",
-    "hub:lab/gone": "The hub answered 410 for lab/gone; try again later, or download it where there is a connection",
-    "hub:lab/half": "The hub answered 410 for lab/half; try again later, or download it",
+    "hub:lab/gone": "The hub answered 410 for lab/gone; try again later, or make the dataset on a machine",
+    "hub:lab/half": "The hub answered 410 for lab/half; try again later, or make the dataset",
     "hub:lab/parquet,config=edu,column=body,streaming=false": "there is no column 'body'; there are: id, text.",
     "hub:lab/spy": "lab/spy ",
     "hub:a/b/c": "hub:a/b/c must be hub:OWNER/NAME",
@@ -204,9 +204,10 @@ def test_a_hub_that_is_not_there_is_told_within_seconds(tmp_path: Path) -> None:
         address = f"http://127.0.0.1:{free.getsockname()[1]}"
     found = run(tmp_path, {"read": [PARQUET]}, HF_ENDPOINT=address)["read"][PARQUET]
     assert found["error"] == (
-        "The hub cannot be reached for lab/parquet; try again when there is a connection, or download it where there "
-        "is a connection (hf download lab/parquet --repo-type dataset --local-dir FOLDER) and give that folder, or "
-        "the part of it that is wanted, as the source."
+        "The hub cannot be reached for lab/parquet; try again when there is a connection, or make the dataset on a "
+        "machine that reaches it and copy its folder into datasets/ of this home, or download the files that are "
+        "wanted there (hf download lab/parquet --repo-type dataset --include ... --local-dir FOLDER) and give that "
+        "folder as the source."
     )
     assert found["seconds"] < 12  # 1.1 alone, most of it imports
 
@@ -241,5 +242,7 @@ def test_what_was_read_before_a_failure_stays(answers: dict[str, Any]) -> None:
 
 def test_whoever_is_offline_on_purpose_is_told_so(tmp_path: Path) -> None:
     found = run(tmp_path, {"read": [PARQUET]}, HF_HUB_OFFLINE="1")["read"][PARQUET]
-    assert found["error"].startswith("HF_HUB_OFFLINE is set, so lab/parquet is not asked for; unset it, or download it")
+    assert found["error"].startswith(
+        "HF_HUB_OFFLINE is set, so lab/parquet is not asked for; unset it, or make the dataset"
+    )
     assert found["seconds"] < 12

@@ -3,6 +3,7 @@
 import functools
 import importlib
 import itertools
+import json
 import lzma
 import subprocess
 import sys
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from books import make, never, recipe, silent, write_books
+from books import TEXT, make, never, recipe, silent, write_books
 
 from engine import tokenizer
 from engine.config import ConfigError
@@ -322,3 +323,35 @@ def test_what_is_written_already_needs_no_room(home: Home, tmp_path: Path, monke
     check()
     with pytest.raises(Refused, match=r"needs about 2\.1 GB"):
         check(wide=True)
+
+
+def test_a_long_text_becomes_several_documents_cut_where_it_may_be(
+    home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(chunks, "LONGEST", 1000)
+    dice = np.random.default_rng(1)
+    lines = [" ".join(dice.choice(TEXT.split(), 9)) for _ in range(200)]
+    texts = ["\n".join(lines), " ".join(lines[:40]), "".join(lines).replace(" ", "")[:2500], "Short."]
+    source = tmp_path / "long.jsonl"
+    source.write_text("\n".join(json.dumps({"text": text}) for text in texts))
+
+    prepare(home, "long", recipe(source, "bpe:280"), report=silent, stopped=never)
+
+    made = open_dataset(home, "long")
+    vocabulary = tokenizer.load(made.tokenizer_path)
+    decoded = "".join(vocabulary.decode(part.tolist(), skip_special_tokens=False) for part in (made.train, made.val))
+    parts = decoded.split(tokenizer.END)[:-1]
+    assert max(map(len, parts)) <= 1000 and len(parts) == made.card["documents"]
+    assert sum(map(len, parts)) == sum(map(len, texts))
+    everything = "\0".join(texts)
+    assert all(part in everything for part in parts)
+    ends = [part[-1] for part in parts if len(part) > 500]
+    assert ends.count("\n") > 5 and ends.count(" ") > 0
+
+
+def test_licences_that_differ_are_told_one_by_one(home: Home, tmp_path: Path) -> None:
+    source = write_books(tmp_path / "mine", books=1)
+    both = Recipe((Source("starter", weight=0.2), Source(str(source), weight=0.8)), "bpe:300", tokens=2000)
+    prepare(home, "both", both, report=silent, stopped=never)
+    assert open_dataset(home, "both").card["licence"].startswith("starter: public domain")
+    assert open_dataset(home, "both").card["licence"].endswith("; mine: not stated")

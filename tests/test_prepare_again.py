@@ -179,7 +179,7 @@ def test_a_small_source_is_a_small_part_of_the_work(
     with preparing.Making(home.making("two"), recipe) as making:
         work = preparing.Work(recipe, readers, making, report, never)
         while not work.chunks.ended[0] and (read := work.chunks._next()):  # the second one is hardly begun then
-            making.state.counts["train"].bytes += read.bytes
+            making.state.counts["train"].bytes += sum(document.bytes for document in read)
         readers[1]._share = 0.0
         work._reading()
     assert shares[-1] == pytest.approx(share, rel=0.3)

@@ -88,7 +88,7 @@ def read_csv(file: File, column: str, start: Place | None) -> Iterator[Found]:
             continue
         if len(row) != len(names):
             raise Refused(
-                f"{file.name}, line {place[1]}: this row has {len(row)} fields and the header {len(names)}; texts with "
+                f"{file.name}, line {place[1]}: this row has {len(row)} and the header {len(names)} fields; texts with "
                 "commas, quotes or line ends belong in double quotes."
             )
         yield Found(row[index], place, file.share())

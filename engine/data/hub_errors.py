@@ -17,8 +17,9 @@ def connection(source: Source) -> Iterator[None]:
     from huggingface_hub import errors
 
     elsewhere = (
-        f"download it where there is a connection (hf download {source.hub} --repo-type dataset --local-dir FOLDER) "
-        "and give that folder, or the part of it that is wanted, as the source"
+        "make the dataset on a machine that reaches it and copy its folder into datasets/ of this home, or download "
+        f"the files that are wanted there (hf download {source.hub} --repo-type dataset --include ... --local-dir FOLDER) "
+        "and give that folder as the source"
     )
     try:
         yield
