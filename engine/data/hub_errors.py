@@ -18,8 +18,8 @@ def connection(source: Source) -> Iterator[None]:
 
     elsewhere = (
         "make the dataset on a machine that reaches it and copy its folder into datasets/ of this home, or download "
-        f"the files that are wanted there (hf download {source.hub} --repo-type dataset --include ... --local-dir FOLDER) "
-        "and give that folder as the source"
+        f"the files that are wanted there (hf download {source.hub} --repo-type dataset --include ... --local-dir "
+        "FOLDER) and give that folder as the source"
     )
     try:
         yield
