@@ -28,6 +28,7 @@ export function mount() {
   });
   on("runs", check);
   on("data", texts);
+  on("train-on", trainOn);
   $("#offer button").addEventListener("click", () => offered().job ? emit("show", "data") : emit("prepare", { name: offered().name }));
   reading.push(load());
 }
@@ -121,6 +122,21 @@ function choose(name) {
   fill($(".folded"), groups.map((group) => h("fieldset", {}, h("legend", {}, group),
     fields.filter((field) => !field.front && field.group === group).map((field) => row(field, preset)))));
   return check();
+}
+
+/** The form with the chosen preset, set to read a dataset: its name and its vocabulary are all that must fit. */
+function trainOn({ name, vocab_size: size }) {
+  emit("show", "train");
+  wantsForm = true;
+  view();
+  choose(chosen);
+  for (const [key, value] of [["data.dataset", name], ["model.vocab_size", size]]) {
+    const input = $(`#setup [data-key="${key}"]`);
+    input.value = value;
+    input.dispatchEvent(new Event("input", { bubbles: true }));
+  }
+  $("#setup [data-key='data.dataset']").closest("details")?.setAttribute("open", "");
+  $("#run-name input").focus();
 }
 
 function row(field, preset) {
