@@ -21,6 +21,7 @@ export function mount() {
   form.addEventListener("change", look);
   form.addEventListener("submit", start);
   form.addEventListener("keydown", (event) => {
+    if (event.key === "Escape") return close();
     if (event.key !== "Enter" || !event.target.matches("input[type=text]")) return;
     event.preventDefault(); // Enter looks; only the button starts
     look();

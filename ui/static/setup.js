@@ -29,6 +29,7 @@ export function mount() {
   on("runs", check);
   on("data", texts);
   on("train-on", trainOn);
+  $("#setup").append(h("datalist", { id: "datasets-here" }));
   $("#offer button").addEventListener("click", () => offered().job ? emit("show", "data") : emit("prepare", { name: offered().name }));
   reading.push(load());
 }
@@ -70,6 +71,7 @@ async function texts() {
   const now = JSON.stringify([state.data.datasets.map((one) => one.name), state.data.jobs.map((one) => [one.name, one.status])]);
   const changed = prepared && now !== prepared;
   prepared = now;
+  fill($("#datasets-here"), state.data.datasets.map((one) => h("option", { value: one.name })));
   if (changed) {
     ({ presets } = await get("/api/presets").catch(() => ({ presets })));
     cards();
@@ -153,7 +155,7 @@ function row(field, preset) {
     ? h("select", { ...shared }, field.choices.map((choice) => h("option", { value: choice, selected: choice === value }, choice)))
     : field.type === "bool" ? h("input", { ...shared, type: "checkbox", checked: value })
       : h("input", { ...shared, type: "text", inputmode: field.type === "str" ? "text" : "decimal", autocomplete: "off",
-        spellcheck: "false", value: setting(value).replace(/,/g, field.type === "str" ? "," : "") });
+        spellcheck: "false", list: field.key === "data.dataset" ? "datasets-here" : null, value: setting(value).replace(/,/g, field.type === "str" ? "," : "") });
   return h("label", { class: "field" }, h("span", {}, field.label, " ", field.unit ? h("small", { "data-unit": field.key }, unit(field, value)) : null), input,
     h("small", { id: help, class: "help" }, field.help));
 }
