@@ -57,6 +57,8 @@ function take({ datasets, jobs }) {
     const focused = document.activeElement?.closest(".dataset")?.dataset.name;
     fill($("#datasets"), datasets.length ? datasets.map(card) : jobs.some(isOpen) ? [] : h("p", { class: "empty" },
       "Nothing is prepared yet. The starter novels, eight books in the public domain, are prepared within seconds when the first seedling or sprout starts, and appear here. Texts of your own, or a dataset of the Hugging Face hub, become one with Prepare a dataset."));
+    const names = (list) => list.map((one) => one.name).join(" ");
+    if (before && names(before.datasets) !== names(datasets)) emit("datasets");
     if (focused) $(`.dataset[data-name="${CSS.escape(focused)}"] button`)?.focus();
   }
   emit("data");

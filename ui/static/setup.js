@@ -30,7 +30,7 @@ export function mount() {
   on("data", texts);
   on("train-on", trainOn);
   $("#setup").append(h("datalist", { id: "datasets-here" }));
-  $("#offer button").addEventListener("click", () => offered().job ? emit("show", "data") : emit("prepare", { name: offered().name }));
+  $("#offer button").addEventListener("click", () => offered().job || $("#offer button").textContent === "See its job" ? emit("show", "data") : emit("prepare", { name: offered().name }));
   reading.push(load());
 }
 
@@ -93,6 +93,11 @@ function offer(missing) {
   $("#offer").hidden = !what;
   if (!what) return missing ? "It cannot start yet: its text is not here (see the card above)." : "";
   say($("#offer button"), what.job ? "See how far it is" : "Prepare its text");
+  const ended = state.data?.jobs.find((one) => one.name === what.name && ["stopped", "failed", "crashed"].includes(one.status));
+  if (ended) {
+    say($("#offer button"), "See its job");
+    return `Its text, ${what.name}, is not here: preparing it ${{ stopped: "was stopped", failed: "failed", crashed: "crashed" }[ended.status]}. The Data tab has its job, to resume or discard.`;
+  }
   if (what.job) return `Its text, ${what.name}, is being prepared${Number.isFinite(what.job.progress) ? `: ${Math.round(100 * what.job.progress)}%` : ""}${Number.isFinite(what.job.eta_seconds) ? `, ${duration(what.job.eta_seconds)} left` : ""}. It can start then.`;
   return `Its text, ${what.name}, is not here yet: ${count(what.tokens)} tokens, about ${bytes(what.bytes)} on disk and ${duration(what.seconds)} to prepare (estimate).`;
 }
