@@ -217,6 +217,8 @@ async function start(event) {
   const name = $("#prepare-name").value.trim();
   say(problem, "");
   try {
+    $("#prepare-name").removeAttribute("aria-invalid");
+    if (state.data?.datasets.some((one) => one.name === name)) throw Object.assign(new Error(`There is a dataset ${name} already; choose another name, or delete that one first.`), { field: $("#prepare-name") });
     if (!name) throw Object.assign(new Error("Give it a name first; runs call it by that."), { field: $("#prepare-name") });
     const what = recipe();
     button.disabled = true;
@@ -229,7 +231,9 @@ async function start(event) {
     emit("data-changed", `${name} is being prepared.`);
   } catch (error) {
     say(problem, error.message);
-    error.field?.focus();
+    error.field?.setAttribute("aria-invalid", "true");
+    error.field?.scrollIntoView({ block: "center" });
+    error.field?.focus({ preventScroll: true });
   }
   button.disabled = false;
 }
