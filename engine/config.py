@@ -118,7 +118,7 @@ class ModelConfig:
 class DataConfig:
     """Which prepared dataset is read."""
 
-    dataset: str = setting(help="Folder name below datasets/")
+    dataset: str = setting(help="A dataset that was made, by its name; the Data tab shows them")
     tokenizer: str = setting("bpe:4096", help="smollm2, bpe:SIZE, a path to a tokenizer.json, or a name on the hub")
 
 

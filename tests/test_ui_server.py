@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
+from shelves import TEXTS, make_dataset
 from sqlite_utils import Database
 from ui_helpers import FakeLaunch, FakeTalker, add_answer, add_points, make_run, served
 
@@ -163,6 +164,25 @@ def test_an_answer_says_where_it_is_kept(page: TestClient, there: Database) -> N
 
     assert [sample["exhibit"] for sample in ages] == [exhibit, None]
     assert page.get(f"/api/feed?run={run_id}").json()["samples"][0]["exhibit"] is None
+
+
+def test_a_vocabulary_that_does_not_suit_a_dataset_is_told_at_its_field(tmp_path: Path) -> None:
+    make_dataset(Home(tmp_path), "notes", [text * 200 for text in TEXTS])
+    with served(tmp_path) as client:
+
+        def check(**overrides: Any) -> dict[str, Any]:
+            found: dict[str, Any] = client.get(
+                "/api/check", params={"preset": "seedling", "overrides": json.dumps(overrides)}
+            ).json()
+            return found
+
+        wrong = check(**{"data.dataset": "notes"})
+        right = check(**{"data.dataset": "notes", "model.vocab_size": 257})
+        missing = check(**{"data.dataset": "nowhere"})["missing"]
+
+    assert wrong["key"] == "model.vocab_size" and "set model.vocab_size=257" in wrong["error"]
+    assert right.get("key") != "model.vocab_size"
+    assert "nowhere" in missing
 
 
 def test_settings_are_checked_as_one_types(page: TestClient) -> None:

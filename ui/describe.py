@@ -168,6 +168,19 @@ def missing_data(home: Home, chosen: RunConfig) -> str:
     return ""
 
 
+def unfit_data(home: Home, chosen: RunConfig) -> str:
+    """Which setting does not suit the dataset that is here, as a sentence; "" when all do or there is no dataset."""
+    from engine.data import check_available
+
+    try:
+        check_available(home, chosen)
+    except ConfigError as error:
+        return str(error)
+    except store.Refused:
+        return ""
+    return ""
+
+
 def plan(chosen: RunConfig, flops: float, device: str) -> dict[str, Any]:
     """What will run: steps, seconds and bytes, the last two as estimates."""
     return {

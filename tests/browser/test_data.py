@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from pages import App, visit
-from shelves import make_dataset
+from shelves import TEXTS, make_dataset
 from test_accessibility import faults
 from test_hostile import BREAKERS, HOSTILE
 from test_keyboard import tab_to
@@ -95,6 +95,20 @@ def test_a_dataset_is_opened_read_and_deleted(app: App, page: Any) -> None:
     page.wait_for_selector("#data-count >> text=books is deleted")
     page.wait_for_selector("#datasets >> text=Nothing is prepared yet")
     assert not app.home.dataset("books").exists()
+
+
+def test_a_dataset_is_one_press_from_training(app: App, page: Any) -> None:
+    make_dataset(app.home, "notes", [text * 200 for text in TEXTS], train_tokens=9999)
+    visit(page, app, "?tab=data")
+    page.click("#datasets [data-name=notes] >> text=Open")
+    page.click("#dataset >> text=Train on it")
+
+    page.wait_for_selector("#setup [data-key='data.dataset']")
+    assert page.input_value("#setup [data-key='data.dataset']") == "notes"
+    assert page.input_value("#setup [data-key='model.vocab_size']") == "257"
+    assert page.locator("#datasets-here option[value=notes]").count() == 1
+    page.wait_for_selector("#plan >> text=steps")
+    assert page.is_enabled("#start")
 
 
 def test_texts_of_a_folder_become_a_dataset(grown: App, page: Any) -> None:

@@ -38,6 +38,8 @@ async function look() {
   if (wait) timer = setTimeout(() => (document.hidden ? null : look()), wait);
 }
 
+const isOpen = (job) => job.open;
+
 function take({ datasets, jobs }) {
   const before = state.data;
   state.data = { datasets, jobs };
@@ -51,10 +53,12 @@ function take({ datasets, jobs }) {
   // What is at work comes first, then what waits, then what ended early.
   const rank = (one) => (one.status === "waiting" ? 1 : one.open ? 0 : 2);
   drawJobs(jobs.filter((one) => one.status !== "finished").sort((a, b) => rank(a) - rank(b)));
-  if (JSON.stringify(before?.datasets) !== JSON.stringify(datasets)) {
+  if (JSON.stringify(before?.datasets) !== JSON.stringify(datasets) || Boolean(before?.jobs.some(isOpen)) !== jobs.some(isOpen)) {
     const focused = document.activeElement?.closest(".dataset")?.dataset.name;
-    fill($("#datasets"), datasets.length ? datasets.map(card) : h("p", { class: "empty" },
+    fill($("#datasets"), datasets.length ? datasets.map(card) : jobs.some(isOpen) ? [] : h("p", { class: "empty" },
       "Nothing is prepared yet. The starter novels, eight books in the public domain, are prepared within seconds when the first seedling or sprout starts, and appear here. Texts of your own, or a dataset of the Hugging Face hub, become one with Prepare a dataset."));
+    const names = (list) => list.map((one) => one.name).join(" ");
+    if (before && names(before.datasets) !== names(datasets)) emit("datasets");
     if (focused) $(`.dataset[data-name="${CSS.escape(focused)}"] button`)?.focus();
   }
   emit("data");

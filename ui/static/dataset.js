@@ -51,8 +51,10 @@ function whole(one, close) {
         h("button", { type: "button", "data-split": split, "aria-pressed": split === "train", onclick: () => read(one.name, split, dice()) }, label))),
       h("button", { type: "button", class: "plain", onclick: () => read(one.name, $("[data-split][aria-pressed=true]", $("#dataset")).dataset.split, dice()) }, "Others")),
     h("div", { class: "documents", "aria-live": "polite" }, h("p", { class: "note" }, "Opening…"))),
-    one.command ? part("Made again with", h("pre", { tabindex: "0", "aria-label": "The command that makes it" }, one.command)) : null,
-    h("div", { class: "row last" }, close(), h("button", { type: "button", class: "quiet", onclick: () => confirm(one) }, "Delete it")));
+    one.command ? part("Made again with", h("pre", { tabindex: "0", "aria-label": "The command that makes it" }, one.command),
+      one.command.includes("…") ? h("p", { class: "note" }, "… stands for a folder's place; card.json has the whole command.") : null) : null,
+    h("div", { class: "row last" }, close(), one.vocab_size ? h("button", { type: "button", class: "plain", onclick: () => { $("#dataset").close(); emit("train-on", one); } }, "Train on it") : null,
+      h("button", { type: "button", class: "quiet", onclick: () => confirm(one) }, "Delete it")));
 }
 
 const FILTERS = {
@@ -113,6 +115,7 @@ async function remove(one, button, problem) {
   try {
     const freed = await send("/api/dataset/delete", { name: one.name }, LONG_MS);
     $("#dataset").close();
+    $("#tab-data").focus({ preventScroll: true });
     emit("data-changed", `${one.name} is deleted; ${bytes(freed.bytes)} are free again.`);
   } catch (error) {
     say(problem, error.message);

@@ -2,17 +2,18 @@
 
 import { $, fill, h, say } from "./dom.js";
 import { bytes } from "./format.js";
-import { LONG_MS, get, on, send } from "./state.js";
+import { LONG_MS, get, on, send, state } from "./state.js";
 
 const SIGNS = { ok: ["M4 10.5l4 4 8-9", "well"], warning: ["M10 4v8M10 15.5v.5", "mind"], problem: ["M5 5l10 10M15 5L5 15", "problem"] };
 
 export function mount() {
   on("tab", (tab) => tab === "data" && examine());
+  on("datasets", () => state.tab === "data" && examine());
   $("#look-again").addEventListener("click", examine);
   $("#back-up").addEventListener("click", backUp);
 }
 
-/** What the doctor finds, which takes a moment: asked for when the tab is opened, never again by itself. */
+/** What the doctor finds, which takes a moment: asked for when the tab is opened and when a dataset came or went. */
 async function examine() {
   const list = $("#health ul");
   list.setAttribute("aria-busy", "true");

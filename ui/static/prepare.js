@@ -21,6 +21,7 @@ export function mount() {
   form.addEventListener("change", look);
   form.addEventListener("submit", start);
   form.addEventListener("keydown", (event) => {
+    if (event.key === "Escape") return close();
     if (event.key !== "Enter" || !event.target.matches("input[type=text]")) return;
     event.preventDefault(); // Enter looks; only the button starts
     look();
@@ -209,15 +210,32 @@ function look() {
   }
 }
 
-async function start(event) {
+/** The job that ended early under this name with something made, which a new start throws away. */
+const wasted = (name) => state.data?.jobs.find((one) => one.name === name && !one.open && one.status !== "finished" && one.tokens);
+
+function ask(name) {
+  const row = $("#prepare-form [type=submit]").closest(".row") || $("#prepare-form [type=submit]");
+  const back = () => box.replaceWith(row);
+  const no = h("button", { type: "button", class: "strong", onclick: () => { back(); $("#prepare-form [type=submit]").focus(); } }, "Leave it");
+  const yes = h("button", { type: "button", class: "plain", onclick: (event) => { back(); start(event, true); } }, "Start anew");
+  const box = h("div", { class: "ask-first", role: "group", "aria-label": `Start ${name} anew` },
+    h("p", {}, h("b", {}, "Start anew? "), `With other settings, the ${wasted(name).tokens.toLocaleString("en")} tokens made so far go.`), h("div", { class: "row" }, no, yes));
+  row.replaceWith(box);
+  no.focus();
+}
+
+async function start(event, sure = false) {
   event.preventDefault();
   const problem = $("#prepare-form .problem");
   const button = $("#prepare-form [type=submit]");
   const name = $("#prepare-name").value.trim();
   say(problem, "");
   try {
+    $("#prepare-name").removeAttribute("aria-invalid");
+    if (state.data?.datasets.some((one) => one.name === name)) throw Object.assign(new Error(`There is a dataset ${name} already; choose another name, or delete that one first.`), { field: $("#prepare-name") });
     if (!name) throw Object.assign(new Error("Give it a name first; runs call it by that."), { field: $("#prepare-name") });
     const what = recipe();
+    if (!sure && wasted(name)) return ask(name);
     button.disabled = true;
     cancelPreview();
     await send("/api/prepare", { name, recipe: what });
@@ -228,7 +246,9 @@ async function start(event) {
     emit("data-changed", `${name} is being prepared.`);
   } catch (error) {
     say(problem, error.message);
-    error.field?.focus();
+    error.field?.setAttribute("aria-invalid", "true");
+    error.field?.scrollIntoView({ block: "center" });
+    error.field?.focus({ preventScroll: true });
   }
   button.disabled = false;
 }

@@ -50,12 +50,12 @@ const figure = (label, value) => h("div", {}, h("dt", {}, label), h("dd", {}, va
 function estimate({ estimate: guess, dropped, read, bytes_per_token: each, tokens_per_second: pace, note }) {
   const about = (value, words) => (value === null || value === undefined ? "not known" : `${guess.exact ? "" : "about "}${words(value)}`);
   const gone = Object.values(dropped || {}).reduce((sum, number) => sum + number, 0);
+  const first = read === 1 ? "the first document" : `the first ${read.toLocaleString("en")} documents`;
   return [h("dl", {}, figure("Tokens", about(guess.tokens, count)), figure("Documents", about(guess.documents, (value) => value.toLocaleString("en"))),
-    figure("On disk", about(guess.bytes_on_disk, bytes)), figure("Time here", guess.seconds === null ? "not known" : `about ${duration(guess.seconds)}`)),
+    figure("On disk", about(guess.bytes_on_disk, bytes)), figure("Time here", guess.seconds === null ? "not known" : guess.seconds < 1 ? duration(guess.seconds) : `about ${duration(guess.seconds)}`)),
     h("p", { class: "note" }, [each ? `${each.toFixed(2)} bytes per token` : "", pace ? `${speed(pace)} here` : ""].filter(Boolean).join(", "), each || pace ? ". " : "",
-      guess.exact || guess.tokens === null ? "" : `Estimated from the first ${read.toLocaleString("en")} documents. `, note || ""),
-    h("p", {}, gone ? `Of the first ${read.toLocaleString("en")} documents ${gone.toLocaleString("en")} are left out (${leftOut(dropped)}).`
-      : `Of the first ${read.toLocaleString("en")} documents none is left out.`)];
+      guess.exact || guess.tokens === null ? "" : `Estimated from ${first}. `, note || ""),
+    h("p", {}, gone ? `Of ${first} ${gone.toLocaleString("en")} ${gone === 1 ? "is" : "are"} left out (${leftOut(dropped)}).` : `Of ${first} none is left out.`)];
 }
 
 /** Where nothing can be read, what is asked for still has a size. */

@@ -28,7 +28,9 @@ export function mount() {
   });
   on("runs", check);
   on("data", texts);
-  $("#offer button").addEventListener("click", () => offered().job ? emit("show", "data") : emit("prepare", { name: offered().name }));
+  on("train-on", trainOn);
+  $("#setup").append(h("datalist", { id: "datasets-here" }));
+  $("#offer button").addEventListener("click", () => offered().job || $("#offer button").textContent === "See its job" ? emit("show", "data") : emit("prepare", { name: offered().name }));
   reading.push(load());
 }
 
@@ -69,6 +71,7 @@ async function texts() {
   const now = JSON.stringify([state.data.datasets.map((one) => one.name), state.data.jobs.map((one) => [one.name, one.status])]);
   const changed = prepared && now !== prepared;
   prepared = now;
+  fill($("#datasets-here"), state.data.datasets.map((one) => h("option", { value: one.name })));
   if (changed) {
     ({ presets } = await get("/api/presets").catch(() => ({ presets })));
     cards();
@@ -90,6 +93,11 @@ function offer(missing) {
   $("#offer").hidden = !what;
   if (!what) return missing ? "It cannot start yet: its text is not here (see the card above)." : "";
   say($("#offer button"), what.job ? "See how far it is" : "Prepare its text");
+  const ended = state.data?.jobs.find((one) => one.name === what.name && ["stopped", "failed", "crashed"].includes(one.status));
+  if (ended) {
+    say($("#offer button"), "See its job");
+    return `Its text, ${what.name}, is not here: preparing it ${{ stopped: "was stopped", failed: "failed", crashed: "crashed" }[ended.status]}. The Data tab has its job, to resume or discard.`;
+  }
   if (what.job) return `Its text, ${what.name}, is being prepared${Number.isFinite(what.job.progress) ? `: ${Math.round(100 * what.job.progress)}%` : ""}${Number.isFinite(what.job.eta_seconds) ? `, ${duration(what.job.eta_seconds)} left` : ""}. It can start then.`;
   return `Its text, ${what.name}, is not here yet: ${count(what.tokens)} tokens, about ${bytes(what.bytes)} on disk and ${duration(what.seconds)} to prepare (estimate).`;
 }
@@ -123,6 +131,21 @@ function choose(name) {
   return check();
 }
 
+/** The form with the chosen preset, set to read a dataset: its name and its vocabulary are all that must fit. */
+function trainOn({ name, vocab_size: size }) {
+  emit("show", "train");
+  wantsForm = true;
+  view();
+  choose(chosen);
+  for (const [key, value] of [["data.dataset", name], ["model.vocab_size", size]]) {
+    const input = $(`#setup [data-key="${key}"]`);
+    input.value = value;
+    input.dispatchEvent(new Event("input", { bubbles: true }));
+  }
+  $("#setup [data-key='data.dataset']").closest("details")?.setAttribute("open", "");
+  $("#run-name input").focus();
+}
+
 function row(field, preset) {
   const value = preset.values[field.key];
   const change = (event) => {
@@ -137,7 +160,7 @@ function row(field, preset) {
     ? h("select", { ...shared }, field.choices.map((choice) => h("option", { value: choice, selected: choice === value }, choice)))
     : field.type === "bool" ? h("input", { ...shared, type: "checkbox", checked: value })
       : h("input", { ...shared, type: "text", inputmode: field.type === "str" ? "text" : "decimal", autocomplete: "off",
-        spellcheck: "false", value: setting(value).replace(/,/g, field.type === "str" ? "," : "") });
+        spellcheck: "false", list: field.key === "data.dataset" ? "datasets-here" : null, value: setting(value).replace(/,/g, field.type === "str" ? "," : "") });
   return h("label", { class: "field" }, h("span", {}, field.label, " ", field.unit ? h("small", { "data-unit": field.key }, unit(field, value)) : null), input,
     h("small", { id: help, class: "help" }, field.help));
 }

@@ -55,7 +55,12 @@ async function look() {
 }
 
 function draw(side, { pieces, bytes, vocabulary }) {
-  const each = pieces.length ? (bytes / pieces.length).toFixed(2) : "–";
+  if (!pieces.length) {
+    fill($(".totals", side));
+    fill($(".pieces", side));
+    return say($(".told", side), "Type a text above to see its tokens.");
+  }
+  const each = (bytes / pieces.length).toFixed(2);
   fill($(".totals", side), h("b", {}, pieces.length.toLocaleString("en")), pieces.length === 1 ? " token, " : " tokens, ", h("b", {}, each), ` bytes per token, vocabulary ${vocabulary.toLocaleString("en")}`);
   fill($(".pieces", side), pieces.slice(0, MOST).map(([id, text, size, whole], at) => h("span", { role: "option", "aria-selected": "false", tabindex: at ? "-1" : "0",
     "data-shade": id === null ? "none" : at % SHADES, class: whole ? null : "part", "aria-label": `${text}, ${told(id, size, whole)}`, title: told(id, size, whole) }, visible(text))));
