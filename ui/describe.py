@@ -141,7 +141,7 @@ def form_fields() -> list[dict[str, Any]]:
 
 def preset_card(name: str, chosen: RunConfig, home: Home, device: str, flops: float) -> dict[str, Any]:
     """What a preset is, what it needs, whether its data is here, and all its values."""
-    missing = missing_data(home, chosen)
+    missing = next(filter(None, data_problems(home, chosen)), "")
     return {
         "name": name,
         "dataset": chosen.data.dataset,
@@ -157,28 +157,17 @@ def preset_card(name: str, chosen: RunConfig, home: Home, device: str, flops: fl
     }
 
 
-def missing_data(home: Home, chosen: RunConfig) -> str:
-    """Why this machine cannot feed the run yet and what to do about it; "" when it can."""
+def data_problems(home: Home, chosen: RunConfig) -> tuple[str, str]:
+    """Why this home cannot feed the run yet, and which setting does not suit a dataset that is here; "" where fine."""
     from engine.data import check_available  # tokenizers and numpy: not for who only reads
 
     try:
         check_available(home, chosen)
-    except (ConfigError, store.Refused) as error:
-        return str(error)
-    return ""
-
-
-def unfit_data(home: Home, chosen: RunConfig) -> str:
-    """Which setting does not suit the dataset that is here, as a sentence; "" when all do or there is no dataset."""
-    from engine.data import check_available
-
-    try:
-        check_available(home, chosen)
     except ConfigError as error:
-        return str(error)
-    except store.Refused:
-        return ""
-    return ""
+        return "", str(error)
+    except store.Refused as error:
+        return str(error), ""
+    return "", ""
 
 
 def plan(chosen: RunConfig, flops: float, device: str) -> dict[str, Any]:

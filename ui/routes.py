@@ -167,7 +167,7 @@ def check_settings(reader: Reader, launch: Launch, preset: str, overrides: str, 
         check_data(chosen.data)
     except ConfigError as error:
         return {"error": str(error), "key": describe.offending_key(str(error))}
-    missing, unfit = describe.missing_data(reader.home, chosen), describe.unfit_data(reader.home, chosen)
+    missing, unfit = describe.data_problems(reader.home, chosen)
     if unfit:
         return {"error": unfit, "key": describe.offending_key(unfit) or "data.dataset"}
     device = launch.default_device()
