@@ -43,7 +43,7 @@ def prepare(given: Arguments) -> int:
         return _freed(given, f"What was made of {given.name} is removed", freed)
     recipe = recipe_of(given)
     if given.preview:
-        return _preview(_wanted(recipe, given), given)
+        return _preview(_wanted(recipe, given.name), given)
     job = _begun(home, given.name, recipe)
     if given.detach:
         return print_json(preparing.status(home, job)) if given.json else _say(job)
@@ -85,17 +85,15 @@ def recipe_of(given: Arguments) -> "Recipe | None":
     recipe = Recipe(sources) if sources else KNOWN.get(given.name)
     if recipe is None:
         if changes or given.text_column:
-            _wanted(None, given)
+            _wanted(None, given.name)
         return None
     filters = {key: changes.pop(key) for key in [one.name for one in fields(recipe.filters)] if key in changes}
     return replace(recipe, filters=replace(recipe.filters, **filters), **changes)
 
 
-def _wanted(recipe: "Recipe | None", given: Arguments) -> "Recipe":
+def _wanted(recipe: "Recipe | None", name: str) -> "Recipe":
     if recipe is None:
-        raise ConfigError(
-            f"Give --source FILE, FOLDER or hub:OWNER/NAME: there is no known dataset {given.name[:80]!r}."
-        )
+        raise ConfigError(f"Give --source FILE, FOLDER or hub:OWNER/NAME: there is no known dataset {name[:80]!r}.")
     return recipe
 
 
@@ -112,11 +110,9 @@ def _begun(home: Home, name: str, recipe: "Recipe | None") -> str:
     if old and recipe is None and old["status"] in store.RESUMABLE_JOBS:
         preparing.resume(home, old["id"])
         return str(old["id"])
-    if recipe is None:
-        if home.dataset(name).exists():
-            raise store.Refused(f"The dataset {name} exists already; `python -m engine datasets` shows it.")
-        raise ConfigError(f"Give --source FILE, FOLDER or hub:OWNER/NAME: there is no known dataset {name[:80]!r}.")
-    return preparing.start(home, name, recipe)
+    if recipe is None and home.dataset(name).exists():
+        raise store.Refused(f"The dataset {name} exists already; `python -m engine datasets` shows it.")
+    return preparing.start(home, name, _wanted(recipe, name))
 
 
 def _preview(recipe: "Recipe", given: Arguments) -> int:

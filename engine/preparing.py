@@ -1,13 +1,12 @@
 """What people ask of datasets: prepare, stop, resume, discard, delete. Requests are rows in runs.db."""
 
 import json
-import os
 import secrets
 import shutil
 import signal
 import time
 from collections.abc import Sequence
-from contextlib import closing, suppress
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from engine import launch, process, store
 from engine.config import ConfigError
 from engine.home import Home
+from engine.space import folder_bytes
 
 if TYPE_CHECKING:
     from engine.data.recipe import Recipe  # numpy and tokenizers: not for who only looks
@@ -182,7 +182,7 @@ def datasets(home: Home) -> list[dict[str, Any]]:
     for card in sorted((home.path / "datasets").glob("*/card.json")):
         if card.parent.name.startswith("."):
             continue
-        row: dict[str, Any] = {"name": card.parent.name, "bytes_on_disk": _bytes(card.parent)}
+        row: dict[str, Any] = {"name": card.parent.name, "bytes_on_disk": folder_bytes(card.parent)}
         try:
             said = json.loads(card.read_text(encoding="utf-8"))
             if not all(isinstance(said.get(key, 0), int | float) for key in FIGURES):
@@ -220,7 +220,7 @@ def _check(home: Home, name: str, recipe: "Recipe", roots: Sequence[Path] | None
             folder.parent.mkdir(exist_ok=True)
         except OSError as error:
             raise store.Refused(f"{folder.parent.name}/ cannot be made in this home: {error.strerror}.") from error
-        check_space(folder, recipe, readers)
+        check_space(home, name, recipe, readers)
 
 
 def _refuse_taken(home: Home, name: str, job: store.Row | None) -> None:
@@ -247,7 +247,7 @@ def _set_aside(home: Home, folder: Path) -> Path | None:
 
 def _remove(home: Home, name: str, aside: Path | None) -> int:
     """Remove what was set aside, now or by a process that was killed, and the log; returns its bytes."""
-    freed = _bytes(aside) if aside else 0
+    freed = folder_bytes(aside) if aside else 0
     home.job_log(name).unlink(missing_ok=True)
     for old in home.job_log(name).parent.glob(".deleted-*"):
         if old.is_symlink():
@@ -255,15 +255,3 @@ def _remove(home: Home, name: str, aside: Path | None) -> int:
         else:
             shutil.rmtree(old, ignore_errors=True)
     return freed
-
-
-def _bytes(folder: Path) -> int:
-    """What the files in a folder take."""
-    if folder.is_symlink():
-        return 0
-    total = 0
-    for inside, _, files in os.walk(folder):
-        for file in files:
-            with suppress(FileNotFoundError):  # it may be on its way out just now
-                total += Path(inside, file).lstat().st_size
-    return total

@@ -2,7 +2,9 @@
 
 import errno
 import math
+import os
 import shutil
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -59,6 +61,18 @@ def check_disk(home: Home, config: RunConfig) -> None:
 def free_disk(path: Path) -> int:
     """Bytes that can be written where `path` lies."""
     return shutil.disk_usage(path).free
+
+
+def folder_bytes(folder: Path) -> int:
+    """What the files in a folder take; a link to one takes nothing, and what goes meanwhile neither."""
+    if folder.is_symlink():
+        return 0
+    total = 0
+    for inside, _, files in os.walk(folder):
+        for file in files:
+            with suppress(FileNotFoundError):
+                total += Path(inside, file).lstat().st_size
+    return total
 
 
 def free_memory(group: Path = Path("/sys/fs/cgroup")) -> int:

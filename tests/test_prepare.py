@@ -315,7 +315,7 @@ def test_a_disk_that_is_too_small_is_told_before_anything_is_written(
 
 def test_what_is_written_already_needs_no_room(home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(room, "free_disk", lambda path: 10**8)
-    check = functools.partial(room.check_space, home.dataset("big"), recipe(tmp_path, tokens=10**9), [])
+    check = functools.partial(room.check_space, home, "big", recipe(tmp_path, tokens=10**9), [])
     shard = home.making("big") / "train.bin"
     shard.parent.mkdir(parents=True)
     with shard.open("wb") as file:

@@ -127,9 +127,9 @@ def test_what_is_written_already_needs_no_more_room(
 def test_a_budget_larger_than_the_text_needs_no_more_room_than_the_text(home: Home, tmp_path: Path) -> None:
     recipe = Recipe((Source(str(write_lines(tmp_path / "a.jsonl"))),), tokens=10**12)
     home.dataset("x").mkdir(parents=True)
-    room.check_space(home.dataset("x"), recipe, [open_source(recipe.sources[0])])
+    room.check_space(home, "x", recipe, [open_source(recipe.sources[0])])
     with pytest.raises(Refused, match="GB are free"):
-        room.check_space(home.dataset("x"), recipe, [])  # a hub is not asked before the job
+        room.check_space(home, "x", recipe, [])  # a hub is not asked before the job
 
 
 def test_a_card_adds_up_where_a_budget_ends_a_mixture(home: Home, tmp_path: Path) -> None:

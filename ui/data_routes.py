@@ -42,7 +42,7 @@ def _reading(home: Home, preparing: Preparing) -> APIRouter:
 
     @router.get("/datasets")
     def listed(request: Request) -> Response:
-        jobs = recipes.newest_jobs(home, preparing.listed(home))
+        jobs = [recipes.job(home, row) for row in preparing.listed(home)]
         return reply(request, {"datasets": datasets.cards(home), "jobs": jobs})
 
     @router.get("/dataset")

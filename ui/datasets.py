@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from engine.home import Home
+from engine.space import folder_bytes
 from engine.store import Refused
 from ui.records import clean
 
@@ -47,7 +48,7 @@ def cards(home: Home) -> list[dict[str, Any]]:
             shown = _shown(json.loads(path.read_text(encoding="utf-8")))
         except (OSError, ValueError, AttributeError, TypeError):
             shown = {"problem": "Its card.json cannot be read."}
-        found.append(shown | {"name": path.parent.name, "disk": disk(path.parent)})
+        found.append(shown | {"name": path.parent.name, "disk": folder_bytes(path.parent)})
     return found
 
 
@@ -59,7 +60,7 @@ def detail(home: Home, name: str) -> dict[str, Any]:
     card = dataset.card
     return _shown(card) | {
         "name": name,
-        "disk": disk(dataset.folder),
+        "disk": folder_bytes(dataset.folder),
         "filters": _filters(card.get("recipe")),
         "command": clean(str(card.get("command") or ""), home),
         "lengths": lengths(card.get("lengths")),
@@ -107,14 +108,6 @@ def lengths(counted: Any) -> dict[str, Any] | None:
         if sum(found.get(one["most"], 0) for one in bars if one["most"] <= bar["most"]) >= half
     )
     return {"bars": bars, "half": middle, "longest": max(found)}
-
-
-def disk(folder: Path) -> int:
-    """Bytes that the files of a dataset take."""
-    try:
-        return sum(path.stat().st_size for path in folder.iterdir())
-    except OSError:  # deleted meanwhile
-        return 0
 
 
 def tokenized(home: Home, text: str, names: list[str]) -> list[dict[str, Any]]:

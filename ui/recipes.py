@@ -6,9 +6,9 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from engine import store
 from engine.config import ConfigError
 from engine.home import Home
-from engine.store import Refused
 from ui.records import clean
 
 if TYPE_CHECKING:
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
 LONGEST = 20_000
 """Characters of a recipe as JSON."""
-OPEN = ("waiting", "running", "stopping")
 SPEED = 400_000
 """Tokens a second that preparing reaches on two cores: an assumption until a preview has measured it."""
 BYTES_A_TOKEN = 2
@@ -75,20 +74,12 @@ def costs() -> dict[str, dict[str, float]]:
     }
 
 
-def newest_jobs(home: Home, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The newest job of each dataset, of jobs given newest first."""
-    found: dict[str, dict[str, Any]] = {}
-    for row in rows:
-        found.setdefault(row["name"], job(home, row))
-    return list(found.values())
-
-
 def job(home: Home, row: dict[str, Any]) -> dict[str, Any]:
     """One job in the words and numbers of the page."""
     recipe = _object(row.get("recipe"))
     sources = [source for source in recipe.get("sources", []) if isinstance(source, dict)]
     return {name: row.get(name) for name in JOB_FIELDS} | {
-        "open": row["status"] in OPEN,
+        "open": row["status"] in store.OPEN_JOBS,
         "recipe": _typed(home, recipe),
         "dropped": _object(row.get("dropped")),
         "error": clean(str(row.get("error") or ""), home),
@@ -119,7 +110,7 @@ def _placed(source: "Source", roots: Sequence[Path]) -> "Source":
                 return replace(source, where=str(path))
         except OSError:  # a name longer than names may be
             continue
-    raise Refused(
+    raise store.Refused(
         f"There is no file or folder {source.where[:80]!r} in this home, in the project's data folder or in a folder "
         "given with --data-root; put the texts there, or start app.py with --data-root."
     )

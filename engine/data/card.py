@@ -1,6 +1,5 @@
 """card.json: what a finished dataset says of itself."""
 
-import hashlib
 import json
 import shlex
 from collections.abc import Sequence
@@ -15,6 +14,7 @@ from engine.data.recipe import Recipe, Source
 from engine.data.shards import SPLITS, TOKENIZER, documents_file, dtype_of, shard_file
 from engine.data.sources import Reader
 from engine.home import PROJECT
+from engine.manifest import sha256_of
 
 
 def describe(making: Making, name: str, recipe: Recipe, readers: Sequence[Reader]) -> str:
@@ -50,7 +50,7 @@ def describe(making: Making, name: str, recipe: Recipe, readers: Sequence[Reader
         "split": _split_rule(state.share, recipe.deduplicate),
         "recipe": json.loads(recipe.to_json()),
         "files": {
-            file: {"bytes": (making.folder / file).stat().st_size, "sha256": sha256(making.folder / file)}
+            file: {"bytes": (making.folder / file).stat().st_size, "sha256": sha256_of(making.folder / file)}
             for file in sorted([TOKENIZER, *map(shard_file, SPLITS), *map(documents_file, SPLITS)])
         },
         "command": command(name, recipe),
@@ -72,12 +72,6 @@ def command(name: str, recipe: Recipe) -> str:
     words += [] if recipe.deduplicate else ["--keep-duplicates"]
     words += ["--licence", recipe.licence] if recipe.licence else []
     return shlex.join(words)
-
-
-def sha256(path: Path) -> str:
-    """Of a file of any size."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _licences(recipe: Recipe, readers: Sequence[Reader]) -> str:

@@ -50,7 +50,7 @@ def ensure_dataset(home: Home, config: RunConfig, report: Report, stopped: Asked
         with _alone(folder, report, stopped):
             if not (folder / CARD).is_file():
                 recipe = Recipe((Source(STARTER),), config.data.tokenizer)
-                _make(folder, recipe, None, report, stopped)
+                _make(home, folder.name, recipe, None, report, stopped)
     dataset = open_dataset(home, config.data.dataset)
     check_fit(dataset, config)
     return dataset
@@ -68,7 +68,7 @@ def prepare(
     with _alone(folder, report, stopped):
         if folder.exists():
             raise Refused(f"The dataset {name} exists already; delete datasets/{name} first, or choose another name.")
-        _make(folder, recipe, roots, report, stopped)
+        _make(home, name, recipe, roots, report, stopped)
 
 
 def _alone(folder: Path, report: Report, stopped: Asked) -> AbstractContextManager[None]:
@@ -76,14 +76,14 @@ def _alone(folder: Path, report: Report, stopped: Asked) -> AbstractContextManag
     return alone(folder, lambda: report(waiting), stopped)
 
 
-def _make(folder: Path, recipe: Recipe, roots: Sequence[Path] | None, report: Report, stopped: Asked) -> None:
-    """Everything, under the lock of `folder`."""
+def _make(home: Home, name: str, recipe: Recipe, roots: Sequence[Path] | None, report: Report, stopped: Asked) -> None:
+    """Everything, under the lock of the dataset's folder."""
     try:
         readers = [open_source(source, roots) for source in recipe.sources]
-        with Making(folder.parent / f".making-{folder.name}", recipe) as making:
+        with Making(home.making(name), recipe) as making:
             if not making.state.finished:
                 named = _named(making, recipe, roots)
-                check_space(folder, recipe, readers, named is not None and pieces.vocabulary_size(named) > 2**16)
+                check_space(home, name, recipe, readers, named is not None and pieces.vocabulary_size(named) > 2**16)
                 Work(recipe, readers, making, report, stopped).write(named)
             if not all(counts.documents for counts in making.state.counts.values()):
                 making.discard()
@@ -91,12 +91,12 @@ def _make(folder: Path, recipe: Recipe, roots: Sequence[Path] | None, report: Re
             state = making.state
             made = state.documents, state.tokens, state.bytes, state.place.dropped
             report(Progress("finishing", "Adding up what is there", 1.0, *made))
-            write_whole(making.folder / CARD, describe(making, folder.name, recipe, readers))
-            making.publish(folder)
+            write_whole(making.folder / CARD, describe(making, name, recipe, readers))
+            making.publish(home.dataset(name))
     except OSError as error:
         if error.errno is None:
             raise
-        raise Refused(f"datasets/{folder.name} cannot be written: {error.strerror}.") from error
+        raise Refused(f"datasets/{name} cannot be written: {error.strerror}.") from error
     report(Progress("finished", "The dataset is ready", 1.0, *made))
 
 

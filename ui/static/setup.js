@@ -2,6 +2,7 @@
 
 import { $, $$, fill, h, say } from "./dom.js";
 import { age, bytes, count, date, duration, isOpen, perplexity, readable, setting, status as statusWords, statusName } from "./format.js";
+import { offer, takeOffer } from "./offer.js";
 import { emit, get, on, run, send, state } from "./state.js";
 
 let presets = [];
@@ -30,7 +31,7 @@ export function mount() {
   on("data", texts);
   on("train-on", trainOn);
   $("#setup").append(h("datalist", { id: "datasets-here" }));
-  $("#offer button").addEventListener("click", () => offered().job || $("#offer button").textContent === "See its job" ? emit("show", "data") : emit("prepare", { name: offered().name }));
+  $("#offer button").addEventListener("click", () => takeOffer(wanted()));
   reading.push(load());
 }
 
@@ -79,28 +80,8 @@ async function texts() {
   if (presets.length && (changed || !$("#offer").hidden)) check();
 }
 
-/** The dataset that the chosen preset lacks and that can be made here, with the job that makes it. */
-function offered() {
-  const preset = presets.find((one) => one.name === chosen);
-  const name = $("#setup [data-key='data.dataset']")?.value || preset.dataset;
-  const cost = state.presets?.preparable?.[name];
-  return cost && { name, ...cost, job: state.data?.jobs.find((one) => one.name === name && one.open) };
-}
-
-/** What stands in the way of a start, and the way out where it can be taken from here. */
-function offer(missing) {
-  const what = missing ? offered() : null;
-  $("#offer").hidden = !what;
-  if (!what) return missing ? "It cannot start yet: its text is not here (see the card above)." : "";
-  say($("#offer button"), what.job ? "See how far it is" : "Prepare its text");
-  const ended = state.data?.jobs.find((one) => one.name === what.name && ["stopped", "failed", "crashed"].includes(one.status));
-  if (ended) {
-    say($("#offer button"), "See its job");
-    return `Its text, ${what.name}, is not here: preparing it ${{ stopped: "was stopped", failed: "failed", crashed: "crashed" }[ended.status]}. The Data tab has its job, to resume or discard.`;
-  }
-  if (what.job) return `Its text, ${what.name}, is being prepared${Number.isFinite(what.job.progress) ? `: ${Math.round(100 * what.job.progress)}%` : ""}${Number.isFinite(what.job.eta_seconds) ? `, ${duration(what.job.eta_seconds)} left` : ""}. It can start then.`;
-  return `Its text, ${what.name}, is not here yet: ${count(what.tokens)} tokens, about ${bytes(what.bytes)} on disk and ${duration(what.seconds)} to prepare (estimate).`;
-}
+/** The dataset that the form asks for. */
+const wanted = () => $("#setup [data-key='data.dataset']")?.value || presets.find((one) => one.name === chosen).dataset;
 
 function cards() {
   fill($("#preset .cards"), presets.map((one) => h("label", { class: one.ready ? "card" : "card missing" },
@@ -202,10 +183,10 @@ async function check() {
   say($("#problem"), answer.error);
   const busy = state.runs.find((one) => one.active && one.device === preset.device && one.status !== "queued");
   $("#start").disabled = Boolean(answer.missing || busy);
-  offer(Boolean(answer.missing) && !answer.error);
+  const lacking = offer(answer.missing && !answer.error ? wanted() : "");
   const estimate = answer.measured ? "" : " (estimate)";
   const epochs = answer.epochs ? `, reading its text ${answer.epochs < 0.95 ? "once in part" : `${answer.epochs.toFixed(1).replace(".0", "")} times`},` : "";
-  say($("#plan"), answer.error ? "The marked field needs another value." : answer.missing ? offer(true)
+  say($("#plan"), answer.error ? "The marked field needs another value." : answer.missing ? lacking
     : busy ? `${busy.name} is still on; one model at a time trains on this device. Stop it first, or let it finish.`
     : `${size(answer)}, ${count(answer.tokens)} tokens in ${answer.steps.toLocaleString("en")} steps${epochs || ","} about ${duration(answer.seconds)} on ${preset.device === "cpu" ? "this processor" : "this GPU"}${estimate} if nothing else runs.`);
 }
