@@ -366,3 +366,16 @@ def test_the_published_run_is_there_once_with_its_curve_and_exhibits(db: Databas
 def test_the_published_run_cannot_be_resumed(db: Database) -> None:
     with pytest.raises(store.Refused, match="finished"):
         store.request_resume(db, store.REFERENCE_ID, "cpu")
+
+
+def test_a_preference_is_kept_changed_and_forgotten(tmp_path: Path) -> None:
+    database = tmp_path / "runs.db"
+    store.migrate(database)
+    db = store.connect(database)
+    assert store.get_preference(db, "price", 1.0) == 1.0
+    for value in ({"per_hour": 0.35}, {"per_hour": 2}):
+        store.set_preference(db, "price", value)
+        assert store.get_preference(db, "price") == value
+    store.set_preference(db, "price", None)
+    assert store.get_preference(db, "price") is None
+    db.close()

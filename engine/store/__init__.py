@@ -38,6 +38,8 @@ from engine.store.jobs import remove_job as remove_job
 from engine.store.jobs import reopen_job as reopen_job
 from engine.store.jobs import update_job as update_job
 from engine.store.migrations import ACTIVE as ACTIVE
+from engine.store.preferences import get_preference as get_preference
+from engine.store.preferences import set_preference as set_preference
 from engine.store.reference import REFERENCE_ID as REFERENCE_ID
 from engine.store.reference import add_reference as add_reference
 from engine.store.runs import OPEN as OPEN

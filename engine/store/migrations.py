@@ -4,6 +4,8 @@ from collections.abc import Callable
 
 from sqlite_utils import Database
 
+from engine.store import changes
+
 ACTIVE = ("preparing", "compiling", "running", "paused", "stopping")
 """Statuses in which a run owns its device. `queued` waits for one and owns none."""
 
@@ -153,80 +155,18 @@ def first_schema(db: Database) -> None:
         db.conn.execute(statement)
 
 
-def full_text_search(db: Database) -> None:
-    """The words of the archive, kept in step by triggers. Only the archive has any: samples never change."""
-    words = """new.id, new.title, new.note, samples.prompt, samples.text, runs.name
-        FROM samples JOIN runs ON runs.id = samples.run_id WHERE samples.id = new.sample_id"""
-    for statement in (
-        """CREATE VIRTUAL TABLE archive_words USING fts5 (
-            title, note, prompt, text, run, tokenize = 'unicode61 remove_diacritics 2', prefix = '1 2 3')""",
-        """INSERT INTO archive_words (rowid, title, note, prompt, text, run)
-            SELECT archive.id, title, archive.note, prompt, text, runs.name FROM archive
-            JOIN samples ON samples.id = archive.sample_id JOIN runs ON runs.id = samples.run_id""",
-        f"""CREATE TRIGGER archive_kept AFTER INSERT ON archive BEGIN
-            INSERT INTO archive_words (rowid, title, note, prompt, text, run) SELECT {words};
-        END""",
-        f"""CREATE TRIGGER archive_changed AFTER UPDATE ON archive BEGIN
-            DELETE FROM archive_words WHERE rowid = old.id;
-            INSERT INTO archive_words (rowid, title, note, prompt, text, run) SELECT {words};
-        END""",
-        """CREATE TRIGGER archive_removed AFTER DELETE ON archive BEGIN
-            DELETE FROM archive_words WHERE rowid = old.id;
-        END""",
-    ):
-        db.conn.execute(statement)
-
-
-def survival(db: Database) -> None:
-    """How long the last save took, for the patience of a stop, and how often a run went on without being asked."""
-    db.conn.execute("ALTER TABLE run_state ADD COLUMN save_seconds REAL")
-    db.conn.execute("ALTER TABLE run_state ADD COLUMN auto_resumes INTEGER NOT NULL DEFAULT 0")
-
-
-def mixture_of_experts(db: Database) -> None:
-    """How evenly a step spread its tokens over experts, and how much of the validation text each of them got."""
-    db.conn.execute("ALTER TABLE metrics ADD COLUMN balance_loss REAL")
-    db.conn.execute("ALTER TABLE evals ADD COLUMN expert_load TEXT")
-
-
-def dataset_jobs(db: Database) -> None:
-    """How each dataset is made: what was asked, how far it is, which process makes it. One row a dataset."""
-    db.conn.execute("""CREATE TABLE jobs (
-        id TEXT PRIMARY KEY,
-        name TEXT NOT NULL UNIQUE,
-        recipe TEXT NOT NULL,
-        roots TEXT,
-        status TEXT NOT NULL,
-        stage TEXT NOT NULL DEFAULT '',
-        message TEXT NOT NULL DEFAULT '',
-        progress REAL,
-        documents INTEGER NOT NULL DEFAULT 0,
-        tokens INTEGER NOT NULL DEFAULT 0,
-        target_tokens INTEGER,
-        bytes INTEGER NOT NULL DEFAULT 0,
-        dropped TEXT NOT NULL DEFAULT '{}',
-        tokens_per_second REAL,
-        elapsed_seconds REAL NOT NULL DEFAULT 0,
-        eta_seconds REAL,
-        attempt INTEGER NOT NULL DEFAULT 0,
-        auto_resumes INTEGER NOT NULL DEFAULT 0,
-        reached REAL,
-        stop_requested_at REAL,
-        pid INTEGER,
-        process_started_at REAL,
-        boot_id TEXT,
-        heartbeat_at REAL,
-        created_at REAL NOT NULL,
-        started_at REAL,
-        ended_at REAL,
-        error TEXT
-    ) STRICT""")
-
-
 MIGRATIONS: list[Callable[[Database], None]] = [
     first_schema,
-    full_text_search,
-    survival,
-    mixture_of_experts,
-    dataset_jobs,
+    changes.full_text_search,
+    changes.survival,
+    changes.mixture_of_experts,
+    changes.dataset_jobs,
+    changes.preferences,
+    changes.labels,
+    changes.machine,
+    changes.queue,
+    changes.changes_in_flight,
+    changes.probes,
+    changes.diagnostics,
+    changes.alerts,
 ]

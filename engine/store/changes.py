@@ -1,0 +1,106 @@
+"""How the database's shape has changed since the first one, in order; engine/store/migrations.py has the list."""
+
+from sqlite_utils import Database
+
+
+def full_text_search(db: Database) -> None:
+    """The words of the archive, kept in step by triggers. Only the archive has any: samples never change."""
+    words = """new.id, new.title, new.note, samples.prompt, samples.text, runs.name
+        FROM samples JOIN runs ON runs.id = samples.run_id WHERE samples.id = new.sample_id"""
+    for statement in (
+        """CREATE VIRTUAL TABLE archive_words USING fts5 (
+            title, note, prompt, text, run, tokenize = 'unicode61 remove_diacritics 2', prefix = '1 2 3')""",
+        """INSERT INTO archive_words (rowid, title, note, prompt, text, run)
+            SELECT archive.id, title, archive.note, prompt, text, runs.name FROM archive
+            JOIN samples ON samples.id = archive.sample_id JOIN runs ON runs.id = samples.run_id""",
+        f"""CREATE TRIGGER archive_kept AFTER INSERT ON archive BEGIN
+            INSERT INTO archive_words (rowid, title, note, prompt, text, run) SELECT {words};
+        END""",
+        f"""CREATE TRIGGER archive_changed AFTER UPDATE ON archive BEGIN
+            DELETE FROM archive_words WHERE rowid = old.id;
+            INSERT INTO archive_words (rowid, title, note, prompt, text, run) SELECT {words};
+        END""",
+        """CREATE TRIGGER archive_removed AFTER DELETE ON archive BEGIN
+            DELETE FROM archive_words WHERE rowid = old.id;
+        END""",
+    ):
+        db.conn.execute(statement)
+
+
+def survival(db: Database) -> None:
+    """How long the last save took, for the patience of a stop, and how often a run went on without being asked."""
+    db.conn.execute("ALTER TABLE run_state ADD COLUMN save_seconds REAL")
+    db.conn.execute("ALTER TABLE run_state ADD COLUMN auto_resumes INTEGER NOT NULL DEFAULT 0")
+
+
+def mixture_of_experts(db: Database) -> None:
+    """How evenly a step spread its tokens over experts, and how much of the validation text each of them got."""
+    db.conn.execute("ALTER TABLE metrics ADD COLUMN balance_loss REAL")
+    db.conn.execute("ALTER TABLE evals ADD COLUMN expert_load TEXT")
+
+
+def dataset_jobs(db: Database) -> None:
+    """How each dataset is made: what was asked, how far it is, which process makes it. One row a dataset."""
+    db.conn.execute("""CREATE TABLE jobs (
+        id TEXT PRIMARY KEY,
+        name TEXT NOT NULL UNIQUE,
+        recipe TEXT NOT NULL,
+        roots TEXT,
+        status TEXT NOT NULL,
+        stage TEXT NOT NULL DEFAULT '',
+        message TEXT NOT NULL DEFAULT '',
+        progress REAL,
+        documents INTEGER NOT NULL DEFAULT 0,
+        tokens INTEGER NOT NULL DEFAULT 0,
+        target_tokens INTEGER,
+        bytes INTEGER NOT NULL DEFAULT 0,
+        dropped TEXT NOT NULL DEFAULT '{}',
+        tokens_per_second REAL,
+        elapsed_seconds REAL NOT NULL DEFAULT 0,
+        eta_seconds REAL,
+        attempt INTEGER NOT NULL DEFAULT 0,
+        auto_resumes INTEGER NOT NULL DEFAULT 0,
+        reached REAL,
+        stop_requested_at REAL,
+        pid INTEGER,
+        process_started_at REAL,
+        boot_id TEXT,
+        heartbeat_at REAL,
+        created_at REAL NOT NULL,
+        started_at REAL,
+        ended_at REAL,
+        error TEXT
+    ) STRICT""")
+
+
+def preferences(db: Database) -> None:
+    """What a person set for the whole home, as JSON by name: prices, where alerts go."""
+    db.conn.execute("CREATE TABLE preferences (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT")
+
+
+def labels(db: Database) -> None:
+    """What people write about a run: tags, a note, whether it is put away."""
+
+
+def machine(db: Database) -> None:
+    """What the machine did while a run trained, thinly; energy, prices and budgets."""
+
+
+def queue(db: Database) -> None:
+    """Runs in line for a device, and the sweep that a run belongs to."""
+
+
+def changes_in_flight(db: Database) -> None:
+    """What was changed about a run while it ran."""
+
+
+def probes(db: Database) -> None:
+    """What a short measurement before a run found."""
+
+
+def diagnostics(db: Database) -> None:
+    """How healthy the weights of a run are, at intervals."""
+
+
+def alerts(db: Database) -> None:
+    """What was told to people, and whether it reached them."""
