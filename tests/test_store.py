@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -41,10 +42,10 @@ def test_a_fresh_database_has_the_tables_the_contract_names(tmp_path: Path) -> N
     store.migrate(tmp_path / "new" / "runs.db")
 
     db = store.connect(tmp_path / "new" / "runs.db")
-    assert names(db, "table") == TABLES
+    assert names(db, "table") >= TABLES
     assert names(db, "view") == {"current_metrics", "current_evals"}
-    strict = {row[1]: row[5] for row in db.execute("PRAGMA table_list") if row[1] in TABLES}
-    assert strict == dict.fromkeys(TABLES, 1)
+    strict = {row[1]: row[5] for row in db.execute("PRAGMA table_list")}
+    assert {strict[table] for table in names(db, "table")} == {1}
     assert version(tmp_path / "new" / "runs.db") == len(MIGRATIONS)
     db.close()
 
@@ -81,7 +82,7 @@ def test_several_processes_make_one_database(tmp_path: Path) -> None:
     assert [maker.wait(timeout=30) for maker in makers] == [0] * 4
 
     db = store.connect(tmp_path / "runs.db")
-    assert names(db, "table") == TABLES
+    assert names(db, "table") >= TABLES
     assert [run["id"] for run in store.list_runs(db)] == [store.REFERENCE_ID]
     assert db["evals"].count == 62
     db.close()
@@ -113,6 +114,8 @@ def test_whoever_opens_an_older_database_brings_it_up_to_date(tmp_path: Path, mo
 def test_a_migration_that_fails_leaves_the_old_schema(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "runs.db"
     store.migrate(path)
+    with closing(store.connect(path)) as db:
+        before = names(db, "table")
 
     def broken(db: Database) -> None:
         db.conn.execute("CREATE TABLE added (id INTEGER PRIMARY KEY) STRICT")
@@ -124,7 +127,7 @@ def test_a_migration_that_fails_leaves_the_old_schema(tmp_path: Path, monkeypatc
     monkeypatch.undo()
 
     db = store.connect(path)
-    assert names(db, "table") == TABLES and version(path) == len(MIGRATIONS)
+    assert names(db, "table") == before and version(path) == len(MIGRATIONS)
     db.close()
 
 

@@ -7,7 +7,7 @@ from test_store_words import say
 
 from engine import store
 from engine.home import Home
-from engine.store import migrations
+from engine.store import changes
 
 HOSTILE = [
     '"',
@@ -128,14 +128,7 @@ def test_an_archive_from_before_the_index_is_found(home: Home, db: Database) -> 
     for name in ("kept", "changed", "removed"):
         db.conn.execute(f"DROP TRIGGER archive_{name}")
     db.conn.execute("DROP TABLE archive_words")
-    db.conn.execute("DROP TABLE jobs")
-    later = {"run_state": ("save_seconds", "auto_resumes"), "metrics": ("balance_loss",), "evals": ("expert_load",)}
-    for table, columns in later.items():
-        for column in columns:
-            db.conn.execute(f"ALTER TABLE {table} DROP COLUMN {column}")
-    db.conn.execute("PRAGMA user_version = 1")
 
-    store.migrate(home.database)
+    changes.full_text_search(db)
 
     assert titles(db, "old friend") == {"Old friend"}
-    assert db.execute("PRAGMA user_version").fetchone()[0] == len(migrations.MIGRATIONS)
