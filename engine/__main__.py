@@ -31,19 +31,23 @@ def parser() -> argparse.ArgumentParser:
     start = add("start")
     start.add_argument("--preset", default=DEFAULT_PRESET)
     start.add_argument("--name", default="", help="default: the preset's name and a number")
-    start.add_argument(
-        "--set",
-        nargs="+",
-        action="extend",
-        default=[],
-        metavar="KEY=VALUE",
-        help="change a setting, for example train.tokens=1M",
-    )
     add("runs")
     add("status", run="RUN")
     add("stop", run="RUN").add_argument("--now", action="store_true", help="end at once, without a save")
     add("pause", run="RUN")
-    for waiting in (start, add("resume", run="RUN")):
+    fork = add("fork", run="RUN")
+    fork.add_argument("--step", type=int, metavar="S", help="the age to begin with; default: the newest checkpoint")
+    fork.add_argument("--name", default="", help="default: the run's name, fork, and a number")
+    for setting in (start, fork):
+        setting.add_argument(
+            "--set",
+            nargs="+",
+            action="extend",
+            default=[],
+            metavar="KEY=VALUE",
+            help="change a setting, for example train.tokens=1M",
+        )
+    for waiting in (start, fork, add("resume", run="RUN")):
         waiting.add_argument("--wait", action="store_true", help="follow the run until it ends")
     ask = add("generate", run="RUN[@STEP]")
     ask.add_argument("--prompt", required=True)

@@ -45,6 +45,8 @@ class Run:
     """Rows of one forward pass, once they are chosen."""
     unasked: bool = False
     """Whether a stop cut the answers of this step short, so that it is to be asked when the run goes on."""
+    forked: bool = False
+    """Whether it began with the weights of another run, without which there is no beginning."""
 
     @property
     def folder(self) -> Path:
@@ -61,6 +63,8 @@ class Learner:
     scaler: torch.amp.GradScaler
     rate: float = 1.0
     """What all learning rates are multiplied with: halved at each roll-back."""
+    text_from: int = 0
+    """The step at which the order of its text began: that of the fork which gave it another text, else 0."""
 
 
 def begin(home: Home, db: Database, run_id: str, recorder: Recorder | None = None) -> Run:
@@ -90,7 +94,8 @@ def begin(home: Home, db: Database, run_id: str, recorder: Recorder | None = Non
     recorder.attempt = attempt
     for problem in problems:
         recorder.event("corrupt", f"{problem} An earlier checkpoint is used.")
-    return Run(home, run_id, row["device"], config, db, recorder, attempt, checkpoint, roll_backs)
+    forked = row["parent_step"] is not None
+    return Run(home, run_id, row["device"], config, db, recorder, attempt, checkpoint, roll_backs, forked=forked)
 
 
 def roll_back(run: Run, why: RollBack) -> Run | None:

@@ -7,7 +7,7 @@ from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
 
-from engine import commands_home, config, gpu, launch, store
+from engine import commands_fork, commands_home, config, gpu, launch, store
 from engine.estimate import training_bytes
 from engine.follow import begun, end_of, ended, print_json
 from engine.home import Home
@@ -263,6 +263,7 @@ COMMANDS: dict[str, Callable[[Arguments], int]] = {
     "stop": stop,
     "pause": pause,
     "resume": resume,
+    "fork": commands_fork.fork_run,
     "generate": generate,
     "export": export,
     "samples": samples,

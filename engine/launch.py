@@ -31,6 +31,8 @@ STATUS = (
     "name",
     "preset",
     "kind",
+    "parent_run_id",
+    "parent_step",
     "status",
     "phase",
     "message",
@@ -94,8 +96,8 @@ def start_run(home: Home, preset: str, name: str = "", overrides: Mapping[str, A
     check_disk(home, config)
     db = store.connect(home.database, durable=True)
     try:
-        _wait_for_device(home, db, device)
-        run_id = store.create_run(db, config, preset, name or _next_name(db, preset), device)
+        wait_for_device(home, db, device)
+        run_id = store.create_run(db, config, preset, name or next_name(db, preset), device)
     finally:
         db.close()
     ensure_supervisor(home)
@@ -268,7 +270,7 @@ def _still_there(home: Home, db: Database, run_id: str) -> bool:
     return _is_ending(run)
 
 
-def _wait_for_device(home: Home, db: Database, device: str) -> None:
+def wait_for_device(home: Home, db: Database, device: str) -> None:
     """Give a run that is stopping on `device` the time to leave; whoever stays is refused by the database."""
     until = time.monotonic() + RESUME_WAIT
     while True:
@@ -295,7 +297,8 @@ def _just_started(home: Home) -> bool:
         return False
 
 
-def _next_name(db: Database, preset: str) -> str:
-    pattern = re.compile(re.escape(preset) + r"-(\d{1,9})")
+def next_name(db: Database, stem: str) -> str:
+    """`stem` with the number after the greatest that a run of this home has."""
+    pattern = re.compile(re.escape(stem) + r"-(\d{1,9})")
     numbers = [int(match[1]) for run in store.list_runs(db) if (match := pattern.fullmatch(run["name"]))]
-    return f"{preset}-{max(numbers, default=0) + 1}"
+    return f"{stem}-{max(numbers, default=0) + 1}"

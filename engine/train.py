@@ -61,6 +61,7 @@ def train(run: Run) -> str:
     scaler = torch.amp.GradScaler(place.device.type, enabled=place.precision == "fp16")
     learner = Learner(model, optimizers, scaler)
     step, elapsed_seconds = resume(run, dataset, learner)
+    rows.first = learner.text_from * config.rows_per_step
     gradients = Gradients(model, config.rows_per_step, config.train.balance_loss, scaler.scale)
     if place.device.type == "cuda":
         recorder.state(status="compiling", message="Getting the kernels ready for this GPU")
@@ -73,6 +74,7 @@ def train(run: Run) -> str:
         "recorded": gradients.recorded,
         "micro_batch": micro_batch,
         "epoch_tokens": rows.per_epoch * rows.context,
+        "text_from": learner.text_from * config.train.batch_tokens,
     }
     recorder.state(status="running", phase="training", message="", environment=environment)
 
@@ -160,9 +162,12 @@ def prepare_dataset(run: Run) -> Dataset:
 def resume(run: Run, dataset: Dataset, learner: Learner) -> tuple[int, float]:
     """Go on from the run's checkpoint; returns its step and seconds worked, or zeros without one."""
     state: dict[str, Any] = {"step": 0, "elapsed_seconds": 0.0}
+    if run.checkpoint is None and run.forked:
+        raise store.Refused("No checkpoint of this fork is whole, so there is nothing it could begin with; fork again.")
     if run.checkpoint is not None:
         state = load_checkpoint(run.checkpoint, learner.model, learner.optimizers)
-        if state["dataset_sha256"] != dataset_sha256(dataset):
+        # Unknown in a fork whose parent has left neither its text nor a checkpoint that could name it.
+        if state["dataset_sha256"] not in (None, dataset_sha256(dataset)):
             raise store.Refused(
                 f"The dataset {dataset.name} is not the one this run began with, so it cannot go on "
                 "exactly; put the old one back, or start a new run."
@@ -171,6 +176,7 @@ def resume(run: Run, dataset: Dataset, learner: Learner) -> tuple[int, float]:
             learner.scaler.load_state_dict(state["scaler"])
     step = int(state["step"])
     run.unasked = bool(state.get("unasked", False))
+    learner.text_from = int(state.get("text_from", 0))
     # A run that was killed before its first save after a roll-back has to remember it too.
     learner.rate = min(float(state.get("rate", 1.0)), 0.5**run.roll_backs)
     run.recorder.state(step=step, tokens=step * run.config.train.batch_tokens)

@@ -47,6 +47,7 @@ TORCH = {
 DRIVERS = {"sqlite3", "pysqlite3", "apsw", "sqlean"}
 WITHOUT_TORCH = [
     "engine.launch",
+    "engine.fork",
     "engine.supervisor",
     "engine.jobs",
     "engine.preparing",

@@ -22,6 +22,9 @@ from engine.store.connect import migrate as migrate
 from engine.store.connect import refused_for_good as refused_for_good
 from engine.store.connect import soundness as soundness
 from engine.store.connect import writing as writing
+from engine.store.forks import ancestors as ancestors
+from engine.store.forks import forks_of as forks_of
+from engine.store.forks import make_fork as make_fork
 from engine.store.health import complaints as complaints
 from engine.store.health import schema_version as schema_version
 from engine.store.health import sqlite_version as sqlite_version
@@ -44,6 +47,7 @@ from engine.store.reference import REFERENCE_ID as REFERENCE_ID
 from engine.store.reference import add_reference as add_reference
 from engine.store.runs import OPEN as OPEN
 from engine.store.runs import RESUMABLE as RESUMABLE
+from engine.store.runs import add_run as add_run
 from engine.store.runs import check_run_name as check_run_name
 from engine.store.runs import create_run as create_run
 from engine.store.runs import drop_commands as drop_commands
@@ -57,6 +61,7 @@ from engine.store.runs import give_command as give_command
 from engine.store.runs import last_command as last_command
 from engine.store.runs import list_runs as list_runs
 from engine.store.runs import open_runs as open_runs
+from engine.store.runs import refuse_second_run as refuse_second_run
 from engine.store.runs import reopen as reopen
 from engine.store.runs import report_state as report_state
 from engine.store.runs import request_resume as request_resume

@@ -37,37 +37,42 @@ def check_run_name(name: str) -> None:
 
 def create_run(db: Database, config: RunConfig, preset: str, name: str, device: str) -> str:
     """Insert a run and the command that starts it, unless `device` is taken; returns the run's id."""
+    with writing(db):
+        return add_run(db, config, preset, name, device)
+
+
+def add_run(db: Database, config: RunConfig, preset: str, name: str, device: str) -> str:
+    """What `create_run` does, inside a transaction of the caller's."""
     check_run_name(name)
     run_id, now = secrets.token_hex(5), time.time()
-    with writing(db):
-        refuse_second_run(db, device)
-        insert(
-            db,
-            "runs",
-            {
-                "id": run_id,
-                "name": name,
-                "preset": preset,
-                "config": config.to_json(),
-                "parameters": config.model.parameters,
-                "target_tokens": config.total_steps * config.train.batch_tokens,
-                "total_steps": config.total_steps,
-                "dataset": config.data.dataset,
-                "created_at": now,
-            },
-        )
-        insert(
-            db,
-            "run_state",
-            {
-                "run_id": run_id,
-                "status": "preparing",
-                "phase": "starting",
-                "device": device,
-                "message": "Waking the trainer",
-            },
-        )
-        insert(db, "commands", {"run_id": run_id, "kind": "start", "created_at": now})
+    refuse_second_run(db, device)
+    insert(
+        db,
+        "runs",
+        {
+            "id": run_id,
+            "name": name,
+            "preset": preset,
+            "config": config.to_json(),
+            "parameters": config.model.parameters,
+            "target_tokens": config.total_steps * config.train.batch_tokens,
+            "total_steps": config.total_steps,
+            "dataset": config.data.dataset,
+            "created_at": now,
+        },
+    )
+    insert(
+        db,
+        "run_state",
+        {
+            "run_id": run_id,
+            "status": "preparing",
+            "phase": "starting",
+            "device": device,
+            "message": "Waking the trainer",
+        },
+    )
+    insert(db, "commands", {"run_id": run_id, "kind": "start", "created_at": now})
     return run_id
 
 
@@ -151,7 +156,9 @@ def epochs_of(run: Row) -> Row:
     whole = run["environment"].get("epoch_tokens")
     if not whole:
         return {"epoch": None, "epochs": None}
-    return {"epoch": max(1, math.ceil(run["tokens"] / whole)), "epochs": round(run["target_tokens"] / whole, 2)}
+    before = run["environment"].get("text_from", 0)  # of a fork: read from another text
+    tokens, target = run["tokens"] - before, run["target_tokens"] - before
+    return {"epoch": max(1, math.ceil(tokens / whole)), "epochs": round(target / whole, 2)}
 
 
 def get_config(db: Database, run_id: str) -> str:
