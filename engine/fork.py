@@ -11,7 +11,7 @@ from engine import launch, store
 from engine.config import ConfigError, RunConfig, changed, from_json, settings
 from engine.gpu import choose_device
 from engine.home import Home
-from engine.inheritance import Heritage, hand_over, text_of
+from engine.inheritance import Heritage, hand_over, has_optimizer, text_of
 from engine.schedule import learning_rate_factor
 from engine.space import check_disk
 from engine.store import Refused
@@ -28,6 +28,8 @@ class Origin:
 
     row: store.Row
     """Of `checkpoints`."""
+    exact: bool
+    """Whether the optimizer is there too, so that a fork goes on exactly."""
 
     @property
     def step(self) -> int:
@@ -49,12 +51,12 @@ class Plan:
     """Sentences on what goes on, what begins anew, and what the learning rate does."""
 
 
-def origins(db: Database, run_id: str) -> list[Origin]:
+def origins(home: Home, db: Database, run_id: str) -> list[Origin]:
     """The best weights of each step of a run, oldest first; the model before it learned anything is none."""
     best: dict[int, store.Row] = {}
     for kind in ("kept", "sampling", "full"):
         best |= {row["step"]: row for row in store.list_checkpoints(db, run_id, kind) if row["step"] > 0}
-    return [Origin(best[step]) for step in sorted(best)]
+    return [Origin(best[step], has_optimizer(home, run_id, best[step])) for step in sorted(best)]
 
 
 def plan_fork(
@@ -66,7 +68,7 @@ def plan_fork(
     """
     if parent["kind"] != "trained":
         raise Refused(f"{parent['name']} is a published run: its weights are not in this home, so it has no forks.")
-    origin = _choose(db, parent, step)
+    origin = _choose(home, db, parent, step)
     before = from_json(store.get_config(db, parent["id"]))
     config = changed(before, overrides or {})
     was, now = settings(before), settings(config)
@@ -109,12 +111,12 @@ def fork_run(
     return run_id
 
 
-def _choose(db: Database, parent: store.Row, step: int | None) -> Origin:
-    there = origins(db, parent["id"])
+def _choose(home: Home, db: Database, parent: store.Row, step: int | None) -> Origin:
+    there = origins(home, db, parent["id"])
     if not there:
         raise Refused(f"{parent['name']} has no weights to begin with: none were saved yet, or they are gone.")
     if step is None:
-        return next((one for one in reversed(there) if one.row["kind"] == "full"), there[-1])
+        return next((one for one in reversed(there) if one.exact), there[-1])
     if step == 0:
         raise Refused("Step 0 is a model that has learned nothing: start a new run in place of a fork.")
     found = next((one for one in there if one.step == step), None)
@@ -126,17 +128,21 @@ def _choose(db: Database, parent: store.Row, step: int | None) -> Origin:
     return found
 
 
+def is_fixed(key: str) -> bool:
+    """Whether a setting cannot change in a fork."""
+    return (key.startswith("model.") and key not in FLEXIBLE) or key in ("data.tokenizer", "train.batch_tokens")
+
+
 def _check_change(parent: store.Row, key: str, was: Any, now: Any) -> None:
     """Raise ConfigError where the weights do not allow a setting to change."""
-    reason = ""
-    if key.startswith("model.") and key not in FLEXIBLE:
-        reason = f"the weights of {parent['name']} are made for {was}; start a new run for another model"
+    if not is_fixed(key):
+        return
+    reason = f"the weights of {parent['name']} are made for {was}; start a new run for another model"
     if key == "data.tokenizer":
         reason = f"the weights know the pieces of {parent['name']}'s tokenizer, {was}"
     if key == "train.batch_tokens":
         reason = f"steps and tokens are counted on from those of {parent['name']}, with {was:,} tokens in a step"
-    if reason:
-        raise ConfigError(f"{key} = {now} cannot be set in a fork: {reason}.")
+    raise ConfigError(f"{key} = {now} cannot be set in a fork: {reason}.")
 
 
 def _notes(

@@ -58,6 +58,11 @@ class Inherited:
         sync(folder.parent)
 
 
+def has_optimizer(home: Home, run_id: str, row: store.Row) -> bool:
+    """Whether a row of `checkpoints` has what the optimizers remember beside the weights."""
+    return bool(row["kind"] == "full") and (home.run(run_id) / row["path"] / OPTIMIZER).exists()
+
+
 def text_of(
     home: Home, db: Database, parent: store.Row, row: store.Row, before: RunConfig, config: RunConfig
 ) -> Heritage:
@@ -66,7 +71,7 @@ def text_of(
     from engine.data import check_available  # numpy and tokenizers: not for a status line
 
     check_available(home, config)
-    exact = row["kind"] == "full" and (home.run(parent["id"]) / row["path"] / OPTIMIZER).exists()
+    exact = has_optimizer(home, parent["id"], row)
     known = _state(home, parent["id"], row) if row["kind"] == "full" else _newest_state(home, db, parent["id"])
     if known is None and row["kind"] == "full":
         raise Refused(f"The checkpoint of {parent['name']} at step {row['step']:,} is damaged; choose another step.")

@@ -34,6 +34,7 @@ POSTS = {
     "/api/remove": ("exhibit",),
     "/api/pause": ("run",),
     "/api/unpause": ("run",),
+    "/api/fork": ("run", "step", "name", "overrides"),
     "/api/dataset/delete": ("name",),
     "/api/tokenize": ("text", "tokenizers"),
     "/api/prepare": ("name", "recipe"),
@@ -46,6 +47,7 @@ DEEP = [b"[" * 50_000, b'{"run":' * 50_000, b'{"run": ' + b"9" * 5000 + b"}"]
 BODIES = [b"", b"[", b"[1]", b'"x"', b"\xff\xfe\x00", *DEEP]
 NAMES = {
     "start_run": 3,
+    "fork_run": 4,
     "stop_run": 1,
     "resume_run": 1,
     "run_status": 1,

@@ -11,12 +11,14 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, JSONResponse
 from starlette.exceptions import HTTPException
 
-from engine import store
+from engine import fork, store
 from engine.home import Home
 from ui.actions import CLEAR, Actions, Launch, Talker, sentence
 from ui.ask_routes import make_ask
 from ui.data_routes import Preparing, make_data
 from ui.exhibits import make_exhibits
+from ui.fork_routes import make_forks
+from ui.forks import Forking, Forks
 from ui.guard import Guard
 from ui.previews import Previewer
 from ui.reading import Reader
@@ -36,6 +38,7 @@ def create_app(
     talker: Talker,
     preparing: Preparing,
     previewer: Previewer | None = None,
+    forking: Forking = fork,
     hosts: tuple[str, ...] = (),
     user: str = "blueberry",
     password: str = "",
@@ -57,8 +60,10 @@ def create_app(
     app.include_router(make_exhibits(reader, actions, cache))
     app.include_router(make_records(reader, actions, cache))
     app.include_router(make_data(home, preparing, previewer or Previewer()))
+    forks = Forks(home, reader, forking)
+    app.include_router(make_forks(forks))
     version = add_static(app)
-    demo = build_page(actions)
+    demo = build_page(actions, [forks.fork_run])
     gr.mount_gradio_app(
         app,
         demo,

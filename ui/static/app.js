@@ -18,6 +18,7 @@ import * as prepare from "./prepare.js";
 import * as tokenize from "./tokenize.js";
 import * as report from "./report.js";
 import * as exhibit from "./exhibit.js";
+import * as fork from "./fork.js";
 
 const BUSY_MS = 1000;
 const IDLE_MS = 10000;
@@ -131,6 +132,7 @@ async function start() {
   keep.mount();
   capsule.mount();
   exhibit.mount();
+  fork.mount({ select });
   compare.mount();
   dataset.mount();
   prepare.mount();
@@ -161,6 +163,7 @@ async function start() {
 }
 
 on("look", refresh);
+on("started", (id) => loadRuns().then(() => select(id, { push: true })));
 on("show", show);
 
 // What the buttons of ui/*.py call.
