@@ -49,6 +49,13 @@ def parser() -> argparse.ArgumentParser:
         )
     for waiting in (start, fork, add("resume", run="RUN")):
         waiting.add_argument("--wait", action="store_true", help="follow the run until it ends")
+    change = add("set", run="RUN")
+    change.add_argument(
+        "changes",
+        nargs="+",
+        metavar="KEY=VALUE",
+        help="rate_factor, eval.every, sample.every, checkpoint.every, train.tokens (where it ends), schedule.tokens",
+    )
     ask = add("generate", run="RUN[@STEP]")
     ask.add_argument("--prompt", required=True)
     for option, kind, value in (

@@ -264,6 +264,7 @@ COMMANDS: dict[str, Callable[[Arguments], int]] = {
     "pause": pause,
     "resume": resume,
     "fork": commands_fork.fork_run,
+    "set": commands_fork.change_run,
     "generate": generate,
     "export": export,
     "samples": samples,

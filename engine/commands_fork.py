@@ -1,11 +1,11 @@
-"""What the commands about runs that come from runs do and print."""
+"""What the commands that give a run other settings do and print: in a fork of it, or while it runs."""
 
 import argparse
 import sys
 from contextlib import closing
 
-from engine import config, fork, launch, store
-from engine.follow import begun
+from engine import changing, config, fork, launch, store
+from engine.follow import begun, print_json
 from engine.home import Home
 
 
@@ -19,3 +19,15 @@ def fork_run(given: argparse.Namespace) -> int:
         print(note, file=sys.stderr, flush=True)
     run_id = fork.fork_run(home, plan.parent["id"], plan.origin.step, given.name, overrides)
     return begun(home, run_id, given)
+
+
+def change_run(given: argparse.Namespace) -> int:
+    """Change settings of a run while it trains, or before it goes on."""
+    change = changing.change_run(Home.at(given.home), given.run, config.parse_overrides(given.changes))
+    if given.json:
+        return print_json({"id": change.run["id"], "changes": change.values, "notes": change.notes})
+    for note in change.notes:
+        print(note)
+    if change.run["status"] not in store.ACTIVE:
+        print(f"{change.run['name']} is {change.run['status']}; this holds once it goes on.")
+    return 0

@@ -11,8 +11,8 @@ from engine import launch, store
 from engine.config import ConfigError, RunConfig, changed, from_json, settings
 from engine.gpu import choose_device
 from engine.home import Home
+from engine.inflight import Course, course
 from engine.inheritance import Heritage, hand_over, has_optimizer, text_of
-from engine.schedule import learning_rate_factor
 from engine.space import check_disk
 from engine.store import Refused
 
@@ -47,6 +47,8 @@ class Plan:
     changes: dict[str, tuple[Any, Any]]
     """Settings that differ from the parent's: before and now."""
     heritage: Heritage
+    carried: dict[str, float]
+    """What had been changed while the parent ran (engine/inflight.py), and goes on."""
     notes: tuple[str, ...]
     """Sentences on what goes on, what begins anew, and what the learning rate does."""
 
@@ -75,14 +77,23 @@ def plan_fork(
     changes = {key: (was[key], now[key]) for key in now if was[key] != now[key]}
     for key in changes:
         _check_change(parent, key, was[key], now[key])
-    if config.total_steps <= origin.step:
-        least = origin.step * config.train.batch_tokens
+    history = store.list_changes(db, parent["id"])
+    carried = _carried(history, origin.step, overrides or {})
+    was_on = course(before, history, origin.step)
+    goes_on = course(config, [{"key": key, "value": carried[key], "step": 0} for key in carried])
+    if goes_on.total_steps <= origin.step:
+        least, given = origin.step * config.train.batch_tokens, int(carried.get("train.tokens", config.train.tokens))
         raise ConfigError(
-            f"train.tokens = {config.train.tokens:,} ends at step {config.total_steps:,}, but the fork begins at step "
+            f"train.tokens = {given:,} ends at step {goes_on.total_steps:,}, but the fork begins at step "
             f"{origin.step:,}; set train.tokens above {least:,}."
         )
     heritage = text_of(home, db, parent, origin.row, before, config)
-    return Plan(parent, origin, config, changes, heritage, _notes(parent, origin, before, config, heritage))
+    notes = _notes(parent, origin, before, config, heritage)
+    if carried:
+        told = ", ".join(f"{key} = {value:g}" for key, value in carried.items())
+        notes.append(f"What was changed while {parent['name']} ran goes on: {told}.")
+    notes.append(_rate(parent["name"], origin.step, heritage.rate, (was_on, before), (goes_on, config)))
+    return Plan(parent, origin, config, changes, heritage, carried, tuple(notes))
 
 
 def fork_run(
@@ -105,6 +116,7 @@ def fork_run(
         with hand_over(home, parent, plan.origin.row, plan.config, plan.heritage) as inherited, store.writing(db):
             run_id = store.add_run(db, plan.config, parent["preset"], name, device)
             store.make_fork(db, run_id, parent["id"], inherited.row)
+            store.add_changes(db, run_id, plan.origin.step, plan.carried)
             store.add_event(db, run_id, "forked", _told(plan), plan.origin.step)
             inherited.move_to(home.run(run_id))
     launch.ensure_supervisor(home)
@@ -145,9 +157,8 @@ def _check_change(parent: store.Row, key: str, was: Any, now: Any) -> None:
     raise ConfigError(f"{key} = {now} cannot be set in a fork: {reason}.")
 
 
-def _notes(
-    parent: store.Row, origin: Origin, before: RunConfig, config: RunConfig, heritage: Heritage
-) -> tuple[str, ...]:
+def _notes(parent: store.Row, origin: Origin, before: RunConfig, config: RunConfig, heritage: Heritage) -> list[str]:
+    """What goes on and what begins anew."""
     name, step = parent["name"], origin.step
     if heritage.optimizer:
         notes = [f"Weights and optimizer go on exactly as they were in {name} at step {step:,}."]
@@ -167,21 +178,27 @@ def _notes(
         notes.append(f"The text begins anew at step {step:,}, in an order of its own, because {heritage.text_anew}.")
     if heritage.rate != 1.0:
         notes.append(f"{name} had gone back after losses that were no numbers: its rates stay at {heritage.rate:g}.")
-    notes.append(_rate(name, step, before, config, heritage.rate))
-    return tuple(notes)
+    return notes
 
 
-def _rate(name: str, step: int, before: RunConfig, config: RunConfig, carried: float) -> str:
-    """What the learning rate does from here on."""
-    old, new = (
-        carried * one.optimizer.muon_lr * learning_rate_factor(step, one.total_steps, one.schedule)
-        for one in (before, config)
-    )
-    last = carried * config.optimizer.muon_lr * config.schedule.final
-    falls = f"falls to {last:.3g} by step {config.total_steps:,}" if config.schedule.decay else "stays until its end"
+def _rate(name: str, step: int, carried: float, before: tuple[Course, RunConfig], now: tuple[Course, RunConfig]) -> str:
+    """What the learning rate does from here on; `carried`: the factor that the checkpoint brings."""
+    old, new = (carried * one.rate(step, config) for one, config in (before, now))
+    last = carried * now[0].rate(now[0].total_steps, now[1])
+    ends = f"is {last:.3g} at the end, step {now[0].total_steps:,}"
     if new == old:
-        return f"Muon's learning rate goes on at {new:.3g}, and {falls}."
-    return f"Muon's learning rate goes from {old:.3g} in {name} to {new:.3g}, and {falls}."
+        return f"Muon's learning rate goes on at {new:.3g}, and {ends}."
+    return f"Muon's learning rate goes from {old:.3g} in {name} to {new:.3g}, and {ends}."
+
+
+def _carried(history: list[store.Row], step: int, overrides: Mapping[str, Any]) -> dict[str, float]:
+    """Values that were set while the parent ran and hold at `step`, but for what the fork sets anew."""
+    held = [change for change in history if change["step"] is not None and change["step"] <= step]
+    values = {change["key"]: change["value"] for change in held}
+    anew = set(overrides)
+    if any(key == "train.tokens" or key.startswith("schedule.") for key in overrides):
+        anew |= {"train.tokens", "schedule.tokens"}
+    return {key: value for key, value in values.items() if key not in anew}
 
 
 def _told(plan: Plan) -> str:

@@ -30,6 +30,7 @@ from engine.evaluate import Validation
 from engine.gradients import Gradients
 from engine.guard import Diverged, Guard, Resumption, RollBack
 from engine.home import Home
+from engine.inflight import InFlight
 from engine.meter import Meter
 from engine.model import Transformer
 from engine.optim import Optimizers
@@ -81,11 +82,11 @@ def train(run: Run) -> str:
     feed = Feed(rows, place, config.rows_per_step, micro_batch, end)
     validation = Validation(dataset, config, place, micro_batch, end)
     questions = Questions(config, run.home.tokenizer(run.id), recorder)
-    total_steps, batch_tokens = config.total_steps, config.train.batch_tokens
+    batch_tokens, flight = config.train.batch_tokens, InFlight(config, recorder, run.changes, step)
     guard = Guard(recorder, config.train.on_nonfinite, run.roll_backs, skips_overflow=scaler.is_enabled())
     resumption = Resumption(recorder.event, step, losses_before(run.db, run.id)) if run.attempt > 1 else None
     epochs = Epochs(rows, config.rows_per_step, recorder.event, epochs_told(run.db, run.id))
-    meter = Meter(recorder, config, step, elapsed_seconds, guard, resumption, epochs)
+    meter = Meter(recorder, config, step, elapsed_seconds, guard, resumption, epochs, lambda: flight.end)
     saver = Saver(run, learner, guard, dataset_sha256(dataset), meter.say)
 
     def ask() -> None:
@@ -94,7 +95,7 @@ def train(run: Run) -> str:
 
     def look_up(finished: bool) -> None:
         """What is due after a step: evaluate, ask the prompts, save."""
-        if finished or step % config.eval.every == 0:
+        if finished or step % flight.now.eval_every == 0:
             with meter.phase("evaluating", "Reading text it has never seen"):
                 with optimizers.averaged():
                     result = validation.measure(model)
@@ -102,11 +103,11 @@ def train(run: Run) -> str:
                     "evals", step=step, tokens=step * batch_tokens, elapsed_seconds=meter.elapsed_seconds, **result
                 )
                 recorder.state(val_loss=result["val_loss"])
-                say(f"step {step:,} of {total_steps:,}: validation loss {result['val_loss']:.3f}")
-        if finished or step % config.sample.every == 0 or recorder.sample.is_set():
+                say(f"step {step:,} of {flight.end:,}: validation loss {result['val_loss']:.3f}")
+        if finished or step % flight.now.sample_every == 0 or recorder.sample.is_set():
             recorder.sample.clear()
             ask()
-        if finished or (step and step % config.checkpoint.every == 0):
+        if finished or (step and step % flight.now.checkpoint_every == 0):
             with meter.phase("saving", "Saving a checkpoint"):
                 (saver.save_last if finished else saver.save)(step, meter.elapsed_seconds)
 
@@ -116,33 +117,35 @@ def train(run: Run) -> str:
         ask()
     meter.begin()
     with contextlib.closing(saver), contextlib.closing(feed):
-        while step < total_steps and not recorder.stop.is_set():
+        while step < flight.now.total_steps and not recorder.stop.is_set():
             if recorder.pause.is_set():
                 meter.wait_while_paused()
                 continue
-            factor = learner.rate * learning_rate_factor(step, total_steps, config.schedule)
+            now = flight.at(step)
+            factor = learner.rate * now.rate_factor * learning_rate_factor(step, now.schedule_steps, config.schedule)
             loss, balance = gradients.of(feed.step(step))
             scaler.unscale_(optimizers)
             grad_norm = torch.nn.utils.clip_grad_norm_(model.parameters(), config.train.grad_clip)
             # Decided on the device, where nobody waits for it (but an fp16 scaler); the meter learns of it later.
             finite = loss.isfinite() & grad_norm.isfinite()
-            scaler.step(optimizers, factor, finite, momentum(step, total_steps, config.optimizer))
+            scaler.step(optimizers, factor, finite, momentum(step, now.schedule_steps, config.optimizer))
             scaler.update()
 
             step += 1
             saver.check()
             measured = loss, grad_norm, *((balance,) if config.model.experts > 1 else ())
             meter.add(step, config.optimizer.muon_lr * factor, *measured)
-            look_up(finished=step == total_steps)
+            look_up(finished=step == now.total_steps)
 
-        if step < total_steps:
+        unfinished = step < flight.now.total_steps
+        if unfinished:
             # Before the save in the background is waited for: whoever asked to stop has to know what takes so long.
             recorder.state(status="stopping", phase="saving", message="Saving before the end")
         meter.close()
         saver.wait()
-        if step < total_steps and step > saver.saved_step and not recorder.stop_now.is_set():
+        if unfinished and step > saver.saved_step and not recorder.stop_now.is_set():
             saver.save_last(step, meter.elapsed_seconds)
-    return "finished" if step == total_steps else "stopped"
+    return "stopped" if unfinished else "finished"
 
 
 def prepare_dataset(run: Run) -> Dataset:

@@ -132,7 +132,7 @@ def test_a_fork_with_changed_settings_is_another_run(home: Home, db: Database, p
         "NorMuon's memory begins anew",
         "The average of the weights begins anew",
         "learning rate goes from 0 in tiny to",
-        "falls to 0 by step 30",
+        "is 0 at the end, step 30",
     ):
         assert words in event["message"], event["message"]
 

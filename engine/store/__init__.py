@@ -28,6 +28,11 @@ from engine.store.forks import make_fork as make_fork
 from engine.store.health import complaints as complaints
 from engine.store.health import schema_version as schema_version
 from engine.store.health import sqlite_version as sqlite_version
+from engine.store.inflight import add_changes as add_changes
+from engine.store.inflight import date_change as date_change
+from engine.store.inflight import list_changes as list_changes
+from engine.store.inflight import take_changes as take_changes
+from engine.store.inflight import waiting_changes as waiting_changes
 from engine.store.jobs import OPEN_JOBS as OPEN_JOBS
 from engine.store.jobs import RESUMABLE_JOBS as RESUMABLE_JOBS
 from engine.store.jobs import create_job as create_job

@@ -19,10 +19,11 @@ OPEN = (*ACTIVE, "queued")
 RESUMABLE = ("stopped", "crashed", "failed", "diverged")
 
 _RUN = """
-    SELECT runs.id, name, preset, kind, parent_run_id, parent_step, parameters, target_tokens, total_steps, dataset,
-           note, created_at, status, phase, message, progress, attempt, device, environment, pid, process_started_at,
-           boot_id, step, tokens, train_loss, val_loss, tokens_per_second, elapsed_seconds, eta_seconds, heartbeat_at,
-           started_at, ended_at, error, save_seconds, auto_resumes
+    SELECT runs.id, name, preset, kind, parent_run_id, parent_step, parameters,
+           coalesce(end_tokens, target_tokens) AS target_tokens, coalesce(end_step, total_steps) AS total_steps,
+           dataset, note, created_at, status, phase, message, progress, attempt, device, environment, pid,
+           process_started_at, boot_id, step, tokens, train_loss, val_loss, tokens_per_second, elapsed_seconds,
+           eta_seconds, heartbeat_at, started_at, ended_at, error, save_seconds, auto_resumes
     FROM runs JOIN run_state ON run_state.run_id = runs.id
 """
 
