@@ -9,9 +9,9 @@ from typing import Any
 from sqlite_utils import Database
 
 from engine import launch, store
-from engine.config import from_json
+from engine.config import RunConfig, from_json
 from engine.home import Home
-from engine.inflight import check_changes, course, told
+from engine.inflight import Course, check_changes, course, told
 from engine.store import Refused
 
 
@@ -32,16 +32,30 @@ def plan_change(db: Database, run: store.Row, wanted: Mapping[str, Any]) -> Chan
     if run["status"] not in (*store.OPEN, *store.RESUMABLE):
         raise Refused(f"{run['name']} has {run['status']}; fork it to go on with other settings.")
     config, step = from_json(store.get_config(db, run["id"])), run["step"]
-    changes = store.list_changes(db, run["id"])
-    for command in store.waiting_changes(db, run["id"]):
-        asked = json.loads(command["argument"])
-        changes += [{"key": key, "value": value, "step": None} for key, value in asked.items()]
-    now = course(config, changes)
+    now = course(config, _asked_for(db, run["id"]))
     values, notes = check_changes(config, now, step, wanted), []
     for key, value in values.items():
         before, now = now, now.changed(key, value, config)
         notes.append(told(config, before, now, key, step))
     return Change(run, values, tuple(notes))
+
+
+@dataclass(frozen=True)
+class Standing:
+    """What may change about a run as it is now, and what was changed so far."""
+
+    planned: Course
+    """What its config says."""
+    now: Course
+    """With everything that was asked for."""
+    changes: tuple[store.Row, ...]
+    """In the order in which they hold; `step` is None where the trainer has not taken it between two steps."""
+
+
+def standing(db: Database, run_id: str, config: RunConfig) -> Standing:
+    """How a run stands with what was asked for while it ran."""
+    changes = _asked_for(db, run_id)
+    return Standing(Course.planned(config), course(config, changes), tuple(changes))
 
 
 def change_run(home: Home, run: str, wanted: Mapping[str, Any]) -> Change:
@@ -52,3 +66,13 @@ def change_run(home: Home, run: str, wanted: Mapping[str, Any]) -> Change:
             change = plan_change(db, store.find_run(db, run), wanted)
             store.give_command(db, change.run["id"], "set", json.dumps(change.values))
     return change
+
+
+def _asked_for(db: Database, run_id: str) -> list[store.Row]:
+    """The changes of a run with those that no trainer has taken yet."""
+    changes = store.list_changes(db, run_id)
+    for command in store.waiting_changes(db, run_id):
+        asked = json.loads(command["argument"])
+        at = command["created_at"]
+        changes += [{"key": key, "value": value, "step": None, "created_at": at} for key, value in asked.items()]
+    return changes

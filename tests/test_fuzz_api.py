@@ -35,6 +35,7 @@ POSTS = {
     "/api/pause": ("run",),
     "/api/unpause": ("run",),
     "/api/fork": ("run", "step", "name", "overrides"),
+    "/api/changes": ("run", "changes"),
     "/api/dataset/delete": ("name",),
     "/api/tokenize": ("text", "tokenizers"),
     "/api/prepare": ("name", "recipe"),
@@ -48,6 +49,7 @@ BODIES = [b"", b"[", b"[1]", b'"x"', b"\xff\xfe\x00", *DEEP]
 NAMES = {
     "start_run": 3,
     "fork_run": 4,
+    "change_run": 2,
     "stop_run": 1,
     "resume_run": 1,
     "run_status": 1,

@@ -1,10 +1,11 @@
-"""The routes below /api about forks: what there is to choose, what would run, and the start."""
+"""The routes below /api that give a run other settings: in a fork of it, or while it runs."""
 
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
 from ui.answers import reply
+from ui.changes import Changes
 from ui.forks import Forks
 
 
@@ -26,5 +27,24 @@ def make_forks(forks: Forks) -> APIRouter:
             what.get("run", ""), what.get("step", -1), what.get("name", ""), what.get("overrides", "{}")
         )
         return reply(request, {"run": made})
+
+    return router
+
+
+def make_changes(changes: Changes) -> APIRouter:
+    """The routes for one home."""
+    router = APIRouter(prefix="/api")
+
+    @router.get("/changes")
+    def there(request: Request, run: str) -> Response:
+        return reply(request, changes.there(run))
+
+    @router.get("/changes/check")
+    def check(request: Request, run: str, changed: str = "{}") -> Response:
+        return reply(request, changes.check(run, changed))
+
+    @router.post("/changes")
+    def change(request: Request, what: dict[str, Any]) -> Response:
+        return reply(request, changes.change_run(what.get("run", ""), what.get("changes", "{}")))
 
     return router

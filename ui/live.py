@@ -58,8 +58,8 @@ def parse_shown(text: str) -> list[Shown]:
 
 
 def version(runs: Iterable[Row]) -> str:
-    """Changes whenever the list of runs, a name, a status or an attempt does."""
-    text = json.dumps([[run["id"], run["name"], run["status"], run["attempt"]] for run in runs])
+    """Changes whenever the list of runs, a name, a status, an attempt or an end does."""
+    text = json.dumps([[run["id"], run["name"], run["status"], run["attempt"], run["total_steps"]] for run in runs])
     return hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()[:10]
 
 

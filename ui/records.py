@@ -22,7 +22,7 @@ ABSOLUTE = re.compile(r"(?<![\w.:/])/(?:[^\s/:'\"]+/)+([^\s/:'\",)]+)")
 QUOTED = re.compile(r"(?<=[\"'])/[^\"']*/([^/\"']+)")
 MOST_COMPARED = 8
 
-MARKED = {"resumed": "resumed", "epoch": "text read again"}
+MARKED = {"resumed": "resumed", "forked": "forked", "changed": "changed", "epoch": "text read again"}
 """Kinds of events that have a mark on the chart, and what it says."""
 
 

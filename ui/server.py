@@ -11,13 +11,14 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, JSONResponse
 from starlette.exceptions import HTTPException
 
-from engine import fork, store
+from engine import changing, fork, store
 from engine.home import Home
 from ui.actions import CLEAR, Actions, Launch, Talker, sentence
 from ui.ask_routes import make_ask
+from ui.changes import Changes, Changing
 from ui.data_routes import Preparing, make_data
 from ui.exhibits import make_exhibits
-from ui.fork_routes import make_forks
+from ui.fork_routes import make_changes, make_forks
 from ui.forks import Forking, Forks
 from ui.guard import Guard
 from ui.previews import Previewer
@@ -39,6 +40,7 @@ def create_app(
     preparing: Preparing,
     previewer: Previewer | None = None,
     forking: Forking = fork,
+    changer: Changing = changing,
     hosts: tuple[str, ...] = (),
     user: str = "blueberry",
     password: str = "",
@@ -60,10 +62,11 @@ def create_app(
     app.include_router(make_exhibits(reader, actions, cache))
     app.include_router(make_records(reader, actions, cache))
     app.include_router(make_data(home, preparing, previewer or Previewer()))
-    forks = Forks(home, reader, forking)
+    forks, changes = Forks(home, reader, forking), Changes(home, reader, changer)
     app.include_router(make_forks(forks))
+    app.include_router(make_changes(changes))
     version = add_static(app)
-    demo = build_page(actions, [forks.fork_run])
+    demo = build_page(actions, [forks.fork_run, changes.change_run])
     gr.mount_gradio_app(
         app,
         demo,

@@ -19,6 +19,7 @@ import * as tokenize from "./tokenize.js";
 import * as report from "./report.js";
 import * as exhibit from "./exhibit.js";
 import * as fork from "./fork.js";
+import * as inflight from "./inflight.js";
 
 const BUSY_MS = 1000;
 const IDLE_MS = 10000;
@@ -133,6 +134,7 @@ async function start() {
   capsule.mount();
   exhibit.mount();
   fork.mount({ select });
+  inflight.mount();
   compare.mount();
   dataset.mount();
   prepare.mount();
