@@ -58,12 +58,12 @@ def log_tail(home: Home, run: Row) -> list[str]:
     return lines[-LOG_LINES:]
 
 
-def clean(line: str, home: Home) -> str:
+def clean(line: str, home: Home, longest: int = 500) -> str:
     """A line of a log with paths below the home or the project made relative, and of others the last part only."""
     for folder in sorted({str(home.path), str(PROJECT), str(Path.home())}, key=len, reverse=True):
         if folder != "/":
             line = line.replace(folder + "/", "").replace(folder, ".")
-    return ABSOLUTE.sub(r"…/\1", QUOTED.sub(r"…/\1", line))[:500]
+    return ABSOLUTE.sub(r"…/\1", QUOTED.sub(r"…/\1", line))[:longest]
 
 
 def compared(db: Database, runs: list[Row]) -> list[dict[str, Any]]:

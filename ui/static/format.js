@@ -54,6 +54,9 @@ export function duration(seconds) {
   return days < 730 ? `${days} days` : `${Math.round(days / 365)} years`;
 }
 
+/** The same as an estimate: "about 34 s", but "under 1 s". */
+export const roughly = (seconds) => (seconds < 1 ? duration(seconds) : `about ${duration(seconds)}`);
+
 export function bytes(value) {
   if (value >= 1e9) return `${trim((value / 1e9).toFixed(1))} GB`;
   if (value >= 1e6) return `${value < 1e7 ? trim((value / 1e6).toFixed(1)) : Math.round(value / 1e6)} MB`;
