@@ -146,6 +146,8 @@ def _preview(recipe: "Recipe", given: Arguments) -> int:
             f"{given.name} would have {about}{count(estimate['tokens'])} tokens of {count(estimate['documents'])} "
             f"documents, take {size(estimate['bytes_on_disk'])} of disk and {duration(estimate['seconds'])}."
         )
+    for why in found.get("unreadable", ()):
+        print(f"Left out: {plain(why)}")
     if found["note"]:
         print(found["note"])
     return 0
