@@ -28,8 +28,8 @@ def _field(name: str, label: str, help_text: str, small: str = "", **attributes:
     return f"""
       <label class="field"><span>{label} <small>{small}</small></span>
         <input type="text" id="prepare-{name}" autocomplete="off" spellcheck="false"
-          aria-describedby="help-{name}"{more}>
-        <small class="help" id="help-{name}" aria-live="polite">{help_text}</small></label>"""
+          aria-describedby="help-prepare-{name}"{more}>
+        <small class="help" id="help-prepare-{name}" aria-live="polite">{help_text}</small></label>"""
 
 
 def _prepare() -> str:

@@ -47,21 +47,21 @@ def test_a_name_is_judged_while_it_is_typed(app: App, page: Any) -> None:
     open_form(page, app)
     page.type("#prepare-name", "my texts")
     page.wait_for_selector("#prepare-name[aria-invalid=true]")
-    assert "Only 1 to 64 of the letters" in page.inner_text("#help-name")
+    assert "Only 1 to 64 of the letters" in page.inner_text("#help-prepare-name")
     page.fill("#prepare-name", "books")
-    page.wait_for_selector("#help-name >> text=The dataset books exists already")
+    page.wait_for_selector("#help-prepare-name >> text=The dataset books exists already")
     assert page.get_attribute("#prepare-name", "aria-invalid") == "true"
     page.fill("#prepare-name", "parts")
-    page.wait_for_selector("#help-name >> text=parts is stopped with other settings")
+    page.wait_for_selector("#help-prepare-name >> text=parts is stopped with other settings")
     assert page.get_attribute("#prepare-name", "aria-invalid") is None
     page.fill("#prepare-name", "free")
-    page.wait_for_selector("#help-name >> text=What runs call it")
+    page.wait_for_selector("#help-prepare-name >> text=What runs call it")
 
     page.fill("#prepare-name", "parts")
     page.locator("#begin-with button", has_text="The starter novels").click()  # puts an empty name
     page.fill("#prepare-name", "parts")
     page.select_option("#prepare-tokenizer", "smollm2")
-    page.wait_for_selector("#help-name >> text=What runs call it")  # the same recipe: that job goes on
+    page.wait_for_selector("#help-prepare-name >> text=What runs call it")  # the same recipe: that job goes on
     assert page.locator("#prepare [data-told=parts]").count() == 0
 
 

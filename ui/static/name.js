@@ -46,6 +46,6 @@ function show(told) {
   if (told?.wrong) field.setAttribute("aria-invalid", "true");
   else field.removeAttribute("aria-invalid");
   field.closest("label").dataset.told = told?.kind || "";
-  say($("#help-name"), told?.sentence || HELP);
+  say($("#help-prepare-name"), told?.sentence || HELP);
   return !told?.kind;
 }
