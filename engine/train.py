@@ -124,7 +124,8 @@ def train(run: Run) -> str:
             grad_norm = torch.nn.utils.clip_grad_norm_(model.parameters(), config.train.grad_clip)
             # Decided on the device, where nobody waits for it (but an fp16 scaler); the meter learns of it later.
             finite = loss.isfinite() & grad_norm.isfinite()
-            scaler.step(optimizers, factor, finite, momentum(step, total_steps, config.optimizer))
+            with examination.of(step + 1, grad_norm):
+                scaler.step(optimizers, factor, finite, momentum(step, total_steps, config.optimizer))
             scaler.update()
 
             step += 1
