@@ -7,12 +7,12 @@ before and after the update, and one short text read without gradients.
 import contextlib
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from engine.config import RunConfig
+from engine.diagnose import Group
 from engine.model import Transformer, rotate
 from engine.optim import Optimizers
 
@@ -22,18 +22,6 @@ LENGTH = 512
 """Tokens of the text whose attention scores are looked at."""
 LOOKS = 20
 """At least so many looks are had in a run, however few steps it has."""
-
-
-@dataclass(frozen=True)
-class Group:
-    """One group of weights in one step."""
-
-    gradient: float
-    """Length of its gradient, before clipping."""
-    weight: float
-    """Root mean square of its weights before the update."""
-    ratio: float
-    """Root mean square of the update, as a share of that of the weights; 0 where all weights were 0."""
 
 
 class Examination:
@@ -57,8 +45,9 @@ class Examination:
         self.every = every and max(1, min(every, config.total_steps // LOOKS))
 
     def due(self, step: int) -> bool:
-        """Whether the update that makes step `step` is looked at: the first one, and then at intervals."""
-        return bool(self.every) and (step == 1 or step % self.every == 0)
+        """Whether the update that makes step `step` is looked at: at the powers of two, then at even intervals."""
+        at_first = step < self.every and step & (step - 1) == 0
+        return bool(self.every) and (at_first or step % self.every == 0)
 
     @contextlib.contextmanager
     @torch.no_grad()
@@ -82,11 +71,8 @@ class Examination:
     def largest_scores(self) -> list[float]:
         """The largest attention score of each layer, before the softmax, on the text."""
         heads: list[Tensor] = []
-        hooks = [
-            norm.register_forward_hook(lambda module, inputs, output: heads.append(output))
-            for layer in self.model.layers
-            for norm in (layer.self_attn.q_norm, layer.self_attn.k_norm)
-        ]
+        norms = [part for name, part in self.model.named_modules() if name.endswith((".q_norm", ".k_norm"))]
+        hooks = [norm.register_forward_hook(lambda module, inputs, output: heads.append(output)) for norm in norms]
         fused, self.model.fused = self.model.fused, False  # the plain model calls its modules one by one
         try:
             self.model(self.text)

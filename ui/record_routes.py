@@ -44,6 +44,10 @@ def make_records(reader: Reader, actions: Actions, cache: SeriesCache) -> APIRou
         row = reader.run(run)
         return reply(request, outlook.of(reader.db(), row, reader.runs(), x))
 
+    @router.get("/diagnosis")
+    def diagnosis(request: Request, run: str) -> Response:
+        return reply(request, records.diagnosis(reader.db(), reader.run(run)))
+
     @router.get("/health")
     def look(request: Request) -> Response:
         return reply(request, {"findings": health.findings(reader.home)})
