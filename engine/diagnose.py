@@ -4,6 +4,7 @@ Nothing here stops a run or changes it. A finding is told once, as an event, and
 it holds. The limits were chosen between healthy and broken runs (docs/LOG.md).
 """
 
+import itertools
 import json
 import math
 import statistics
@@ -22,12 +23,12 @@ KIND = "health"
 """The kind of the event that tells of a finding."""
 RECENT = 20
 """Steps whose median loss counts: single ones are mostly the noise of their batch."""
-FAST, SLOW = 0.15, 0.001
+STILL = 0.1
+"""Nats by which the loss falls from one such number of steps to the next where it still learns."""
+FAST, SLOW = 0.25, 0.001
 """Shares of themselves that a step at the full rate moves matrices by, above and below which the rate looks wrong."""
 EARLY = 0.2
 """Share of the steps in which these are judged: later the weights have grown, or the rate has been lowered."""
-SURE = 2
-"""Looks in a row that must agree, where the run has steps enough for that."""
 ROSE = 0.3
 """Nats by which the loss may rise in the first steps."""
 FIRST_STEPS = 16
@@ -39,6 +40,8 @@ SOON_STEPS, SOON_SHARE = 300, 0.25
 """When that is: after so many steps, or this share of a shorter run."""
 IDLE = 0.05
 """Share of what an even spread would give it, below which an expert hardly works."""
+IDLE_EVALUATIONS = 3
+"""Evaluations in a row in which the same expert must be idle: in a run's first steps they take turns."""
 LARGE_SCORE = 100.0
 """Attention scores before the softmax from which on one position takes everything, and bf16 loses whole units."""
 
@@ -90,10 +93,10 @@ class Diagnosis:
         """
         self.config, self.entropy, self.record, self.tell = config, entropy, record, tell
         self.told = set(told or ())
-        self._recent: deque[float] = deque(maxlen=RECENT)
+        self._recent: deque[float] = deque(maxlen=2 * RECENT)
         self._first: float | None = None
         self._highest, self._step = -math.inf, 0
-        self._loads: list[list[float]] = []
+        self._loads: deque[list[list[float]]] = deque(maxlen=IDLE_EVALUATIONS)
         self._speeds: list[float] = []
         """How fast the matrices moved at each look so far in which that is judged, as at the full rate."""
         self._at_zero: set[str] = set()
@@ -111,7 +114,8 @@ class Diagnosis:
 
     def loads(self, loads: str | None) -> None:
         """The shares of the experts at an evaluation, as JSON of a list for each layer; None in a dense model."""
-        self._loads = json.loads(loads) if loads else []
+        if loads:
+            self._loads.append(json.loads(loads))
 
     def look(self, step: int, groups: Mapping[str, Group], attention: list[float]) -> None:
         """What was seen of the update that made `step`: store it, and tell what is new about it."""
@@ -150,24 +154,22 @@ class Diagnosis:
             self._speeds.append(statistics.median(moved))
 
     def _rate(self) -> list[Finding]:
-        last = self._speeds[-SURE:]
-        rate = self.config.optimizer.muon_lr
-        if len(last) < SURE:
-            return []
-        if min(last) > FAST or (max(last) > 2 * FAST and self._rose()):
+        rate, speeds = self.config.optimizer.muon_lr, self._speeds
+        pairs = list(itertools.pairwise(speeds))
+        if any(min(pair) > FAST for pair in pairs):  # a single look may be chance
             return [
                 Finding(
                     "rate-high",
-                    f"Each step changes the matrices by {max(last):.0%} of themselves, where 1 to 5% are usual: the "
-                    f"learning rate looks too high (optimizer.muon_lr = {rate:g}; try {rounded(rate / 20)}).",
+                    f"Single steps changed the matrices by {max(speeds):.0%} of themselves, where 1 to 5% are usual: "
+                    f"the learning rate looks too high (optimizer.muon_lr = {rate:g}; try {rounded(rate / 20)}).",
                 )
             ]
-        if max(self._speeds) < SLOW:
+        if pairs and max(speeds) < SLOW:
             return [
                 Finding(
                     "rate-low",
-                    f"Each step changes the matrices by {max(last):.2%} of themselves, where 1 to 5% are usual: the "
-                    f"learning rate looks too low (optimizer.muon_lr = {rate:g}; try {rounded(rate * 50)}).",
+                    f"Single steps changed the matrices by {max(speeds):.2%} of themselves, where 1 to 5% are usual: "
+                    f"the learning rate looks too low (optimizer.muon_lr = {rate:g}; try {rounded(rate * 50)}).",
                 )
             ]
         return []
@@ -199,10 +201,11 @@ class Diagnosis:
 
     def _unlearned(self, step: int) -> list[Finding]:
         """No better than counting tokens, when a model that reads its context is long past that."""
-        if step < min(SOON_STEPS, SOON_SHARE * self.config.total_steps) or len(self._recent) < RECENT:
+        if step < min(SOON_STEPS, SOON_SHARE * self.config.total_steps) or len(self._recent) < 2 * RECENT:
             return []
-        now = statistics.median(self._recent)
-        if now < self.entropy - UNLEARNED:
+        losses = list(self._recent)
+        before, now = statistics.median(losses[:RECENT]), statistics.median(losses[RECENT:])
+        if now < self.entropy - UNLEARNED or before - now > STILL:
             return []
         return [
             Finding(
@@ -214,12 +217,14 @@ class Diagnosis:
         ]
 
     def _idle_experts(self) -> list[Finding]:
-        idle = [(number, sum(share < IDLE / len(layer) for share in layer)) for number, layer in enumerate(self._loads)]
-        worst, count = max(idle, key=lambda one: one[1], default=(0, 0))
+        if len(self._loads) < IDLE_EVALUATIONS:
+            return []
+        busiest = np.max(np.array(self._loads), axis=0)  # [layers, experts]: the most that each got lately
+        of = busiest.shape[1]
+        idle = (busiest < IDLE / of).sum(axis=1)
+        worst, count, where = int(idle.argmax()), int(idle.max()), int((idle > 0).sum())
         if not count:
             return []
-        of = len(self._loads[worst])
-        where = sum(1 for _, number in idle if number)
         return [
             Finding(
                 "experts",

@@ -83,5 +83,6 @@ def _watch() -> str:
       <button type="button" class="quiet" id="all-answers" hidden></button></section>
     <section><h2 class="sr">More curves</h2><div class="charts small">{"".join(charts[1:])}</div></section>
     <section id="diagnosis" hidden><h2>How it learns</h2><div class="verdict"></div>
-      <details class="more"><summary>Updates of each group of weights</summary><div class="groups"></div></details></section>
+      <details class="more"><summary>Updates of each group of weights</summary><div class="groups"></div></details>
+    </section>
     <section id="events" hidden><h2>What happened</h2><ol></ol></section>"""
