@@ -21,6 +21,7 @@ ABSOLUTE = re.compile(r"(?<![\w.:/])/(?:[^\s/:'\"]+/)+([^\s/:'\",)]+)")
 """A path of this machine in a line of a log; an address like http://x/y is none."""
 QUOTED = re.compile(r"(?<=[\"'])/[^\"']*/([^/\"']+)")
 MOST_COMPARED = 8
+MOST_LOOKS = 100
 
 MARKED = {"resumed": "resumed", "epoch": "text read again"}
 """Kinds of events that have a mark on the chart, and what it says."""
@@ -163,4 +164,30 @@ def figures(run: Row, evaluation: Row | None) -> dict[str, Any]:
         "accuracy": number(evaluation["val_accuracy"], 4) if evaluation else None,
         "bits": number(evaluation["val_bits_per_byte"], 5) if evaluation else None,
         "dataset": run["dataset"],
+    }
+
+
+def diagnosis(db: Database, run: Row) -> dict[str, Any]:
+    """What looked wrong about how a run learns at the newest look, and how its groups of weights moved at each."""
+    looks = store.looks(db, run["id"])
+    if not looks:
+        return {"run": run["id"], "step": None, "findings": [], "groups": []}
+    thin = looks[:: math.ceil(len(looks) / MOST_LOOKS)]
+    newest = looks[-1]
+    groups = [
+        {
+            "name": name,
+            "gradient": number(group["gradient"], 3),
+            "ratio": number(group["ratio"], 3),
+            "ratios": [number(look["groups"].get(name, {}).get("ratio"), 3) for look in thin],
+        }
+        for name, group in newest["groups"].items()
+    ]
+    return {
+        "run": run["id"],
+        "step": newest["step"],
+        "findings": [finding["sentence"] for finding in newest["findings"]],
+        "attention": number(max(newest["attention"], default=None), 3),
+        "steps": [look["step"] for look in thin],
+        "groups": groups,
     }

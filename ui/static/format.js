@@ -73,6 +73,14 @@ export function setting(value) {
   return typeof value === "boolean" ? (value ? "yes" : "no") : String(value);
 }
 
+/** When something is that will be in `seconds`: "17:42", from tomorrow on with its day. */
+export function ahead(seconds) {
+  const then = new Date(Date.now() + seconds * 1000);
+  const time = then.toLocaleTimeString("en", { hour: "2-digit", minute: "2-digit", hour12: false });
+  if (then.toDateString() === new Date().toDateString()) return time;
+  return `${then.toLocaleDateString("en", { weekday: "short", day: "numeric", month: "short" })}, ${time}`;
+}
+
 export function date(seconds) {
   return new Date(seconds * 1000).toLocaleDateString("en", { day: "numeric", month: "long", year: "numeric" });
 }
