@@ -22,6 +22,7 @@ from engine.store.connect import migrate as migrate
 from engine.store.connect import refused_for_good as refused_for_good
 from engine.store.connect import soundness as soundness
 from engine.store.connect import writing as writing
+from engine.store.diagnostics import looks as looks
 from engine.store.forks import ancestors as ancestors
 from engine.store.forks import forks_of as forks_of
 from engine.store.forks import make_fork as make_fork
