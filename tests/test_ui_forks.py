@@ -15,6 +15,7 @@ from engine.home import Home
 from ui.fork_routes import make_forks
 from ui.forks import Forks
 from ui.reading import Reader
+from ui.series import SeriesCache
 from ui.server import add_error_answers
 
 
@@ -24,7 +25,7 @@ def client(home: Home, monkeypatch: pytest.MonkeyPatch) -> Iterator[TestClient]:
     monkeypatch.setattr(launch, "ensure_supervisor", lambda home: None)
     app = FastAPI()
     add_error_answers(app)
-    app.include_router(make_forks(Forks(home, Reader(home, lambda home, db: None), fork)))
+    app.include_router(make_forks(Forks(home, Reader(home, lambda home, db: None), fork), SeriesCache()))
     with TestClient(app) as opened:
         yield opened
 
@@ -119,3 +120,48 @@ def test_what_makes_no_sense_is_refused_in_a_sentence(
 
     assert answer.status_code == 400 and answer.json()["error"].endswith((".", "them."))
     assert len(store.list_runs(db)) == 2
+
+
+def test_the_past_of_a_fork_ends_where_it_was_left(client: TestClient, home: Home, db: Database, parent: str) -> None:
+    add_points(db, parent, 21, 380)  # the parent went on
+    child = fork.fork_run(home, parent, 20, "child")
+    add_points(db, child, 21, 40)
+    add_age(home, db, child, 50)
+    store.end_run(db, child, "stopped")
+    grandchild = fork.fork_run(home, child, 50, "grandchild")
+
+    for axis, last in (("steps", (50, 20)), ("tokens", (50 * 4096, 20 * 4096)), ("time", (5, 2))):
+        answer = client.get("/api/lineage", params={"run": grandchild, "x": axis}).json()
+        assert [(one["name"], one["step"]) for one in answer["past"]] == [("child", 50), ("one", 20)]
+        for one, end in zip(answer["past"], last, strict=True):
+            assert set(one["m"]) == {"loss", "rate", "norm", "speed"} and "perplexity" in one["e"]
+            for curve in (one["m"]["loss"], one["e"]["loss"]):
+                assert unpacked(curve["x"])[-1] == pytest.approx(end) and len(unpacked(curve["x"])) == len(curve["y"])
+        assert unpacked(answer["past"][0]["m"]["loss"]["x"])[0] > unpacked(answer["past"][1]["m"]["loss"]["x"])[-1]
+    for run_id, axis in ((parent, "steps"), (grandchild, "date"), (grandchild, "<x>")):
+        assert client.get("/api/lineage", params={"run": run_id, "x": axis}).json()["past"] == []
+
+
+def test_a_long_past_is_thinned_and_one_with_gaps_is_read(client: TestClient, home: Home, db: Database) -> None:
+    run_id = make_run(db, "long")
+    add_points(db, run_id, 1, 9000)
+    db.conn.execute("UPDATE metrics SET train_loss = NULL WHERE run_id = ? AND step < 500", [run_id])
+    add_age(home, db, run_id, 9000)
+    store.end_run(db, run_id, "stopped")
+    child = fork.fork_run(home, run_id, 9000, overrides={"train.tokens": 10**8})
+
+    (past,) = client.get("/api/lineage", params={"run": child, "x": "steps"}).json()["past"]
+    curve = past["m"]["loss"]
+    assert (
+        300 <= len(curve["y"]) <= 400 and curve["y"][0] is None and curve["y"][-1] == pytest.approx(8 - 0.009, abs=1e-4)
+    )
+    assert len(client.get("/api/lineage", params={"run": child, "x": "steps"}).content) < 100_000
+
+
+def unpacked(column: Any) -> list[float]:
+    """What ui.series.pack gave, as numbers."""
+    if isinstance(column, list):
+        return column
+    if "by" in column:
+        return [column["from"] + at * column["by"] for at in range(column["n"])]
+    return [column["from"] + sum(column["steps"][:at]) for at in range(len(column["steps"]) + 1)]

@@ -4,14 +4,21 @@ from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
+from ui import lineage
 from ui.answers import reply
 from ui.changes import Changes
 from ui.forks import Forks
+from ui.series import SeriesCache
 
 
-def make_forks(forks: Forks) -> APIRouter:
+def make_forks(forks: Forks, cache: SeriesCache) -> APIRouter:
     """The routes for one home."""
     router = APIRouter(prefix="/api")
+
+    @router.get("/lineage")
+    def past(request: Request, run: str, x: str = "steps") -> Response:
+        reader = forks.reader
+        return reply(request, {"run": run, "x": x, "past": lineage.past(reader.db(), cache, reader.run(run), x)})
 
     @router.get("/fork")
     def choices(request: Request, run: str) -> Response:

@@ -63,7 +63,7 @@ def create_app(
     app.include_router(make_records(reader, actions, cache))
     app.include_router(make_data(home, preparing, previewer or Previewer()))
     forks, changes = Forks(home, reader, forking), Changes(home, reader, changer)
-    app.include_router(make_forks(forks))
+    app.include_router(make_forks(forks, cache))
     app.include_router(make_changes(changes))
     version = add_static(app)
     demo = build_page(actions, [forks.fork_run, changes.change_run])

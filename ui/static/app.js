@@ -22,6 +22,7 @@ import * as report from "./report.js";
 import * as exhibit from "./exhibit.js";
 import * as fork from "./fork.js";
 import * as inflight from "./inflight.js";
+import * as lineage from "./lineage.js";
 
 const BUSY_MS = 1000;
 const IDLE_MS = 10000;
@@ -137,6 +138,7 @@ async function start() {
   exhibit.mount();
   fork.mount({ select });
   inflight.mount();
+  lineage.mount();
   compare.mount();
   dataset.mount();
   prepare.mount();
