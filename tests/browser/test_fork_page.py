@@ -3,7 +3,7 @@
 from typing import Any
 
 from helpers import wait_for
-from pages import App, newest_run, visit
+from pages import FORM, App, newest_run, visit
 from ui_helpers import add_age, add_points, make_run
 
 from engine import store
@@ -83,3 +83,31 @@ def test_without_weights_there_is_no_fork(workshop: App, page: Any) -> None:
     with page.expect_response("**/api/fork?*"):
         visit(page, workshop, f"?run={bare}")
     page.wait_for_selector("#fork-here", state="hidden")
+
+
+def test_settings_change_while_a_run_trains(workshop: App, page: Any) -> None:
+    visit(page, workshop, FORM)
+    page.locator("[data-key='train.tokens']").fill(str(2000 * 4096))
+    page.wait_for_function("document.querySelector('#plan').textContent.includes(' steps')")
+    page.click("#start")
+    page.click("text=Change it while it runs")
+    page.wait_for_selector("#facts .inflight [data-key='eval.every']")
+    assert page.locator("#change-it").is_disabled()
+
+    page.fill("#facts .inflight [data-key=rate_factor]", "500")
+    page.wait_for_selector("#facts .inflight [data-key=rate_factor][aria-invalid]")
+    page.fill("#facts .inflight [data-key=rate_factor]", "0.5")
+    page.fill("#facts .inflight [data-key='train.tokens']", str(400 * 4096))
+    page.wait_for_selector("#facts .plan-notes >> text=It ends at step 400")
+    page.wait_for_selector("#change-it:enabled")
+    page.press("#facts .inflight [data-key=rate_factor]", "Enter")
+
+    page.wait_for_function(
+        "/Learning rates times 0.5, from step/.test(document.querySelector('#facts .changed').textContent)"
+    )
+    page.wait_for_selector("#events >> text=Learning rate halved")
+    page.wait_for_function("document.querySelector('#facts [data-fact=step]').textContent.endsWith('of 400')")
+    wait_for(lambda: newest_run(workshop.home)["status"] == "finished", timeout=30)
+    run = newest_run(workshop.home)
+    assert (run["step"], run["total_steps"], run["target_tokens"]) == (400, 400, 400 * 4096)
+    page.wait_for_selector("#facts .inflight", state="hidden")
