@@ -13,8 +13,10 @@ from engine.store import Refused, Row
 from ui import datasets, describe, health, live, recipes
 from ui.actions import Launch, check_data
 from ui.answers import reply
+from ui.columns import SeriesCache
+from ui.curves import CURVES, SMOOTHING, Look
+from ui.curves import series as whole_curves
 from ui.reading import Reader
-from ui.series import SeriesCache
 
 SAMPLE_FIELDS = (
     "id",
@@ -39,6 +41,7 @@ SAMPLE_FIELDS = (
 )
 
 
+EVERY = ",".join(CURVES)
 Id = Annotated[int, Query(ge=0, le=2**62)]
 """A row's number as SQLite can compare it."""
 
@@ -53,21 +56,31 @@ def make_router(reader: Reader, launch: Launch, cache: SeriesCache) -> APIRouter
         return reply(request, {"v": live.version(rows), "runs": describe.summaries(rows)})
 
     @router.get("/live")
-    def refresh(request: Request, runs: str = "", x: str = "tokens", selected: str = "", events: Id = 0) -> Response:
-        shown = live.parse_shown(runs)
-        return reply(request, live.live(reader.db(), reader.runs(), shown, x, selected, events))
+    def refresh(
+        request: Request, runs: str = "", x: str = "tokens", selected: str = "", events: Id = 0, curves: str = EVERY
+    ) -> Response:
+        shown, wanted = live.parse_shown(runs), listed(curves)
+        return reply(request, live.live(reader.db(), reader.runs(), shown, x, selected, events, wanted))
 
     @router.get("/series")
     def series(
         request: Request,
-        run: str,
+        runs: str = "",
+        run: str = "",
         x: str = "steps",
         lo: float | None = None,
         hi: float | None = None,
         points: int = 2000,
+        smooth: float = SMOOTHING,
+        curves: str = EVERY,
     ) -> Response:
-        row = reader.run(run)
-        return reply(request, live.series(reader.db(), cache, row, x, lo, hi, min(max(points, 100), 10_000)))
+        look = Look(axis=x, low=lo, high=hi, points=points, smoothing=smooth, curves=listed(curves))
+        db = reader.db()
+        if run:
+            return reply(request, {"x": x, **whole_curves(db, cache, reader.run(run), look)})
+        wanted = live.parse_ids(runs)
+        found = [row for row in reader.runs() if row["id"] in wanted]
+        return reply(request, {"x": x, "runs": [whole_curves(db, cache, row, look) for row in found]})
 
     @router.get("/run")
     def one_run(request: Request, run: str) -> Response:
@@ -107,6 +120,11 @@ def make_router(reader: Reader, launch: Launch, cache: SeriesCache) -> APIRouter
         return reply(request, check_settings(reader, launch, preset, overrides, name))
 
     return router
+
+
+def listed(text: str) -> tuple[str, ...]:
+    """The words of a comma-separated list."""
+    return tuple(filter(None, text.split(",")))
 
 
 def spoken(row: Row) -> dict[str, Any]:
