@@ -5,12 +5,13 @@ from typing import Annotated, Any
 
 import psutil
 from fastapi import APIRouter, Query, Request, Response
+from fastapi.responses import StreamingResponse
 from sqlite_utils import Database
 
 from engine import config, store
 from engine.config import ConfigError
 from engine.store import Refused, Row
-from ui import datasets, describe, health, live, recipes
+from ui import curve_files, datasets, describe, health, live, recipes
 from ui.actions import Launch, check_data
 from ui.answers import reply
 from ui.columns import SeriesCache
@@ -81,6 +82,20 @@ def make_router(reader: Reader, launch: Launch, cache: SeriesCache) -> APIRouter
         wanted = live.parse_ids(runs)
         found = [row for row in reader.runs() if row["id"] in wanted]
         return reply(request, {"x": x, "runs": [whole_curves(db, cache, row, look) for row in found]})
+
+    @router.get("/curves.csv")
+    def every_step(
+        runs: str,
+        metric: str = "",
+        evaluation: str = "",
+        x: str = "steps",
+        lo: float | None = None,
+        hi: float | None = None,
+    ) -> Response:
+        wanted = live.parse_ids(runs)
+        found = [row for row in reader.runs() if row["id"] in wanted]
+        lines = curve_files.lines(reader.db(), cache, found, metric, evaluation, Look(axis=x, low=lo, high=hi))
+        return StreamingResponse(lines, media_type="text/csv", headers={"cache-control": "no-store"})
 
     @router.get("/run")
     def one_run(request: Request, run: str) -> Response:
