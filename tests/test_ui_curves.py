@@ -19,7 +19,7 @@ def test_a_whole_curve_is_equal_to_the_database(db: Database) -> None:
 
     assert answer["whole"] and answer["rows"] == 500
     assert len(answer["m"]["loss"]["y"]) == 500 and "pairs" not in answer["m"]["loss"]
-    assert len(answer["m"]["smooth"]["y"]) == 500
+    assert len(answer["s"]["loss"]["y"]) == 500
 
 
 def test_a_long_curve_is_thinned_and_zooming_brings_it_all_back(db: Database) -> None:
@@ -60,11 +60,11 @@ def test_smoothing_is_the_same_near_and_far(db: Database) -> None:
             db.conn.execute("UPDATE metrics SET train_loss = ? WHERE run_id = ? AND step = ?", [loss, run_id, step])
     run, cache = store.get_run(db, run_id), SeriesCache()
 
-    far = series(db, cache, run, Look(smoothing=5))["m"]["smooth"]["y"]
-    near = series(db, cache, run, Look(smoothing=5, low=501, high=600))["m"]["smooth"]
+    far = series(db, cache, run, Look(smoothing=5))["s"]["loss"]["y"]
+    near = series(db, cache, run, Look(smoothing=5, low=501, high=600))["s"]["loss"]
 
     assert near["y"][1:-1] == far[500:600]
-    assert "smooth" not in series(db, cache, run, Look(smoothing=0))["m"]
+    assert series(db, cache, run, Look(smoothing=0))["s"] == {}
 
 
 def test_only_the_curves_asked_for_come(db: Database) -> None:

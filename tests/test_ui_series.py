@@ -81,7 +81,8 @@ def test_smoothing_keeps_the_ends_and_a_straight_line() -> None:
     at, mean = smooth(y, slice(0, 4001), 500, 2.5)
 
     assert smoothing_window(4001, 2.5) == 101
-    assert np.allclose(mean, y[at])
+    assert np.allclose(mean, y[at], atol=0.005)  # the ends lean by some steps
+    assert np.allclose(mean[10:-10], y[at[10:-10]])
     assert at[0] == 0 and at[-1] == 4000
 
 

@@ -21,6 +21,8 @@ EVAL_COLUMNS = {
     "bits": "val_bits_per_byte",
 }
 CURVES = tuple({**METRIC_COLUMNS, **EVAL_COLUMNS})
+NOISY = ("loss", "norm", "speed")
+"""Curves that are smoothed."""
 DIGITS = {"loss": 7, "rate": 4, "norm": 4, "speed": 4, "accuracy": 5, "perplexity": 6, "bits": 6}
 SIDE_POINTS = 600
 """Points of the small charts, whose width is half of the large one's."""
@@ -65,7 +67,10 @@ def check_curves(names: tuple[str, ...]) -> None:
 
 
 def series(db: Database, cache: SeriesCache, run: Row, look: Look) -> dict[str, Any]:
-    """Curves of one run between `low` and `high` on the axis. `at` are the cursors from which a refresh goes on."""
+    """Curves of one run between `low` and `high` on the axis: `m` measured at each step, `s` smoothed, `e` evaluated.
+
+    `at` are the cursors from which a refresh goes on.
+    """
     axis = ("step", "elapsed_seconds") if look.axis == "date" else (AXES[look.axis],)
     measured = [name for name in look.curves if name in METRIC_COLUMNS]
     metrics = cache.metrics(db, run["id"], run["attempt"], (*axis, *(METRIC_COLUMNS[name] for name in measured)))
@@ -81,6 +86,7 @@ def series(db: Database, cache: SeriesCache, run: Row, look: Look) -> dict[str, 
         "whole": whole,
         "at": [metrics.cursor, evals.cursor],
         "m": {},
+        "s": {},
         "e": {},
     }
     if look.axis == "date" and moments is None:
@@ -90,9 +96,9 @@ def series(db: Database, cache: SeriesCache, run: Row, look: Look) -> dict[str, 
         if np.isfinite(y[part]).any():
             points = look.points if name == "loss" or whole else min(SIDE_POINTS, look.points)
             answer["m"][name] = _curve(x[part], y[part], name, points)
-    if "loss" in answer["m"] and look.smoothing:
-        at, mean = smooth(metrics["train_loss"], part, look.points if whole else look.points // 2, look.smoothing)
-        answer["m"]["smooth"] = {"x": pack(x[at]), "y": numbers(mean, 5)}
+            if look.smoothing and name in NOISY:
+                at, mean = smooth(y, part, points if whole else points // 2, look.smoothing)
+                answer["s"][name] = {"x": pack(x[at]), "y": numbers(mean, 5)}
     x = places(evals, look.axis, moments)
     part = window(x, look.low, look.high)
     for name in [name for name in look.curves if name in EVAL_COLUMNS]:

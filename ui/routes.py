@@ -42,7 +42,6 @@ SAMPLE_FIELDS = (
 )
 
 
-EVERY = ",".join(CURVES)
 Id = Annotated[int, Query(ge=0, le=2**62)]
 """A row's number as SQLite can compare it."""
 
@@ -58,9 +57,9 @@ def make_router(reader: Reader, launch: Launch, cache: SeriesCache) -> APIRouter
 
     @router.get("/live")
     def refresh(
-        request: Request, runs: str = "", x: str = "tokens", selected: str = "", events: Id = 0, curves: str = EVERY
+        request: Request, runs: str = "", x: str = "tokens", selected: str = "", events: Id = 0, curves: str = ""
     ) -> Response:
-        shown, wanted = live.parse_shown(runs), listed(curves)
+        shown, wanted = live.parse_shown(runs), listed(curves) or CURVES
         return reply(request, live.live(reader.db(), reader.runs(), shown, x, selected, events, wanted))
 
     @router.get("/series")
@@ -73,9 +72,9 @@ def make_router(reader: Reader, launch: Launch, cache: SeriesCache) -> APIRouter
         hi: float | None = None,
         points: int = 2000,
         smooth: float = SMOOTHING,
-        curves: str = EVERY,
+        curves: str = "",
     ) -> Response:
-        look = Look(axis=x, low=lo, high=hi, points=points, smoothing=smooth, curves=listed(curves))
+        look = Look(axis=x, low=lo, high=hi, points=points, smoothing=smooth, curves=listed(curves) or CURVES)
         db = reader.db()
         if run:
             return reply(request, {"x": x, **whole_curves(db, cache, reader.run(run), look)})

@@ -80,9 +80,10 @@ def smooth(y: Array, part: slice, points: int, percent: float) -> tuple[Indices,
     total = np.concatenate([[0.0], np.cumsum(np.where(finite, near, 0.0))])
     known = np.concatenate([[0], np.cumsum(finite)])
     at = np.unique(np.linspace(first, last - 1, min(last - first, points)).astype(np.intp))
-    # Near the ends the window shrinks on both sides alike: a one-sided one would pull the curve's ends askew.
-    reach = np.minimum(half, np.minimum(at, count - 1 - at))
-    start, stop = at - reach - low, at + reach + 1 - low
+    # Near the ends the window shrinks on both sides alike: a one-sided one would pull the curve's ends askew. An eighth
+    # of it stays, or the last value would be as noisy as the steps are.
+    reach = np.maximum(half // 8, np.minimum(half, np.minimum(at, count - 1 - at)))
+    start, stop = np.maximum(at - reach, 0) - low, np.minimum(at + reach + 1, count) - low
     number = known[stop] - known[start]
     return at, np.where(number > 0, (total[stop] - total[start]) / np.maximum(number, 1), np.nan)
 

@@ -41,7 +41,7 @@ export class Board {
   /** Runs whose curves are here and not hidden, as [run, curves]. */
   held = () => this.all().filter((run) => !state.hidden.has(run.id)).map((run) => [run, this.curves.get(run.id)]).filter(([, curves]) => curves);
   /** All runs of the board as they are drawn. */
-  all = () => strokes(this.runs().map(runById));
+  all = () => strokes(this.runs().map(runById), this.selected());
 
   sight(entries) {
     for (const entry of entries) {
@@ -80,6 +80,7 @@ export class Board {
     this.drawing = true;
     requestAnimationFrame(() => {
       this.drawing = false;
+      for (const chart of this.charts) this.bare(chart);
       const drawn = [...this.dirty].filter((chart) => this.visible.has(chart));
       for (const chart of drawn) { this.dirty.delete(chart); this.draw(chart); }
       if (drawn.length) this.cross.refresh();
@@ -92,7 +93,6 @@ export class Board {
     const kind = chart.kind();
     chart.lines = runs.map(([run, curves]) => [run, ...lineOf(kind, curves)]);
     const { data, layout, cut } = this.figure(chart, runs);
-    this.bare(chart, data);
     say(chart.note, cut?.text || "");
     chart.note.hidden = !cut;
     window.Plotly.react(chart.box, data, layout, { displayModeBar: false, responsive: false, doubleClick: false });
@@ -121,10 +121,12 @@ export class Board {
     return { data, layout, cut };
   }
 
-  /** A chart that has nothing to show says so in place of axes without a curve. */
-  bare(chart, data) {
-    const ready = this.runs().every((id) => this.curves.get(id));
-    chart.figure.classList.toggle("bare", ready && !data.some((trace) => trace.yaxis !== "y2" && trace.x.length));
+  /** A chart that has nothing to show says so in place of axes without a curve; the small ones go. */
+  bare(chart) {
+    const names = needs(chart.kind());
+    const curves = this.runs().map((id) => this.curves.get(id));
+    const ready = curves.every((one) => one && names.every((name) => one.names.has(name)));
+    chart.figure.classList.toggle("bare", ready && !curves.some((one) => lineOf(chart.kind(), one)[0]?.x.length));
   }
 
   describe(kind, runs) {

@@ -45,7 +45,8 @@ export class Curves {
   }
 
   async read(parts, together, key) {
-    const { axis, zoom, smooth, names } = this.look;
+    const { axis, zoom, smooth } = this.look;
+    const names = new Set(this.look.names);
     const points = Math.max(FEWEST, Math.min(MOST, Math.round(TOGETHER / together)));
     for (const ids of parts) {
       try {
@@ -53,7 +54,7 @@ export class Curves {
           runs: ids.join(","), x: axis, points, smooth, curves: [...names].join(","), lo: zoom && zoom[0], hi: zoom && zoom[1] });
         for (const one of answer.runs) {
           if (this.asked.get(one.run) !== key) continue; // meanwhile something else is looked at
-          this.held.set(one.run, { ...fromSeries(one, placeOn(axis)), axis, part: Boolean(zoom), percent: smooth, most: points });
+          this.held.set(one.run, { ...fromSeries(one, placeOn(axis)), axis, part: Boolean(zoom), percent: smooth, most: points, names });
         }
       } catch (error) {
         for (const id of ids) if (this.asked.get(id) === key) this.asked.delete(id);

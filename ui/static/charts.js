@@ -4,6 +4,7 @@ import { $, $$, fill, h, say } from "./dom.js";
 import { Board } from "./board.js";
 import { addLayer, onRedraw, redraw } from "./chart-extras.js";
 import { axisButtons, closing, tellAxis, viewMenu } from "./chart-tools.js";
+import { FEW } from "./figure.js";
 import { legend, swatch } from "./legend.js";
 import { readMarks } from "./marks.js";
 import { boards } from "./boards.js";
@@ -84,6 +85,7 @@ function after() {
 
 function words(runs) {
   if (runs.every((one) => one.kind === "published")) return "";
+  if (runs.length > FEW) return state.view.smooth ? "lines: smoothed, strokes: spikes" : "lines: each step";
   return state.view.smooth ? "line: smoothed, faint: each step, rings: validation, ticks: saves" : "line: each step, rings: validation, ticks: saves";
 }
 

@@ -8,7 +8,7 @@ const ROOM = 0.06;
 /** Marks closer than this share of the width are one mark. */
 const APART = 1 / 150;
 
-/** {range, marks, text}: the range, traces of marks at its edges, and a sentence about what is not shown; null for nothing to cut. */
+/** {range, marks, text}: the range, traces of marks at its edges, and words about what is not shown; null for nothing to cut. */
 export function clip(traces, runs, xRange, log) {
   const from = log ? Math.log10 : (value) => value;
   const back = log ? (value) => 10 ** value : (value) => value;
@@ -27,7 +27,7 @@ export function clip(traces, runs, xRange, log) {
   return {
     range: [back(bottom), back(top)],
     marks: edges.filter(([, , list]) => list.length).map(([symbol, edge, list]) => edgeMarks(symbol, back(edge), thinned(list, xRange), runs)),
-    text: `Outliers are cut off: values up to ${Number(back(worst.y).toPrecision(3)).toLocaleString("en")} are marked at the edge.`,
+text: `cut off, marked at the edge: up to ${Number(back(worst.y).toPrecision(3)).toLocaleString("en")}`,
   };
 }
 

@@ -181,7 +181,8 @@ export class Crosshair {
 export function reading(kind, value) {
   if (kind === "accuracy") return percent(value);
   if (kind === "speed") return speed(value);
-  return Math.abs(value) >= 1000 ? Math.round(value).toLocaleString("en") : String(Number(value.toPrecision(4)));
+  if (Math.abs(value) >= 1000) return Math.round(value).toLocaleString("en");
+  return Math.abs(value) >= 0.1 ? value.toFixed(3) : String(Number(value.toPrecision(3)));
 }
 
 const between = (kind, [low, high]) => (low === high ? reading(kind, low) : `${reading(kind, low)} to ${reading(kind, high)}`);

@@ -20,7 +20,7 @@ const round = (value) => Math.round(value * 10) / 10;
 export function fromSeries(answer, place) {
   const read = (table) => Object.fromEntries(Object.entries(table).map(([name, curve]) =>
     [name, { ...curve, x: unpack(curve.x).map(place), bad: curve.bad?.map(place) }]));
-  return { ...answer, m: read(answer.m), e: read(answer.e), grown: 0 };
+  return { ...answer, m: read(answer.m), s: read(answer.s), e: read(answer.e), grown: 0 };
 }
 
 /** Append an increment of /api/live. Rows beyond `limit` only move the cursor. */
@@ -35,7 +35,7 @@ export function extend(curves, news, place, limit) {
       for (const [at, value] of y.entries()) {
         if (x[at] > limit) continue;
         append(curve, x[at], value);
-        if (name === "loss" && table === curves.m) appendSmooth(curves, x[at], value);
+        if (table === curves.m) appendSmooth(curves, name, x[at], value);
       }
     }
   }
@@ -48,18 +48,18 @@ function append(curve, x, value) {
 }
 
 /** About what the server will send when the curve is read again: the mean of what came last. */
-function appendSmooth(curves, x, y) {
-  const smooth = curves.m.smooth;
+function appendSmooth(curves, name, x, y) {
+  const smooth = curves.s[name];
   if (!smooth || y === null) return;
   const last = smooth.y[smooth.y.length - 1] ?? y;
   smooth.x.push(x);
   smooth.y.push(last + (y - last) * Math.min(1, 2 / (curves.rows * curves.percent / 100 + 1)));
 }
 
-/** The smoothed loss: the server's, or, where every step is here, a centred moving average over `percent` of them (series.py: smooth). */
-export function smoothed(curves) {
-  if (!curves.whole || curves.part || !curves.percent) return curves.m.smooth || { x: [], y: [] };
-  const { x, y } = curves.m.loss || { x: [], y: [] };
+/** A curve smoothed: by the server, or, where every step is here, a centred moving average over `percent` of them (series.py: smooth). */
+export function smoothed(curves, name = "loss") {
+  if (!curves.whole || curves.part || !curves.percent) return curves.s[name] || curves.m[name] || { x: [], y: [] };
+  const { x, y } = curves.m[name] || { x: [], y: [] };
   const half = Math.floor(Math.floor(y.length * curves.percent / 100) / 2);
   const total = [0];
   const known = [0];
@@ -68,9 +68,10 @@ export function smoothed(curves) {
     known.push(known[known.length - 1] + (value === null ? 0 : 1));
   }
   const mean = y.map((_, at) => {
-    const reach = Math.min(half, at, y.length - 1 - at);
-    const number = known[at + reach + 1] - known[at - reach];
-    return number ? (total[at + reach + 1] - total[at - reach]) / number : null;
+    const reach = Math.max(Math.floor(half / 8), Math.min(half, at, y.length - 1 - at));
+    const [from, to] = [Math.max(at - reach, 0), Math.min(at + reach + 1, y.length)];
+    const number = known[to] - known[from];
+    return number ? (total[to] - total[from]) / number : null;
   });
   return { x, y: mean };
 }
@@ -99,10 +100,10 @@ export function band({ x, y }) {
 }
 
 /** Values far from the smoothed curve, as strokes from there to them: where many curves leave no room for bands. */
-export function spikes(curves) {
+export function spikes(curves, name) {
   const strokes = { x: [], y: [] };
-  const { x, y } = curves.m.loss || { x: [], y: [] };
-  const smooth = smoothed(curves);
+  const { x, y } = curves.m[name] || { x: [], y: [] };
+  const smooth = smoothed(curves, name);
   if (!smooth.x.length) return strokes;
   const off = y.map((value, at) => (value === null ? 0 : value - (valueAt(smooth, x[at]) ?? value)));
   const usual = [...off].map(Math.abs).sort((a, b) => a - b)[Math.floor(off.length / 2)];

@@ -9,15 +9,15 @@ export const FEW = 6;
 
 /** What a chart shows: `m` is measured at each step, `e` at evaluations. */
 export const KINDS = {
-  loss: { title: "Loss", m: "loss", e: "loss" },
-  training: { title: "Training loss, nats per token", m: "loss" },
+  loss: { title: "Loss", m: "loss", e: "loss", noisy: true },
+  training: { title: "Training loss, nats per token", m: "loss", noisy: true },
   validation: { title: "Validation loss, nats per token", e: "loss" },
   perplexity: { title: "Perplexity", e: "perplexity", grown: true, log: true },
   accuracy: { title: "Accuracy", e: "accuracy", zero: true, format: "~%", linear: true },
   bits: { title: "Bits per byte of unseen text", e: "bits" },
   rate: { title: "Learning rate", m: "rate", zero: true },
-  norm: { title: "Gradient norm", m: "norm", zero: true },
-  speed: { title: "Speed, tokens per second", m: "speed", zero: true, format: "~s", linear: true },
+  norm: { title: "Gradient norm", m: "norm", noisy: true, zero: true },
+  speed: { title: "Speed, tokens per second", m: "speed", noisy: true, zero: true, format: "~s", linear: true },
 };
 
 /** The curves that must be here for a chart. */
@@ -25,12 +25,10 @@ export const needs = (kind) => [KINDS[kind].m, KINDS[kind].e, KINDS[kind].grown 
 
 /** The line of a run on a chart, [{x, y}, measured]: what a reader reads, and each step behind it where that is another curve. */
 export function lineOf(kind, curves) {
-  const { m, e, grown } = KINDS[kind];
-  if (m === "loss") {
-    const measured = curves.m.loss;
-    return [measured && curves.percent ? smoothed(curves) : measured || (e && curves.e[e]), measured];
-  }
-  if (m) return [curves.m[m], null];
+  const { m, e, grown, noisy } = KINDS[kind];
+  const measured = m && curves.m[m];
+  if (noisy && measured) return curves.percent ? [smoothed(curves, m), measured] : [measured, measured];
+  if (measured) return [measured, null];
   if (curves.e[e]) return [curves.e[e], null];
   return [grown && curves.m.loss ? exp(smoothed(curves)) : undefined, null];
 }
@@ -44,8 +42,8 @@ export function tracesOf(kind, runs, { selected, zoomed }) {
   const lines = [];
   for (const [run, curves] of runs) {
     const pen = penOf(run, few, zoomed);
-    if (KINDS[kind].m === "loss") lossTraces(kind, run, curves, { pen, few, selected: run.id === selected, behind, lines });
-    else if (KINDS[kind].m) lines.push(...[curves.m[KINDS[kind].m]].filter(Boolean).map((curve) => pen(curve, "", { width: 1.5 })));
+    const measured = { run, curves, pen, few, selected: run.id === selected, behind, lines };
+    if (KINDS[kind].m) stepTraces(kind, measured);
     else lines.push(...evaluated(kind, run, curves, pen, few));
   }
   return [...behind, ...lines.reverse()]; // the selected run's line is drawn last, over the others
@@ -58,24 +56,26 @@ function penOf(run, few, zoomed) {
     line: { color: colour, width, dash }, cliponaxis: Boolean(zoomed), ...more });
 }
 
-function lossTraces(kind, run, curves, { pen, few, selected, behind, lines }) {
+function stepTraces(kind, { run, curves, pen, few, selected, behind, lines }) {
+  const { m, noisy } = KINDS[kind];
   const colour = curveColour(run);
-  const { loss } = curves.m;
-  if (loss && !curves.percent) lines.push(pen(loss, "each step", { width: 1 }));
-  else if (loss) {
-    if (few && loss.pairs) behind.push({ ...pen(band(loss), "each step, lowest to highest", { width: 1, dash: "solid" }), fill: "toself",
+  const curve = curves.m[m];
+  if (curve && (!noisy || !curves.percent)) lines.push(pen(curve, "each step", { width: noisy ? 1 : 1.5 }));
+  else if (curve) {
+    if (few && curve.pairs) behind.push({ ...pen(band(curve), "each step, lowest to highest", { width: 1, dash: "solid" }), fill: "toself",
       fillcolor: faint(colour, isDark() ? 0.16 : 0.12), line: { width: 1, color: faint(colour, isDark() ? 0.4 : 0.35) } });
-    else if (few) behind.push(pen(loss, "each step", { width: 1, dash: "solid", opacity: isDark() ? 0.35 : 0.4 }));
-    else behind.push(pen(spikes(curves), "spikes", { width: 1, dash: "solid", opacity: 0.8 }));
-    lines.push(pen(smoothed(curves), "smoothed"));
+    else if (few) behind.push(pen(curve, "each step", { width: 1, dash: "solid", opacity: isDark() ? 0.35 : 0.4 }));
+    else behind.push(pen(spikes(curves, m), "spikes", { width: 1, dash: "solid", opacity: 0.8 }));
+    lines.push(pen(smoothed(curves, m), "smoothed", m === "loss" ? {} : { width: 1.5 }));
   }
+  if (m !== "loss") return;
   const evals = KINDS[kind].e && curves.e.loss;
   if (evals && (few || selected || run.kind === "published")) {
     const rings = evals.x.length < 80 && run.kind !== "published";
     lines.push(pen(evals, "validation", rings ? { mode: "markers", marker: { size: 7, color: token("--surface"), line: { color: colour, width: 2 } } }
       : { width: 1.5 }));
   }
-  const marks = broken(loss);
+  const marks = broken(curve);
   if (marks.x.length) lines.push(pen(marks, "not a number", { mode: "markers", marker: { symbol: "x", size: 9, color: token("--bad") } }));
 }
 

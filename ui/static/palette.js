@@ -17,11 +17,11 @@ export function curveDash(run) {
   return run.kind === "published" ? "dash" : run.stroke || STROKES[Math.floor(run.colour / LIGHT.length) % STROKES.length];
 }
 
-/** The runs of one chart with the stroke that each has there: patterns only where colours come twice. */
-export function strokes(runs) {
+/** The runs of one chart with the stroke that each has there: patterns only where colours come twice, and not for the `selected` one. */
+export function strokes(runs, selected) {
   const times = new Map();
   for (const run of runs) times.set(curveColour(run), (times.get(curveColour(run)) || 0) + 1);
-  return runs.map((run) => (times.get(curveColour(run)) > 1 ? run : { ...run, stroke: "solid" }));
+  return runs.map((run) => (times.get(curveColour(run)) > 1 && run.id !== selected ? run : { ...run, stroke: "solid" }));
 }
 
 /** The same as SVG calls it. */
