@@ -13,7 +13,7 @@ from pathlib import Path
 
 from sqlite_utils import Database
 
-from engine import launch, process, store
+from engine import process, store
 from engine.endings import lock_of
 from engine.home import Home
 from engine.space import folder_bytes
@@ -45,9 +45,11 @@ class Frees:
 
 
 def what_it_frees(home: Home, run: str) -> Frees:
-    """What deleting a run would free and remove, and what is in the way of it; changes nothing."""
+    """What deleting a run would free and remove, and what is in the way of it; changes nothing.
+
+    Here and in `delete_run` statuses are taken as they are stored: see `launch.reconcile`.
+    """
     with closing(store.connect(home.database)) as db:
-        launch.reconcile(home, db)
         return _frees(home, db, store.find_run(db, run))
 
 
@@ -58,7 +60,6 @@ def delete_run(home: Home, run: str, exhibits: bool = False) -> Frees:
     which are not to go.
     """
     with closing(store.connect(home.database, durable=True)) as db:
-        launch.reconcile(home, db)
         found = store.find_run(db, run)
         frees = _frees(home, db, found)
         _refuse(found, frees.exhibits, exhibits)

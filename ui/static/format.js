@@ -78,6 +78,16 @@ export function clock(seconds) {
   return new Date(seconds * 1000).toLocaleTimeString("en", { hour: "2-digit", minute: "2-digit", second: "2-digit", hour12: false });
 }
 
+/** When something was, as short as a table needs it. */
+export function moment(seconds) {
+  if (!Number.isFinite(seconds)) return "–";
+  const then = new Date(seconds * 1000);
+  const year = then.getFullYear() === new Date().getFullYear() ? {} : { year: "numeric" };
+  return then.toLocaleString("en", { day: "numeric", month: "short", hour: "2-digit", minute: "2-digit", hour12: false, ...year });
+}
+
+export const money = (value) => (Number.isFinite(value) ? value.toLocaleString("en", { minimumFractionDigits: 2, maximumFractionDigits: 2 }) : "–");
+
 const STATUS = {
   queued: "Waiting in line", preparing: "Preparing", compiling: "Compiling", running: "Running", paused: "Paused",
   stopping: "Stopping", stopped: "Stopped", finished: "Finished", failed: "Failed", diverged: "Diverged", crashed: "Crashed",

@@ -2,7 +2,7 @@
 
 export const state = {
   runs: [], version: "", selected: "", now: {}, tab: "train", axis: "tokens", zoom: null, compare: new Set(),
-  connected: true, presets: null, exhibit: 0, categories: [], chosen: null, capsule: {}, data: null, cost: null,
+  connected: true, presets: null, exhibit: 0, categories: [], chosen: null, table: {}, capsule: {}, data: null, cost: null,
 };
 
 const listeners = new Map();
@@ -21,6 +21,8 @@ export function run() {
   return summary && { ...summary, ...state.now };
 }
 
+/** The runs that lists offer: all but those that a person put away; the selected one in any case. */
+export const listed = () => state.runs.filter((one) => !one.away || one.id === state.selected);
 export const runById = (id) => state.runs.find((one) => one.id === id);
 
 const PATIENCE_MS = 15000;
@@ -79,6 +81,8 @@ async function answerTo(address, request, patience) {
 
 /** What the time capsule is searched for, as it is called in the address. */
 export const CAPSULE = ["q", "category", "of", "young", "old", "leaf"]; // "page" is Gradio's own
+/** How the table of runs is sorted and what is left out of it. */
+export const TABLE = ["sort", "find", "is", "tag", "away"];
 const TABS = ["train", "compare", "play", "capsule", "data", "report"];
 
 export function readAddress() {
@@ -87,6 +91,7 @@ export function readAddress() {
   state.tab = TABS.includes(query.get("tab")) ? query.get("tab") : "train";
   state.exhibit = /^\d{1,15}$/.test(query.get("exhibit") || "") ? Number(query.get("exhibit")) : 0;
   state.capsule = Object.fromEntries(CAPSULE.map((name) => [name, query.get(name) || ""]));
+  state.table = Object.fromEntries(TABLE.map((name) => [name, query.get(name) || ""]));
   state.axis = ["steps", "tokens", "time"].includes(query.get("x")) ? query.get("x") : "tokens";
   const zoom = (query.get("zoom") || "").split("_").map(Number);
   state.zoom = zoom.length === 2 && zoom.every(Number.isFinite) && zoom[0] < zoom[1] ? zoom : null;
@@ -101,6 +106,7 @@ export function writeAddress(push = false) {
   put("tab", state.tab === "train" ? "" : state.tab);
   put("exhibit", state.tab === "capsule" && state.exhibit ? String(state.exhibit) : "");
   for (const name of CAPSULE) put(name, state.tab === "capsule" ? state.capsule[name] : "");
+  for (const name of TABLE) put(name, state.tab === "compare" ? state.table[name] : "");
   put("x", state.axis === "tokens" ? "" : state.axis);
   put("zoom", state.zoom && state.zoom.map((value) => Number(value.toPrecision(10))).join("_"));
   put("chosen", state.chosen && state.tab === "compare" ? [...state.chosen].join(",") : "");
