@@ -74,8 +74,8 @@ def _labels(add: Callable[..., argparse.ArgumentParser]) -> None:
     """What people say about runs, and their end."""
     add("rename", run="RUN").add_argument("name", metavar="NAME", help="1 to 64 letters, digits or . _ -")
     label = add("tag", run="RUN")
-    label.add_argument("changes", nargs="*", metavar="+TAG", help="add this tag; -TAG takes one off")
-    label.add_argument("--remove", action="append", default=[], metavar="TAG", help="the same as -TAG")
+    label.add_argument("--add", action="append", default=[], metavar="TAG", help="a tag that it gets; also +TAG")
+    label.add_argument("--remove", action="append", default=[], metavar="TAG", help="one that it loses; also -TAG")
     add("note", run="RUN").add_argument("text", metavar="TEXT", help="in place of what was noted before")
     add("put-away", run="RUN").add_argument("--back", action="store_true", help="bring it back")
     add("settings", run="RUN")
@@ -142,7 +142,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if words[:1] == ["bench"]:
             return bench(words[1:])
         if words[:1] == ["tag"]:
-            words = commands_runs.with_removals(words)
+            words = commands_runs.signed(words)
         given = parser().parse_args(words)
         return commands.COMMANDS[given.command](given)
     except (ConfigError, store.Refused, store.StoreError) as error:

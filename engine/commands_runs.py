@@ -25,10 +25,13 @@ ROWS = {
 """What people call the rows of a table; those of others are `other rows`."""
 
 
-def with_removals(words: Sequence[str]) -> list[str]:
-    """The words of `tag` with `-slow` as `--remove=slow`, which argparse does not take for options."""
-    one_dash = [word for word in words[1:] if word[:1] == "-" and word[1:2] not in ("", "-") and word != "-h"]
-    return [f"--remove={word[1:]}" if word in one_dash else word for word in words]
+def signed(words: Sequence[str]) -> list[str]:
+    """The words of `tag` with `+new` as `--add=new` and `-old` as `--remove=old`, which argparse understands."""
+    options = {"+": "--add=", "-": "--remove="}
+    return [
+        options[word[0]] + word[1:] if word[:1] in options and word[1:2] not in ("", "-") and word != "-h" else word
+        for word in words
+    ]
 
 
 def runs(given: Arguments) -> int:
@@ -73,11 +76,7 @@ def rename(given: Arguments) -> int:
 
 def tag(given: Arguments) -> int:
     """Add tags to a run (+good) and take others off it (-bad)."""
-    wrong = [word for word in given.changes if not word.startswith("+")]
-    if wrong:
-        raise store.Refused(f"{wrong[0]!r} must be +{wrong[0]} to add that tag, or -{wrong[0]} to take it off.")
-    add = [word[1:] for word in given.changes]
-    return _labelled(given, lambda db, run: store.change_tags(db, run, add, given.remove), "")
+    return _labelled(given, lambda db, run: store.change_tags(db, run, given.add, given.remove), "")
 
 
 def note(given: Arguments) -> int:
