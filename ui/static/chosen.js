@@ -2,8 +2,8 @@
 
 import { emit, runById, state, writeAddress } from "./state.js";
 
-/** Runs on one chart and in one table of differences at most; the server takes no more either. */
-export const MOST = 50;
+/** Runs on one chart, and runs whose settings are laid beside each other; the server compares no more either. */
+export const [MOST, BESIDE] = [50, 50];
 
 export const own = () => state.runs.filter((one) => one.kind !== "published");
 

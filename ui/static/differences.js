@@ -1,5 +1,6 @@
 // Compare: the settings in which the chosen runs differ, one column a run.
 
+import { BESIDE, chosen } from "./chosen.js";
 import { $, fill, h, say } from "./dom.js";
 import { curveColour } from "./palette.js";
 import { on, runById } from "./state.js";
@@ -29,7 +30,8 @@ function draw(ids, found) {
   const signature = JSON.stringify([runs.map((one) => [one.id, one.name]), found]);
   if (signature === shown) return; // so that a refresh moves nothing
   shown = signature;
-  say($("#differ-note"), !found.length ? "" : runs.length > 2 ? "Bold is what most of them do not have." : "");
+  const few = chosen().length > BESIDE ? `Of the first ${BESIDE}. ` : "";
+  say($("#differ-note"), few + (found.length && runs.length > 2 ? "Bold is what most of them do not have." : ""));
   fill($("#differences table"), found.length
     ? [h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "Setting"), runs.map((one) => h("th", { scope: "col" },
       h("span", { class: "dot", style: `background:${curveColour(one)}` }), one.name)))),

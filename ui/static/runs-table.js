@@ -2,7 +2,7 @@
 // moves neither the focus nor what somebody reads; a run's name opens its sheet.
 
 import { $, fill, h, say } from "./dom.js";
-import { MOST, choose, chosen } from "./chosen.js";
+import { BESIDE, MOST, choose, chosen } from "./chosen.js";
 import { bits, count, duration, loss, moment, money, perplexity, speed, statusName } from "./format.js";
 import { curveColour } from "./palette.js";
 import { emit, get, on, state, writeAddress } from "./state.js";
@@ -56,7 +56,7 @@ async function load() {
   const ticket = (asked += 1);
   readAt = Date.now();
   draw();
-  const ids = chosen();
+  const ids = chosen().slice(0, BESIDE);
   try {
     const answer = await get("/api/compare", { differ: ids.join(",") });
     if (ticket !== asked) return;

@@ -1,8 +1,9 @@
 // What this page is looking at. The database is the truth about runs; here are only its latest words and the selection.
 
 export const state = {
+  table: {},
   runs: [], version: "", selected: "", now: {}, tab: "train", axis: "tokens", zoom: null, compare: new Set(),
-  connected: true, presets: null, exhibit: 0, categories: [], chosen: null, table: {}, capsule: {}, data: null, cost: null,
+  connected: true, presets: null, exhibit: 0, categories: [], chosen: null, capsule: {}, data: null, cost: null,
 };
 
 const listeners = new Map();
@@ -91,12 +92,12 @@ export function readAddress() {
   state.tab = TABS.includes(query.get("tab")) ? query.get("tab") : "train";
   state.exhibit = /^\d{1,15}$/.test(query.get("exhibit") || "") ? Number(query.get("exhibit")) : 0;
   state.capsule = Object.fromEntries(CAPSULE.map((name) => [name, query.get(name) || ""]));
-  state.table = Object.fromEntries(TABLE.map((name) => [name, query.get(name) || ""]));
   state.axis = ["steps", "tokens", "time"].includes(query.get("x")) ? query.get("x") : "tokens";
   const zoom = (query.get("zoom") || "").split("_").map(Number);
   state.zoom = zoom.length === 2 && zoom.every(Number.isFinite) && zoom[0] < zoom[1] ? zoom : null;
   state.chosen = query.has("chosen") ? new Set(query.get("chosen").split(",").filter(Boolean)) : null;
   state.compare = new Set((query.get("with") || "").split(",").filter(Boolean));
+  state.table = Object.fromEntries(TABLE.map((name) => [name, query.get(name) || ""]));
 }
 
 export function writeAddress(push = false) {
@@ -106,11 +107,11 @@ export function writeAddress(push = false) {
   put("tab", state.tab === "train" ? "" : state.tab);
   put("exhibit", state.tab === "capsule" && state.exhibit ? String(state.exhibit) : "");
   for (const name of CAPSULE) put(name, state.tab === "capsule" ? state.capsule[name] : "");
-  for (const name of TABLE) put(name, state.tab === "compare" ? state.table[name] : "");
   put("x", state.axis === "tokens" ? "" : state.axis);
   put("zoom", state.zoom && state.zoom.map((value) => Number(value.toPrecision(10))).join("_"));
   put("chosen", state.chosen && state.tab === "compare" ? [...state.chosen].join(",") : "");
   put("with", [...state.compare].join(","));
+  for (const name of TABLE) put(name, state.tab === "compare" ? state.table[name] : "");
   const address = `${location.pathname}${query.size ? "?" : ""}${query}`;
   if (address === location.pathname + location.search) return;
   history[push ? "pushState" : "replaceState"](history.state, "", address);
