@@ -4,7 +4,7 @@
 import { $, fill, h, say } from "./dom.js";
 import { BESIDE, MOST, choose, chosen } from "./chosen.js";
 import { bits, count, duration, loss, moment, money, perplexity, speed, statusName } from "./format.js";
-import { curveColour } from "./palette.js";
+import { curveColour, isDark } from "./palette.js";
 import { emit, get, on, state, writeAddress } from "./state.js";
 
 const AGAIN_MS = 10000;
@@ -118,7 +118,8 @@ function draw() {
     else head.removeAttribute("aria-sort");
   }
   const ids = new Set(chosen());
-  for (const [id] of rows) if (!all.some((one) => one.id === id)) rows.delete(id);
+  const there = new Set(all.map((one) => one.id));
+  for (const id of rows.keys()) if (!there.has(id)) rows.delete(id);
   place(left.map((one) => row(one, ids)), left.length);
   say($("#runs-count"), left.length === sight.length ? `${sight.length}${sight.length === 1 ? " run" : " runs"}` : `${left.length} of ${sight.length} runs`);
   chips($("#runs-status"), sight, all, "is", (one) => [statusName(one)]);
@@ -147,6 +148,9 @@ const nothing = () => none;
 function row(one, ids) {
   const held = rows.get(one.id) || make(one);
   rows.set(one.id, held);
+  const key = JSON.stringify([one, ids.has(one.id), ids.size >= MOST, isDark()]);
+  if (held.key === key) return held.row;
+  held.key = key;
   held.dot.style.background = curveColour(one);
   say(held.name, one.name);
   if (held.box) {
