@@ -30,6 +30,7 @@ from engine.store.deletion import hide_run as hide_run
 from engine.store.deletion import remove_exhibits as remove_exhibits
 from engine.store.deletion import remove_run as remove_run
 from engine.store.deletion import remove_some as remove_some
+from engine.store.diagnostics import looks as looks
 from engine.store.health import complaints as complaints
 from engine.store.health import schema_version as schema_version
 from engine.store.health import sqlite_version as sqlite_version
