@@ -62,8 +62,9 @@ def check_number(runs: int) -> None:
 
 
 def version(runs: Iterable[Row]) -> str:
-    """Changes whenever the list of runs, a name, a status or an attempt does."""
-    text = json.dumps([[run["id"], run["name"], run["status"], run["attempt"]] for run in runs])
+    """Changes whenever the list of runs, a status, an attempt or what people wrote about one does."""
+    names = ("id", "name", "status", "attempt", "tags", "notes", "put_away_at")
+    text = json.dumps([[run[name] for name in names] for run in runs])
     return hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()[:10]
 
 

@@ -22,6 +22,14 @@ from engine.store.connect import migrate as migrate
 from engine.store.connect import refused_for_good as refused_for_good
 from engine.store.connect import soundness as soundness
 from engine.store.connect import writing as writing
+from engine.store.deletion import children_of as children_of
+from engine.store.deletion import count_rows as count_rows
+from engine.store.deletion import exhibits_of as exhibits_of
+from engine.store.deletion import hidden_runs as hidden_runs
+from engine.store.deletion import hide_run as hide_run
+from engine.store.deletion import remove_exhibits as remove_exhibits
+from engine.store.deletion import remove_run as remove_run
+from engine.store.deletion import remove_some as remove_some
 from engine.store.diagnostics import looks as looks
 from engine.store.health import complaints as complaints
 from engine.store.health import schema_version as schema_version
@@ -38,6 +46,13 @@ from engine.store.jobs import open_jobs as open_jobs
 from engine.store.jobs import remove_job as remove_job
 from engine.store.jobs import reopen_job as reopen_job
 from engine.store.jobs import update_job as update_job
+from engine.store.labels import LONGEST_NOTE as LONGEST_NOTE
+from engine.store.labels import LONGEST_TAG as LONGEST_TAG
+from engine.store.labels import MOST_TAGS as MOST_TAGS
+from engine.store.labels import change_tags as change_tags
+from engine.store.labels import put_away as put_away
+from engine.store.labels import rename_run as rename_run
+from engine.store.labels import set_notes as set_notes
 from engine.store.migrations import ACTIVE as ACTIVE
 from engine.store.preferences import get_preference as get_preference
 from engine.store.preferences import set_preference as set_preference
@@ -53,6 +68,7 @@ from engine.store.runs import epochs_of as epochs_of
 from engine.store.runs import find_run as find_run
 from engine.store.runs import finish_command as finish_command
 from engine.store.runs import get_config as get_config
+from engine.store.runs import get_configs as get_configs
 from engine.store.runs import get_run as get_run
 from engine.store.runs import give_command as give_command
 from engine.store.runs import last_command as last_command
@@ -70,6 +86,7 @@ from engine.store.telemetry import add_event as add_event
 from engine.store.telemetry import evals_after as evals_after
 from engine.store.telemetry import expert_load as expert_load
 from engine.store.telemetry import last_eval as last_eval
+from engine.store.telemetry import last_evals as last_evals
 from engine.store.telemetry import list_events as list_events
 from engine.store.telemetry import metrics_after as metrics_after
 from engine.store.telemetry import moments as moments

@@ -11,6 +11,9 @@ import * as keep from "./keep.js";
 import * as play from "./play.js";
 import * as capsule from "./capsule.js";
 import * as compare from "./compare.js";
+import * as runsTable from "./runs-table.js";
+import * as differences from "./differences.js";
+import * as runSheet from "./run-sheet.js";
 import * as data from "./data.js";
 import * as dataset from "./dataset.js";
 import * as health from "./health.js";
@@ -78,7 +81,7 @@ async function loadRuns(version) {
 
 function defaultRun() {
   const open = state.runs.find((one) => one.active);
-  return (open || state.runs.find((one) => one.kind === "trained") || state.runs[0] || { id: "" }).id;
+  return (open || state.runs.find((one) => one.kind === "trained" && !one.away) || state.runs[0] || { id: "" }).id;
 }
 
 export function select(id, { quiet = false, push = false } = {}) {
@@ -134,6 +137,9 @@ async function start() {
   capsule.mount();
   exhibit.mount();
   compare.mount();
+  runsTable.mount();
+  differences.mount();
+  runSheet.mount({ select, show });
   dataset.mount();
   prepare.mount();
   tokenize.mount();
