@@ -114,7 +114,7 @@ def test_a_fork_can_be_forked_and_names_its_line(home: Home, db: Database, paren
     assert weights(home, grandchild, 24) == weights(home, parent, 24)
     line = store.ancestors(db, store.get_run(db, grandchild))
     assert [(run["name"], step) for run, step in line] == [("second", 16), ("tiny", 8)]
-    assert [row["id"] for row in store.forks_of(db, parent)] == [child]
+    assert [row["id"] for row in store.children_of(db, parent)] == [child]
 
 
 def test_a_fork_with_changed_settings_is_another_run(home: Home, db: Database, parent: str) -> None:

@@ -12,10 +12,10 @@ from ui_helpers import add_age, add_points, make_run
 
 from engine import fork, launch, store
 from engine.home import Home
+from ui.columns import SeriesCache
 from ui.fork_routes import make_forks
 from ui.forks import Forks
 from ui.reading import Reader
-from ui.series import SeriesCache
 from ui.server import add_error_answers
 
 

@@ -7,8 +7,8 @@ from fastapi import APIRouter, Request, Response
 from ui import lineage
 from ui.answers import reply
 from ui.changes import Changes
+from ui.columns import SeriesCache
 from ui.forks import Forks
-from ui.series import SeriesCache
 
 
 def make_forks(forks: Forks, cache: SeriesCache) -> APIRouter:

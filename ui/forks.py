@@ -49,7 +49,7 @@ class Forks:
             line = [{"id": row["id"], "name": row["name"], "step": step} for row, step in store.ancestors(db, parent)]
             forks = [
                 {"id": row["id"], "name": row["name"], "step": row["parent_step"]}
-                for row in store.forks_of(db, parent["id"])
+                for row in store.children_of(db, parent["id"])
             ]
         return {
             "run": parent["id"],

@@ -7,8 +7,9 @@ from sqlite_utils import Database
 
 from engine import store
 from engine.store import Row
-from ui.live import DIGITS, EVAL_COLUMNS, METRIC_COLUMNS
-from ui.series import Array, SeriesCache, numbers, pack, thin
+from ui.columns import Array, SeriesCache
+from ui.curves import DIGITS, EVAL_COLUMNS, METRIC_COLUMNS
+from ui.series import numbers, pack, thin
 
 AXES = {"steps": "step", "tokens": "tokens", "time": "elapsed_seconds"}
 """Axes that a fork counts on from its parent; on other ones it has no past."""

@@ -4,7 +4,7 @@ import time
 
 from sqlite_utils import Database
 
-from engine.store.connect import Row, rows
+from engine.store.connect import Row
 from engine.store.runs import get_run, update_state
 from engine.store.words import put_checkpoint
 
@@ -20,11 +20,6 @@ def make_fork(db: Database, run_id: str, parent_id: str, checkpoint: Row) -> Non
     update_state(db, run_id, step=checkpoint["step"], tokens=checkpoint["tokens"])
     # Attempt 0: no trainer of its own has written it.
     put_checkpoint(db, {"run_id": run_id, "attempt": 0, "kind": "full", "created_at": time.time(), **checkpoint})
-
-
-def forks_of(db: Database, run_id: str) -> list[Row]:
-    """The runs that began with weights of this one, oldest first: id, name, parent_step."""
-    return rows(db, "SELECT id, name, parent_step FROM runs WHERE parent_run_id = ? ORDER BY rowid", [run_id])
 
 
 def ancestors(db: Database, run: Row) -> list[tuple[Row, int]]:
