@@ -47,7 +47,9 @@ TORCH = {
 DRIVERS = {"sqlite3", "pysqlite3", "apsw", "sqlean"}
 WITHOUT_TORCH = [
     "engine.launch",
+    "engine.queue",
     "engine.supervisor",
+    "engine.turns",
     "engine.jobs",
     "engine.preparing",
     "engine.data.job",
