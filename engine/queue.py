@@ -142,9 +142,11 @@ def _devices(db: Database) -> list[str]:
 
 
 def _pace(run: store.Row) -> float:
-    """Tokens a second over all the time that a run of this home has worked, evaluations and all."""
-    if run["kind"] != "trained" or not run["tokens"] or not run["elapsed_seconds"]:
+    """Tokens a second: as measured last while a run is on, over all its time, evaluations and all, once it ended."""
+    if run["kind"] != "trained":
         return 0.0
+    if run["status"] in store.OPEN or not run["elapsed_seconds"]:
+        return float(run["tokens_per_second"] or 0)
     return float(run["tokens"] / run["elapsed_seconds"])
 
 

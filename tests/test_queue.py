@@ -321,7 +321,7 @@ def test_a_resume_waits_in_line_and_goes_on_at_its_step(home: Home, db: Database
 def test_the_line_tells_how_long_and_when(home: Home, db: Database, quiet: list[Home]) -> None:
     first, second, _ = put(home, "one", "two", "three")
     turns.give_turns(home, db)
-    store.update_state(db, first, status="running", tokens=1_000, elapsed_seconds=2.0, eta_seconds=50.0)
+    store.update_state(db, first, status="running", tokens_per_second=500.0, eta_seconds=50.0)
     line = queue.lines(home)["lines"][0]
     target = store.get_run(db, second)["target_tokens"]
     assert (line["running"]["name"], line["running"]["eta_seconds"]) == ("one", 50.0)

@@ -93,6 +93,8 @@ def summary(run: Row, order: int) -> dict[str, Any]:
         "error",
         "parent_run_id",
         "parent_step",
+        "place",
+        "sweep",
     )
     environment = run["environment"]
     return {name: run[name] for name in names} | {

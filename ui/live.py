@@ -3,7 +3,7 @@
 import hashlib
 import json
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -57,9 +57,10 @@ def parse_shown(text: str) -> list[Shown]:
     return shown
 
 
-def version(runs: Iterable[Row]) -> str:
-    """Changes whenever the list of runs, a name, a status or an attempt does."""
-    text = json.dumps([[run["id"], run["name"], run["status"], run["attempt"]] for run in runs])
+def version(runs: Iterable[Row], held: Mapping[str, str] | None = None) -> str:
+    """Changes whenever the list of runs, a name, a status, an attempt or a place in line does, or a line is `held`."""
+    names = ("id", "name", "status", "attempt", "place")
+    text = json.dumps([[[run[name] for name in names] for run in runs], held or {}])
     return hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()[:10]
 
 
@@ -114,7 +115,8 @@ def live(db: Database, runs: list[Row], shown: list[Shown], axis: str, selected:
     """One refresh. `runs` are all runs, with true statuses; unknown ids among `shown` are left out."""
     check_axis(axis)
     by_id = {run["id"]: run for run in runs}
-    answer: dict[str, Any] = {"v": version(runs), "active": sum(run["status"] in store.OPEN for run in runs)}
+    seen = version(runs, store.held_lines(db))
+    answer: dict[str, Any] = {"v": seen, "active": sum(run["status"] in store.OPEN for run in runs)}
     curves = {
         one.run_id: increments(db, one, by_id[one.run_id]["attempt"], axis, one.run_id == selected)
         for one in shown

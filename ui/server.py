@@ -19,6 +19,7 @@ from ui.data_routes import Preparing, make_data
 from ui.exhibits import make_exhibits
 from ui.guard import Guard
 from ui.previews import Previewer
+from ui.queue_routes import make_queue
 from ui.reading import Reader
 from ui.record_routes import make_records
 from ui.routes import make_router
@@ -56,6 +57,7 @@ def create_app(
     app.include_router(make_ask(actions))
     app.include_router(make_exhibits(reader, actions, cache))
     app.include_router(make_records(reader, actions, cache))
+    app.include_router(make_queue(reader, actions))
     app.include_router(make_data(home, preparing, previewer or Previewer()))
     version = add_static(app)
     demo = build_page(actions)

@@ -39,6 +39,7 @@ def page_head(version: str) -> str:
     <link rel="stylesheet" href="{base}/rooms.css">
     <link rel="stylesheet" href="{base}/data.css">
     <link rel="stylesheet" href="{base}/sheets.css">
+    <link rel="stylesheet" href="{base}/queue.css">
     <script type="module" src="{base}/app.js"></script>
     <script src="{base}/plotly.min.js" async></script>
     """

@@ -21,6 +21,7 @@ def build(start_run: Callable[[str, str, str], str]) -> None:
     """The panel, and Start with its handler."""
     with gr.Row(elem_id="panel-train"):
         with gr.Column(elem_id="side"):
+            gr.HTML('<section id="line" aria-labelledby="line-title" hidden></section>', apply_default_css=False)
             gr.HTML(_form(), apply_default_css=False)
             with gr.Column(elem_id="go"):
                 gr.HTML(PLAN, apply_default_css=False)
