@@ -7,7 +7,7 @@ import re
 import sys
 from collections.abc import Callable, Sequence
 
-from engine import commands, commands_queue, store
+from engine import commands, commands_queue, commands_sweep, store
 from engine.config import DEFAULT_PRESET, ConfigError
 from engine.home import PROJECT
 
@@ -47,6 +47,7 @@ def parser() -> argparse.ArgumentParser:
         waiting.add_argument("--wait", action="store_true", help="follow the run until it ends")
         waiting.add_argument("--queue", action="store_true", help="wait in line for the device instead of refusing")
     commands_queue.words(add("queue"))
+    commands_sweep.words(add("sweep"))
     ask = add("generate", run="RUN[@STEP]")
     ask.add_argument("--prompt", required=True)
     for option, kind, value in (

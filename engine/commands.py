@@ -7,7 +7,7 @@ from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
 
-from engine import commands_home, commands_queue, config, gpu, launch, store
+from engine import commands_home, commands_queue, commands_sweep, config, gpu, launch, store
 from engine.estimate import training_bytes
 from engine.follow import begun, end_of, ended, print_json
 from engine.home import Home
@@ -268,6 +268,7 @@ COMMANDS: dict[str, Callable[[Arguments], int]] = {
     "samples": samples,
     "archive": archive,
     "queue": commands_queue.show,
+    "sweep": commands_sweep.run,
     "prepare": commands_home.prepare,
     "datasets": commands_home.datasets,
     "doctor": commands_home.check_up,

@@ -58,7 +58,9 @@ def _hold(home: Home, given: Arguments) -> str:
 
 def _release(home: Home, given: Arguments) -> str:
     """Let a held line go on."""
-    return f"The line for {', '.join(queue.release(home, given.device))} goes on."
+    released = queue.release(home, given.device)
+    launch.ensure_supervisor(home)
+    return f"The line for {', '.join(released)} goes on."
 
 
 def _after_failure(home: Home, given: Arguments) -> str:

@@ -1,6 +1,6 @@
 """What people ask of the lines of runs that wait for a device: see, order, hold and release them. No torch."""
 
-from contextlib import closing
+from contextlib import closing, suppress
 from functools import lru_cache
 from typing import Any
 
@@ -57,7 +57,6 @@ def move(home: Home, run: str, to: str | int) -> int:
             order.remove(run_id)
             order.insert(place - 1, run_id)
             store.set_order(db, order)
-    launch.ensure_supervisor(home)
     return place
 
 
@@ -76,12 +75,14 @@ def hold(home: Home, device: str = "") -> list[str]:
 
 
 def release(home: Home, device: str = "") -> list[str]:
-    """Let held lines go on, or the one of `device`; returns the devices. Raises Refused where nothing is held."""
+    """Let held lines go on, or the one of `device`; returns the devices. Raises Refused where nothing is held.
+
+    Whoever reads the home next starts the supervisor that lets the first run begin, as `launch.reconcile` does.
+    """
     with closing(store.connect(home.database, durable=True)) as db, store.writing(db):
         released = [one for one in store.held_lines(db) if one == (device or one) and store.release_line(db, one)]
         if not released:
             raise store.Refused(f"The line{f' for {device[:40]!r}' if device else ''} is not held.")
-    launch.ensure_supervisor(home)
     return released
 
 
@@ -92,22 +93,30 @@ def stop_after_failure(home: Home, wanted: bool) -> None:
 
 
 def seconds_left(db: Database, run: store.Row, runs: list[store.Row]) -> float | None:
-    """About how long a run that waits will train; `runs` are all runs, newest first. None where its settings are lost.
-
-    At the pace of the newest run of its size on that device, else at the FLOP/s of the newest larger one.
-    """
+    """About how long a run that waits will train, None where its settings are lost; `runs`: all, newest first."""
     try:
         flops = _flops_per_token(store.get_config(db, run["id"]))
-        left = max(0, run["target_tokens"] - run["tokens"])
-        on_it = [one for one in runs if one["device"] == run["device"] and _pace(one)]
-        same = next((one for one in on_it if one["parameters"] == run["parameters"]), None)
-        if same:
-            return float(left / _pace(same))
-        for other in (one for one in on_it if one["parameters"] >= SMALLEST_MEASURE):
-            return float(left * flops / (_pace(other) * _flops_per_token(store.get_config(db, other["id"]))))
     except ConfigError:  # of a newer version, or damaged: its trainer will say so
         return None
-    return float(left * flops / training_flops(run["device"]))
+    return seconds_for(db, run["device"], run["parameters"], flops, max(0, run["target_tokens"] - run["tokens"]), runs)
+
+
+def seconds_for(
+    db: Database, device: str, parameters: int, flops_per_token: float, tokens: int, runs: list[store.Row]
+) -> float:
+    """About how long a model trains on so many tokens; `runs` are all runs, newest first.
+
+    At the pace of the newest run of its size on that device, else at the FLOP/s of the newest large enough one, else at
+    what such devices reach.
+    """
+    on_it = [one for one in runs if one["device"] == device and _pace(one)]
+    for same in (one for one in on_it if one["parameters"] == parameters):
+        return tokens / _pace(same)
+    for other in (one for one in on_it if one["parameters"] >= SMALLEST_MEASURE):
+        with suppress(ConfigError):
+            reached = _pace(other) * _flops_per_token(store.get_config(db, other["id"]))
+            return tokens * flops_per_token / reached
+    return tokens * flops_per_token / training_flops(device)
 
 
 def _line(

@@ -49,6 +49,7 @@ WITHOUT_TORCH = [
     "engine.launch",
     "engine.queue",
     "engine.supervisor",
+    "engine.sweep",
     "engine.turns",
     "engine.jobs",
     "engine.preparing",

@@ -142,6 +142,7 @@ def test_whoever_looks_starts_a_supervisor_for_a_line(home: Home, db: Database, 
     queue.lines(home)
     assert quiet == []  # a held line begins nothing, so nobody is needed
     queue.release(home)
+    queue.lines(home)
     assert quiet == [home]
 
 

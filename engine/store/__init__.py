@@ -74,6 +74,11 @@ from engine.store.runs import request_resume as request_resume
 from engine.store.runs import take_commands as take_commands
 from engine.store.runs import update_state as update_state
 from engine.store.runs import waiting_commands as waiting_commands
+from engine.store.sweeps import add_sweep as add_sweep
+from engine.store.sweeps import evals_of_sweep as evals_of_sweep
+from engine.store.sweeps import get_sweep as get_sweep
+from engine.store.sweeps import list_sweeps as list_sweeps
+from engine.store.sweeps import runs_of_sweep as runs_of_sweep
 from engine.store.telemetry import EVALS as EVALS
 from engine.store.telemetry import METRICS as METRICS
 from engine.store.telemetry import add_event as add_event
