@@ -38,7 +38,8 @@ def run(given: Arguments) -> int:
         return print_json(found) if given.json else _say(described(found))
     if given.take_out:
         taken = sweep.take_out(home, given.take_out)
-        return print_json({"taken_out": taken}) if given.json else _say(f"{taken} runs are out of the line.")
+        told = f"{taken} {'run is' if taken == 1 else 'runs are'} out of the line."
+        return print_json({"taken_out": taken}) if given.json else _say(told)
     vary, overrides = sweep.parse_vary(given.vary), parse_overrides(given.set)
     if not vary and not overrides and not given.preview:
         return _list(home, given.json)
@@ -49,6 +50,7 @@ def run(given: Arguments) -> int:
         told = f"{names}\n{len(plan['runs'])} runs, about {duration(plan['seconds'])} in all."
         return print_json(plan) if given.json else _say(told)
     name = sweep.start(home, given.preset, vary, given.name, overrides)
+    launch.ensure_supervisor(home)
     if given.json:
         return print_json(sweep.result(home, name))
     print(name)
@@ -61,9 +63,9 @@ def described(found: dict[str, Any]) -> str:
     unit = "bits per byte of" if found["measure"] == "val_bits_per_byte" else "loss on"
     ended = f"{found['ended']} of {len(found['runs'])} runs have ended; best {unit} unseen text, * the best of all."
     if len(keys) == 1:
-        head = (keys[0], "RUN", "STATUS", "BEST", "AT STEP", "FINAL", "TIME")
+        names = (keys[0], "RUN", "STATUS", "BEST", "AT STEP", "FINAL", "TIME")
         rows = [_row(one, found["best"]) for one in found["runs"]]
-        return f"{table(head, rows, right=(keys[0], *head[3:]))}\n{ended}"
+        return f"{table(names, rows, right=(keys[0], *names[3:]))}\n{ended}"
     down, across = (found["settings"][key] for key in keys)
     cells = {tuple(one["values"]): one for one in found["runs"]}
     grid = [(_value(one), *(_cell(cells.get((one, other)), found["best"]) for other in across)) for one in down]

@@ -238,9 +238,7 @@ def start_supervisor(home: Home) -> None:
 
 def _ask_to_stop(db: Database, run: store.Row, now: bool) -> bool:
     """Leave the rows of a stop request; False when nobody has to be told any more."""
-    if run["status"] == "queued":
-        store.end_run(db, run["id"], "stopped")
-        store.add_event(db, run["id"], "stopped", "Taken out of the line before it began.", run["step"])
+    if store.leave_line(db, run["id"]):
         return False
     if store.drop_commands(db, run["id"], STARTS, "stopped before it began"):
         store.end_run(db, run["id"], "stopped")

@@ -110,7 +110,8 @@ def start(
 ) -> str:
     """Put a run for every combination in line, all of them or none; returns the sweep's name.
 
-    Raises ConfigError or Refused, before anything is made, where one of them cannot be.
+    Raises ConfigError or Refused, before anything is made, where one of them cannot be. Whoever reads the home next
+    starts the supervisor that lets the first one begin, as `launch.reconcile` does.
     """
     from engine.data import check_available  # numpy and tokenizers: not for a table
 
@@ -127,7 +128,6 @@ def start(
             store.add_sweep(db, name, preset, {key: list(values) for key, values in vary.items()})
             for run in runs:
                 store.add_run(db, run.config, preset, run.name, devices[run.name], queue=True, sweep=name)
-    launch.ensure_supervisor(home)
     return name
 
 
@@ -185,12 +185,9 @@ def result_of(db: Database, name: str) -> dict[str, Any]:
 
 def take_out(home: Home, name: str) -> int:
     """Take the runs of a sweep that have not begun out of line; returns how many."""
-    with closing(store.connect(home.database, durable=True)) as db:
+    with closing(store.connect(home.database, durable=True)) as db, store.writing(db):
         store.get_sweep(db, name)
-        waiting = [run for run in store.queued_runs(db) if run["sweep"] == name]
-    for run in waiting:
-        launch.stop_run(home, run["id"])
-    return len(waiting)
+        return sum(store.leave_line(db, run["id"]) for run in store.queued_runs(db) if run["sweep"] == name)
 
 
 def _values(db: Database, run_id: str, settings: Mapping[str, Any]) -> list[Any]:

@@ -45,6 +45,8 @@ POSTS = {
     "/api/queue/resume": ("run",),
     "/api/queue/move": ("run", "to"),
     "/api/queue/take-out": ("run",),
+    "/api/sweep": ("preset", "name", "overrides", "vary"),
+    "/api/sweep/take-out": ("name",),
     "/api/queue/hold": ("device", "held"),
     "/api/queue/after-failure": ("hold",),
 }

@@ -15,6 +15,7 @@ def build() -> None:
             <button type="button" data-what="loss">Validation loss</button></span>
           <span class="legend"></span></figcaption>
           <div id="compare-chart"><div class="plot"></div></div><p class="empty" id="compare-empty"></p></figure>
+        <section id="sweep-result" aria-labelledby="sweep-title" hidden></section>
         <section><h2 id="runs-title">All runs</h2>
           <div class="wide-table" role="region" aria-labelledby="runs-title" tabindex="0">
             <table id="runs-table"></table></div></section>

@@ -24,6 +24,7 @@ from ui.reading import Reader
 from ui.record_routes import make_records
 from ui.routes import make_router
 from ui.series import SeriesCache
+from ui.sweep_routes import make_sweeps
 
 STATIC = Path(__file__).resolve().parent / "static"
 YEAR = "public, max-age=31536000, immutable"
@@ -58,6 +59,7 @@ def create_app(
     app.include_router(make_exhibits(reader, actions, cache))
     app.include_router(make_records(reader, actions, cache))
     app.include_router(make_queue(reader, actions))
+    app.include_router(make_sweeps(reader))
     app.include_router(make_data(home, preparing, previewer or Previewer()))
     version = add_static(app)
     demo = build_page(actions)

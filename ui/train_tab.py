@@ -55,6 +55,7 @@ def _form() -> str:
         <small id="help-name" class="help"></small></label>
       <div class="settings front"></div>
       <details class="more"><summary>More settings</summary><div class="folded"></div></details>
+      <details class="more" id="sweep"><summary>Try several values</summary></details>
     </section>"""
 
 

@@ -44,6 +44,7 @@ from engine.store.queue import STOPS_AFTER_FAILURE as STOPS_AFTER_FAILURE
 from engine.store.queue import begin_run as begin_run
 from engine.store.queue import held_lines as held_lines
 from engine.store.queue import hold_line as hold_line
+from engine.store.queue import leave_line as leave_line
 from engine.store.queue import lines_that_move as lines_that_move
 from engine.store.queue import owner_of as owner_of
 from engine.store.queue import queued_runs as queued_runs

@@ -7,7 +7,8 @@ from sqlite_utils import Database
 
 from engine.store.connect import Row, rows
 from engine.store.migrations import ACTIVE
-from engine.store.runs import runs_where, update_state, wake
+from engine.store.runs import end_run, get_run, runs_where, update_state, wake
+from engine.store.telemetry import add_event
 
 STOPS_AFTER_FAILURE = "queue_stops_after_failure"
 """The preference of people who want a line to wait for them when a run of it did not end well."""
@@ -87,6 +88,14 @@ def begin_run(db: Database, run_id: str) -> bool:
     if queued_runs(db, found[0]["device"])[0]["id"] != run_id:
         return False
     wake(db, run_id, "resume" if found[0]["attempt"] else "start")
+    return True
+
+
+def leave_line(db: Database, run_id: str) -> bool:
+    """Take a run out of line, inside a transaction of the caller's; False when it is in none any more."""
+    if not end_run(db, run_id, "stopped", only_from=("queued",)):
+        return False
+    add_event(db, run_id, "stopped", "Taken out of the line before it began.", get_run(db, run_id)["step"])
     return True
 
 

@@ -18,6 +18,7 @@ import * as health from "./health.js";
 import * as prepare from "./prepare.js";
 import * as tokenize from "./tokenize.js";
 import * as queue from "./queue.js";
+import * as sweep from "./sweep.js";
 import * as report from "./report.js";
 import * as exhibit from "./exhibit.js";
 
@@ -128,6 +129,7 @@ async function start() {
   header.mount({ select, show });
   setup.mount({ select, refresh });
   queue.mount({ select });
+  sweep.mount({ select });
   charts.mount();
   feed.mount();
   play.mount({ select, show });
@@ -173,7 +175,7 @@ window.blueberry = {
   startArguments: setup.startArguments,
   started: (id) => { setup.started(); show("train", { push: false }); loadRuns().then(() => select(id, { push: true })); },
   notStarted: setup.notStarted,
-  inLine: setup.inLine,
+  form: setup.form,
 };
 
 whenDrawn(start);

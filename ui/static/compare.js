@@ -23,6 +23,7 @@ export function mount() {
   on("runs", () => state.tab === "compare" && load());
   on("now", () => state.tab === "compare" && state.runs.some((one) => one.active) && Date.now() - readAt > AGAIN_MS && load());
   on("theme", () => state.tab === "compare" && draw());
+  on("chosen", () => { writeAddress(); if (state.tab === "compare") load(); });
   new ResizeObserver(() => state.tab === "compare" && held.size && draw()).observe($("#compare-figure"));
 }
 

@@ -19,6 +19,7 @@ export function mount(given) {
   on("selected", busy);
   on("take-out", (id) => act("take-out", { run: id }));
   $("#start").after(h("button", { type: "button", class: "strong", id: "put-in-line", hidden: true, onclick: put }, "Put in line"));
+  $("#plan").after(h("p", { class: "problem", id: "line-problem", role: "alert" }));
   $("#resume").after(h("button", { type: "button", class: "strong", id: "resume-in-line", onclick: () => act("resume", { run: state.selected }) }, "Resume in line"));
   $("#line").append(
     h("div", { class: "heading" }, h("h2", { id: "line-title", tabindex: "-1" }, "In line"), h("span", { class: "note" })),
@@ -88,7 +89,8 @@ function busy() {
 }
 
 /** What a person asked for; the answer is read at once, and a refusal is told where they look. */
-async function act(what, body, done = "") {
+async function act(what, body, done = "", where = "#line .heard") {
+  say($("#line-problem"), "");
   try {
     const answer = await send(`/api/queue${what && `/${what}`}`, body);
     say($("#line .heard"), typeof done === "function" ? done(answer) : done);
@@ -96,10 +98,9 @@ async function act(what, body, done = "") {
     await read();
     return answer;
   } catch (error) {
-    const form = document.activeElement?.closest("#go");
-    say(form ? $("#problem") : $("#line .heard"), error.message);
-    $("#line").hidden = false;
     await read();
+    say($(where), error.message);
+    if (where === "#line .heard") $("#line").hidden = false;
     return null;
   }
 }
@@ -107,10 +108,11 @@ async function act(what, body, done = "") {
 async function put() {
   const button = $("#put-in-line");
   button.disabled = true;
-  const [preset, name, overrides] = window.blueberry.startArguments();
-  const answer = await act("", { preset, name, overrides }, "It is in line.");
+  const [preset, name, overrides] = window.blueberry.form();
+  const answer = await act("", { preset, name, overrides }, "It is in line.", "#line-problem");
   button.disabled = false;
-  window.blueberry.inLine(answer !== null);
+  if (answer) $("#run-name input").value = ""; // the form stays, for the next run that is to wait
+  emit("line");
 }
 
 function draw() {

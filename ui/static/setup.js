@@ -188,26 +188,23 @@ async function check() {
   const epochs = answer.epochs ? `, reading its text ${answer.epochs < 0.95 ? "once in part" : `${answer.epochs.toFixed(1).replace(".0", "")} times`},` : "";
   say($("#plan"), answer.error ? "The marked field needs another value." : answer.missing ? lacking
     : `${size(answer)}, ${count(answer.tokens)} tokens in ${answer.steps.toLocaleString("en")} steps${epochs || ","} about ${duration(answer.seconds)} on ${preset.device === "cpu" ? "this processor" : "this GPU"}${estimate} if nothing else runs.${line}`);
+  emit("checked", fields);
 }
 
 const overrides = () => JSON.stringify(Object.fromEntries(typed));
 
+/** Preset, name, and the settings that differ from the preset's, as JSON. */
+export const form = () => [chosen, $("#run-name input").value, overrides()];
 export function startArguments() {
   document.body.classList.add("starting");
   say($("#plan"), "Starting: its own process is being made, which takes a few seconds.");
-  return [chosen, $("#run-name input").value, overrides()];
+  return form();
 }
 
 export function started() {
   notStarted();
   wantsForm = false;
   $("#run-name input").value = "";
-}
-
-/** The form stays, for the next run that is to wait; what was put in line, or why not, is told beside. */
-export function inLine(put) {
-  if (put) $("#run-name input").value = "";
-  notStarted();
 }
 
 export function notStarted() {
