@@ -19,6 +19,8 @@ import * as prepare from "./prepare.js";
 import * as tokenize from "./tokenize.js";
 import * as queue from "./queue.js";
 import * as sweep from "./sweep.js";
+import * as diagnosis from "./diagnosis.js";
+import * as outlook from "./outlook.js";
 import * as report from "./report.js";
 import * as exhibit from "./exhibit.js";
 
@@ -142,6 +144,8 @@ async function start() {
   tokenize.mount();
   health.mount();
   data.mount();
+  diagnosis.mount();
+  outlook.mount(charts);
   report.mount();
   show(state.tab, { push: false });
   try {
