@@ -21,8 +21,6 @@ class Line:
     unit: str
     limit: float | None = None
     at_least: bool = False
-    peer: bool = False
-    """Whether the peer is asked for it too; a ratio is theirs to ours."""
 
     def reached(self, value: float | None) -> bool | None:
         """Whether the limit is kept; None where there is none. What never happened has missed it."""
@@ -34,18 +32,18 @@ class Line:
 
 
 LINES = (
-    Line("first_again", "first curves, page opened again", "s", 1.5, peer=True),
-    Line("first_new", "first curves, a new browser", "s", peer=True),
-    Line("first_cold", "first curves, new server and new browser", "s", peer=True),
-    Line("refreshes_a_minute", "refreshes in 60 s", "", peer=True),
-    Line("server_ms", "a refresh: CPU of the server", "ms", 10, peer=True),
-    Line("server_idle_ms", "a second without a page: CPU of the server", "ms", peer=True),
-    Line("kilobytes", "a refresh: received, headers included", "kB", 1.0, peer=True),
-    Line("main_ms", "a refresh: CPU of the browser's main thread", "ms", 120, peer=True),
+    Line("first_again", "first curves, page opened again", "s", 1.5),
+    Line("first_new", "first curves, a new browser", "s"),
+    Line("first_cold", "first curves, new server and new browser", "s"),
+    Line("refreshes_a_minute", "refreshes in 60 s", ""),
+    Line("server_ms", "a refresh: CPU of the server", "ms", 10),
+    Line("server_idle_ms", "a second without a page: CPU of the server", "ms"),
+    Line("kilobytes", "a refresh: received, headers included", "kB", 1.0),
+    Line("main_ms", "a refresh: CPU of the browser's main thread", "ms", 120),
     Line("zoom_ms", "zoom, from the gesture to redrawn", "ms", 150),
     Line("zoom_server_ms", "zoom, a curve on the server", "ms"),
-    Line("spikes", "spikes drawn, all runs at all zooms", "%", 100, at_least=True, peer=True),
-    Line("marks", "steps without a number marked", "%", 100, at_least=True, peer=True),
+    Line("spikes", "spikes drawn, all runs at all zooms", "%", 100, at_least=True),
+    Line("marks", "steps without a number marked", "%", 100, at_least=True),
     Line("clients_p50", "answer to one of many clients, median", "ms"),
     Line("clients_p95", "answer to one of many clients, 95%", "ms", 100),
     Line("clients_core", "many clients: share of a core", "%", 25),
@@ -56,16 +54,16 @@ LINES = (
 
 
 def rows(measured: Measured, peer: Measured) -> list[list[str]]:
-    """Cells for every line that was measured."""
+    """Cells for every line that was measured of us or of the peer."""
     found = []
     for line in LINES:
-        if line.key not in measured:
+        if line.key not in measured and line.key not in peer:
             continue
-        value = measured[line.key]
-        cells = [line.label, said(value, line.unit), limit_said(line), verdict(line, value)]
+        ours, theirs = measured.get(line.key), peer.get(line.key)
+        judged = verdict(line, ours) if line.key in measured else ""
+        cells = [line.label, said(ours, line.unit) if line.key in measured else "", limit_said(line), judged]
         if peer:
-            theirs = peer.get(line.key) if line.peer else None
-            cells += [said(theirs, line.unit) if line.key in peer else "", ratio(line, value, theirs)]
+            cells += [said(theirs, line.unit) if line.key in peer else "", ratio(line, ours, theirs)]
         found.append(cells)
     return found
 
@@ -109,7 +107,7 @@ def said(value: float | None, unit: str) -> str:
 
 
 def ratio(line: Line, ours: float | None, theirs: float | None) -> str:
-    """Their figure as a multiple of ours."""
+    """Their figure as a multiple of ours; shares have none."""
     return f"{theirs / ours:.1f}x" if ours and theirs and line.unit != "%" else ""
 
 

@@ -1,7 +1,7 @@
 """A page in Chromium and what it costs: times from inside the page, work of its main thread, bytes, heap."""
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -42,10 +42,31 @@ class Cost:
 
     thread_ms: float
     """CPU of its main thread."""
-    task_ms: float
-    """Time of the tasks on it, waiting for a core included."""
     bytes: int
     refreshes: int
+
+
+def costs_of(context: Any, page: Any) -> Callable[[], Cost]:
+    """What asks for the cost of a page that is about to be opened."""
+    session = context.new_cdp_session(page)
+    counted = {"refreshes": 0, "bytes": 0}
+
+    def received(event: Any) -> None:
+        counted["refreshes"] += "/api/live" in event["response"]["url"]
+
+    def finished(event: Any) -> None:
+        counted["bytes"] += int(event["encodedDataLength"])
+
+    def cost() -> Cost:
+        found = {one["name"]: one["value"] for one in session.send("Performance.getMetrics")["metrics"]}
+        # With threadTicks the tasks' time is CPU time of the main thread.
+        return Cost(found["TaskDuration"] * 1000, counted["bytes"], counted["refreshes"])
+
+    session.on("Network.responseReceived", received)
+    session.on("Network.loadingFinished", finished)
+    session.send("Network.enable")
+    session.send("Performance.enable", {"timeDomain": "threadTicks"})
+    return cost
 
 
 class Window:
@@ -55,18 +76,8 @@ class Window:
         self.page = context.new_page()
         self.page.set_default_timeout(PATIENCE_MS)
         self.page.add_init_script(path=str(PROBE))
+        self.cost = costs_of(context, self.page)
         self._session = context.new_cdp_session(self.page)
-        self._refreshes, self._bytes = 0, 0
-        self._session.on("Network.responseReceived", self._received)
-        self._session.on("Network.loadingFinished", self._finished)
-        self._session.send("Network.enable")
-        self._session.send("Performance.enable", {"timeDomain": "threadTicks"})
-
-    def _received(self, event: Any) -> None:
-        self._refreshes += "/api/live" in event["response"]["url"]
-
-    def _finished(self, event: Any) -> None:
-        self._bytes += int(event["encodedDataLength"])
 
     def open(self, address: str, runs: int) -> float | None:
         """Milliseconds from the navigation until the loss curves of so many runs are painted; None if never."""
@@ -76,11 +87,6 @@ class Window:
     def _number(self, script: str, *arguments: Any) -> float | None:
         found = self.page.evaluate(script, arguments)
         return None if found is None else float(found)
-
-    def cost(self) -> Cost:
-        """What it has cost since it was opened."""
-        found = {one["name"]: one["value"] for one in self._session.send("Performance.getMetrics")["metrics"]}
-        return Cost(found.get("ThreadTime", 0) * 1000, found["TaskDuration"] * 1000, self._bytes, self._refreshes)
 
     def heap_mb(self) -> float:
         """The JavaScript heap after a garbage collection."""
