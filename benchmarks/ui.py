@@ -20,7 +20,8 @@ run has one step with a loss of 50 and one whose loss was no number. A Chromium 
 - *many*: the curves of 50 stopped runs of 100,000 points each, chosen in the address.
 - *heap*: the JavaScript heap after a garbage collection, read 10 times in `--minutes`; a growing page. The limit is
   for ten minutes, so it is judged from five minutes on.
-- *trackio*, where `--trackio` names a Python that has it: its dashboard with the same losses, growing likewise.
+- *trackio*, where `--trackio` names a Python that has it: its dashboard with the same losses, growing likewise, each
+  opening once. Its canvas cannot be read: a spike counts as drawn when it is in what the dashboard was sent.
 
 Where there is no Chromium, only the clients are measured. Exit status 1 when a limit is missed. Beside other programs
 times grow and CPU does not: the load is told.
@@ -201,7 +202,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     if given.quick:
         given = small(given)
     with tempfile.TemporaryDirectory(prefix="blueberry-bench-", ignore_cleanup_errors=True) as folder:
-        found = Benchmark(given, given.home or Path(folder)).run()
+        try:
+            found = Benchmark(given, given.home or Path(folder)).run()
+        except Failed as error:
+            tell(str(error))
+            return 1
     print(json.dumps(found) if given.json else report.shown(found))
     return 1 if found["missed"] else 0
 

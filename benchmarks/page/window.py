@@ -136,5 +136,7 @@ class Window:
 def window_of(browser: Any) -> Iterator[Window]:
     """A window that has never seen the page."""
     context = browser.new_context(viewport=SIZE)
-    yield Window(context)
-    context.close()
+    try:
+        yield Window(context)
+    finally:
+        context.close()
