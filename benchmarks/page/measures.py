@@ -50,7 +50,8 @@ def first(big: Big, rounds: int) -> Figures:
                     found["new"].append(opened(server, big, window))
                     found["again"].append(opened(server, big, window))
     seconds = {f"first_{name}": middle([one["seconds"] for one in every]) for name, every in found.items()}
-    return seconds | {"details": found}
+    work = {f"first_{side}": middle([one[f"{side}_cpu"] for one in found["again"]]) for side in ("main", "server")}
+    return seconds | work | {"details": found}
 
 
 def many(big: Big, rounds: int) -> Figures:

@@ -33,6 +33,8 @@ class Line:
 
 LINES = (
     Line("first_again", "first curves, page opened again", "s", 1.5),
+    Line("first_main", "  CPU of the browser's main thread in it", "s"),
+    Line("first_server", "  CPU of the server in it", "s"),
     Line("first_new", "first curves, a new browser", "s"),
     Line("first_cold", "first curves, new server and new browser", "s"),
     Line("refreshes_a_minute", "refreshes in 60 s", ""),
