@@ -17,6 +17,7 @@ from engine.store.connect import StoreError as StoreError
 from engine.store.connect import connect as connect
 from engine.store.connect import file_of as file_of
 from engine.store.connect import insert as insert
+from engine.store.connect import insert_many as insert_many
 from engine.store.connect import log_bytes as log_bytes
 from engine.store.connect import migrate as migrate
 from engine.store.connect import refused_for_good as refused_for_good
