@@ -16,6 +16,8 @@ import * as dataset from "./dataset.js";
 import * as health from "./health.js";
 import * as prepare from "./prepare.js";
 import * as tokenize from "./tokenize.js";
+import * as diagnosis from "./diagnosis.js";
+import * as outlook from "./outlook.js";
 import * as report from "./report.js";
 import * as exhibit from "./exhibit.js";
 
@@ -137,6 +139,8 @@ async function start() {
   tokenize.mount();
   health.mount();
   data.mount();
+  diagnosis.mount();
+  outlook.mount();
   report.mount();
   show(state.tab, { push: false });
   try {
