@@ -1,4 +1,4 @@
-"""Reads the newest runs' losses into memory when the page starts, so that the first chart need not wait for the disk."""
+"""Reads the newest losses into memory when the page starts, so that the first chart need not wait for the disk."""
 
 import logging
 import threading
