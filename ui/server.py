@@ -13,6 +13,7 @@ from starlette.exceptions import HTTPException
 
 from engine import store
 from engine.home import Home
+from ui import warming
 from ui.actions import CLEAR, Actions, Launch, Talker, sentence
 from ui.ask_routes import make_ask
 from ui.columns import SeriesCache
@@ -42,8 +43,12 @@ def create_app(
     hosts: tuple[str, ...] = (),
     user: str = "blueberry",
     password: str = "",
+    ahead: bool = False,
 ) -> FastAPI:
-    """The whole page of one home, whose database must have been migrated. `hosts` may be used besides loopback."""
+    """The whole page of one home, whose database must have been migrated. `hosts` may be used besides loopback.
+
+    `ahead`: read the newest curves before anybody asks for them.
+    """
     import gradio as gr  # 3 s: only the web process pays for it, and only when a page is built
 
     from ui.opening import Opening
@@ -87,6 +92,8 @@ def create_app(
     app.add_middleware(Opening, base=f"/static/studio/{version}", scripts=scripts)
     app.add_middleware(Guard, hosts=hosts, user=user, password=password)
     app.router.on_shutdown.append(talker.close)
+    if ahead:
+        app.router.on_startup.append(lambda: warming.start(home, cache))
     return app
 
 
