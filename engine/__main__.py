@@ -7,7 +7,7 @@ import re
 import sys
 from collections.abc import Callable, Sequence
 
-from engine import commands, commands_runs, store
+from engine import commands, commands_queue, commands_runs, commands_sweep, store
 from engine.config import DEFAULT_PRESET, ConfigError
 from engine.home import PROJECT
 
@@ -49,6 +49,9 @@ def parser() -> argparse.ArgumentParser:
         )
     for waiting in (start, fork, add("resume", run="RUN")):
         waiting.add_argument("--wait", action="store_true", help="follow the run until it ends")
+        waiting.add_argument("--queue", action="store_true", help="wait in line for the device instead of refusing")
+    commands_queue.words(add("queue"))
+    commands_sweep.words(add("sweep"))
     change = add("set", run="RUN")
     change.add_argument(
         "changes",

@@ -17,7 +17,7 @@ def fork_run(given: argparse.Namespace) -> int:
         plan = fork.plan_fork(home, db, store.find_run(db, given.run), given.step, overrides)
     for note in plan.notes:  # before it begins, and apart from what programs read
         print(note, file=sys.stderr, flush=True)
-    run_id = fork.fork_run(home, plan.parent["id"], plan.origin.step, given.name, overrides)
+    run_id = fork.fork_run(home, plan.parent["id"], plan.origin.step, given.name, overrides, given.queue)
     return begun(home, run_id, given)
 
 

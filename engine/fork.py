@@ -97,12 +97,17 @@ def plan_fork(
 
 
 def fork_run(
-    home: Home, run: str, step: int | None = None, name: str = "", overrides: Mapping[str, Any] | None = None
+    home: Home,
+    run: str,
+    step: int | None = None,
+    name: str = "",
+    overrides: Mapping[str, Any] | None = None,
+    queue: bool = False,
 ) -> str:
     """Begin a detached run with the weights of another one, and return its id; raises ConfigError or Refused.
 
     Its steps and tokens are counted on from there. What it needs is copied: the parent may go. Waits up to 30 s for a
-    run on the same device that is stopping.
+    run on the same device that is stopping; with `queue` the run waits in line instead.
     """
     with closing(store.connect(home.database, durable=True)) as db:
         parent = store.find_run(db, run)
@@ -111,10 +116,11 @@ def fork_run(
         store.check_run_name(name)
         device = choose_device(plan.config.train.device)
         check_disk(home, plan.config, plan.origin.step)
-        launch.wait_for_device(home, db, device)
-        store.refuse_second_run(db, device)  # before anything is copied; the last word is said when the run is made
+        if not queue:
+            launch.wait_for_device(home, db, device)
+            store.refuse_second_run(db, device)  # before anything is copied; the last word is said when the run is made
         with hand_over(home, parent, plan.origin.row, plan.config, plan.heritage) as inherited, store.writing(db):
-            run_id = store.add_run(db, plan.config, parent["preset"], name, device)
+            run_id = store.add_run(db, plan.config, parent["preset"], name, device, queue=queue)
             store.make_fork(db, run_id, parent["id"], inherited.row)
             store.add_changes(db, run_id, plan.origin.step, plan.carried)
             store.add_event(db, run_id, "forked", _told(plan), plan.origin.step)

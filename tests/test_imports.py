@@ -49,7 +49,10 @@ DRIVERS = {"sqlite3", "pysqlite3", "apsw", "sqlean"}
 WITHOUT_TORCH = [
     "engine.launch",
     "engine.fork",
+    "engine.queue",
     "engine.supervisor",
+    "engine.sweep",
+    "engine.turns",
     "engine.jobs",
     "engine.preparing",
     "engine.data.job",

@@ -93,6 +93,8 @@ def test_a_fork_is_started_and_both_know_of_each_other(client: TestClient, db: D
     assert child["values"]["optimizer.muon_lr"] == 0.005
     again = client.post("/api/fork", json={"run": parent})
     assert again.status_code == 400 and "colder is preparing on cpu; stop it first" in again.json()["error"]
+    waiting = client.post("/api/fork", json={"run": parent, "queue": True}).json()["run"]
+    assert store.get_run(db, waiting)["status"] == "queued"
 
 
 @pytest.mark.parametrize(

@@ -29,10 +29,9 @@ def make_forks(forks: Forks, cache: SeriesCache) -> APIRouter:
         return reply(request, forks.check(run, step, name, overrides))
 
     @router.post("/fork")
-    def start(request: Request, what: dict[str, Any]) -> Response:
-        made = forks.fork_run(
-            what.get("run", ""), what.get("step", -1), what.get("name", ""), what.get("overrides", "{}")
-        )
+    def begin(request: Request, what: dict[str, Any]) -> Response:
+        start = forks.queue_fork if what.get("queue") is True else forks.fork_run
+        made = start(what.get("run", ""), what.get("step", -1), what.get("name", ""), what.get("overrides", "{}"))
         return reply(request, {"run": made})
 
     return router

@@ -25,7 +25,13 @@ class Forking(Protocol):
         self, home: Home, db: Database, parent: Row, step: int | None = ..., overrides: Mapping[str, Any] | None = ...
     ) -> Plan: ...
     def fork_run(
-        self, home: Home, run: str, step: int | None = ..., name: str = ..., overrides: Mapping[str, Any] | None = ...
+        self,
+        home: Home,
+        run: str,
+        step: int | None = ...,
+        name: str = ...,
+        overrides: Mapping[str, Any] | None = ...,
+        queue: bool = ...,
     ) -> str: ...
 
 
@@ -37,8 +43,11 @@ class Forks:
 
     def fork_run(self, run: str, step: int = -1, name: str = "", overrides_json: str = "{}") -> str:
         """Start a run with the weights of another one at `step` (-1: its newest checkpoint); returns its id."""
-        parent, at, overrides = self._asked(run, step, overrides_json)
-        return self.forking.fork_run(self.home, parent["id"], at, text(name, "The name", 200).strip(), overrides)
+        return self._start(run, step, name, overrides_json, queue=False)
+
+    def queue_fork(self, run: str, step: int = -1, name: str = "", overrides_json: str = "{}") -> str:
+        """The same, in line for its device; returns its id."""
+        return self._start(run, step, name, overrides_json, queue=True)
 
     def choices(self, run: str) -> dict[str, Any]:
         """From which ages a run can be forked, the settings that may change with their values, and its line."""
@@ -83,6 +92,11 @@ class Forks:
             "device": parent["device"],
             "notes": plan.notes,
         }
+
+    def _start(self, run: str, step: int, name: str, overrides_json: str, *, queue: bool) -> str:
+        parent, at, overrides = self._asked(run, step, overrides_json)
+        name = text(name, "The name", 200).strip()
+        return self.forking.fork_run(self.home, parent["id"], at, name, overrides, queue)
 
     def _asked(self, run: str, step: int, overrides_json: str) -> tuple[Row, int | None, dict[str, Any]]:
         overrides = describe.parse_overrides(text(overrides_json, "The settings", 20_000))

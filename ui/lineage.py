@@ -52,7 +52,8 @@ def _averaged(y: Array) -> tuple[Any, Array]:
     reach = max(1, count // points)
     low, high = np.maximum(at - reach, 0), np.minimum(at + reach + 1, count)
     good = np.isfinite(y)
-    total = np.concatenate([[0.0], np.cumsum(np.where(good, y, 0.0))])
+    # Long sums need more digits than what was measured.
+    total = np.concatenate([[0.0], np.cumsum(np.where(good, y, 0.0), dtype=np.float64)])
     known = np.concatenate([[0], np.cumsum(good)])
     number = known[high] - known[low]
     return at, np.where(number > 0, (total[high] - total[low]) / np.maximum(number, 1), np.nan)

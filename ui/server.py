@@ -13,6 +13,7 @@ from starlette.exceptions import HTTPException
 
 from engine import changing, fork, store
 from engine.home import Home
+from ui import warming
 from ui.actions import CLEAR, Actions, Launch, Talker, sentence
 from ui.ask_routes import make_ask
 from ui.changes import Changes, Changing
@@ -24,9 +25,11 @@ from ui.forks import Forking, Forks
 from ui.guard import Guard
 from ui.label_routes import make_labels
 from ui.previews import Previewer
+from ui.queue_routes import make_queue
 from ui.reading import Reader
 from ui.record_routes import make_records
 from ui.routes import make_router
+from ui.sweep_routes import make_sweeps
 
 STATIC = Path(__file__).resolve().parent / "static"
 YEAR = "public, max-age=31536000, immutable"
@@ -45,8 +48,12 @@ def create_app(
     hosts: tuple[str, ...] = (),
     user: str = "blueberry",
     password: str = "",
+    ahead: bool = False,
 ) -> FastAPI:
-    """The whole page of one home, whose database must have been migrated. `hosts` may be used besides loopback."""
+    """The whole page of one home, whose database must have been migrated. `hosts` may be used besides loopback.
+
+    `ahead`: read the newest curves before anybody asks for them.
+    """
     import gradio as gr  # 3 s: only the web process pays for it, and only when a page is built
 
     from ui.opening import Opening
@@ -63,12 +70,14 @@ def create_app(
     app.include_router(make_exhibits(reader, actions, cache))
     app.include_router(make_records(reader, actions, cache))
     app.include_router(make_labels(reader))
+    app.include_router(make_queue(reader, actions))
+    app.include_router(make_sweeps(reader))
     app.include_router(make_data(home, preparing, previewer or Previewer()))
     forks, changes = Forks(home, reader, forking), Changes(home, reader, changer)
     app.include_router(make_forks(forks, cache))
     app.include_router(make_changes(changes))
     version = add_static(app)
-    demo = build_page(actions, [forks.fork_run, changes.change_run])
+    demo = build_page(actions, [forks.fork_run, forks.queue_fork, changes.change_run])
     gr.mount_gradio_app(
         app,
         demo,
@@ -91,6 +100,8 @@ def create_app(
     app.add_middleware(Opening, base=f"/static/studio/{version}", scripts=scripts)
     app.add_middleware(Guard, hosts=hosts, user=user, password=password)
     app.router.on_shutdown.append(talker.close)
+    if ahead:
+        app.router.on_startup.append(lambda: warming.start(home, cache))
     return app
 
 

@@ -17,6 +17,7 @@ from engine.store.connect import StoreError as StoreError
 from engine.store.connect import connect as connect
 from engine.store.connect import file_of as file_of
 from engine.store.connect import insert as insert
+from engine.store.connect import insert_many as insert_many
 from engine.store.connect import log_bytes as log_bytes
 from engine.store.connect import migrate as migrate
 from engine.store.connect import refused_for_good as refused_for_good
@@ -63,6 +64,17 @@ from engine.store.labels import set_notes as set_notes
 from engine.store.migrations import ACTIVE as ACTIVE
 from engine.store.preferences import get_preference as get_preference
 from engine.store.preferences import set_preference as set_preference
+from engine.store.queue import STOPS_AFTER_FAILURE as STOPS_AFTER_FAILURE
+from engine.store.queue import begin_run as begin_run
+from engine.store.queue import held_lines as held_lines
+from engine.store.queue import hold_line as hold_line
+from engine.store.queue import leave_line as leave_line
+from engine.store.queue import lines_that_move as lines_that_move
+from engine.store.queue import owner_of as owner_of
+from engine.store.queue import queued_runs as queued_runs
+from engine.store.queue import release_line as release_line
+from engine.store.queue import set_order as set_order
+from engine.store.queue import unanswered_failure as unanswered_failure
 from engine.store.reference import REFERENCE_ID as REFERENCE_ID
 from engine.store.reference import add_reference as add_reference
 from engine.store.runs import OPEN as OPEN
@@ -89,6 +101,11 @@ from engine.store.runs import request_resume as request_resume
 from engine.store.runs import take_commands as take_commands
 from engine.store.runs import update_state as update_state
 from engine.store.runs import waiting_commands as waiting_commands
+from engine.store.sweeps import add_sweep as add_sweep
+from engine.store.sweeps import evals_of_sweep as evals_of_sweep
+from engine.store.sweeps import get_sweep as get_sweep
+from engine.store.sweeps import list_sweeps as list_sweeps
+from engine.store.sweeps import runs_of_sweep as runs_of_sweep
 from engine.store.telemetry import EVALS as EVALS
 from engine.store.telemetry import METRICS as METRICS
 from engine.store.telemetry import add_event as add_event

@@ -8,6 +8,7 @@ const FRONT = ["train.tokens", "optimizer.muon_lr", "optimizer.adamw_lr", "sched
 let select = () => {};
 let choices = null;
 let checking = 0;
+let busy = null;
 const typed = new Map();
 
 export function mount(page) {
@@ -134,12 +135,15 @@ async function check() {
     say($(".help", input.parentElement), wrong ? answer.error : choices.fields.find((field) => field.key === input.dataset.key)?.help || "");
     if (wrong) input.closest("details")?.setAttribute("open", "");
   }
-  const busy = state.runs.find((one) => isOpen(one) && one.device === answer.device && one.status !== "queued");
-  say($("#fork .problem"), answer.error || (busy ? `${busy.name} is still on; one model at a time trains on this device. Stop it first, or let it finish.` : ""));
-  $("#fork-start").disabled = Boolean(answer.error || busy);
-  fill($("#fork .plan-notes"), answer.error ? [] : [...answer.notes, reading(answer)].map((note) => h("li", {}, note)));
+  busy = state.runs.find((one) => isOpen(one) && one.device === answer.device && one.status !== "queued");
+  say($("#fork .problem"), answer.error);
+  say($("#fork-start"), label());
+  $("#fork-start").disabled = Boolean(answer.error);
+  const waits = busy ? [`${busy.name} is on this device, where one model trains at a time: the fork waits in line.`] : [];
+  fill($("#fork .plan-notes"), answer.error ? [] : [...answer.notes, reading(answer), ...waits].map((note) => h("li", {}, note)));
 }
 
+const label = () => (busy ? "Put the fork in line" : "Start the fork");
 const reading = (answer) => `It reads ${count(answer.tokens)} tokens more, to step ${answer.total_steps.toLocaleString("en")}${answer.seconds ? `, in about ${duration(answer.seconds)} at the speed of the run it comes from` : ""}.`;
 
 async function begin(event) {
@@ -148,11 +152,11 @@ async function begin(event) {
   button.disabled = true;
   say(button, "Copying the weights…");
   try {
-    const answer = await send("/api/fork", asked(), LONG_MS);
+    const answer = await send("/api/fork", { ...asked(), queue: Boolean(busy) }, LONG_MS);
     $("#fork").close();
     emit("started", answer.run);
   } catch (error) {
-    say(button, "Start the fork");
+    say(button, label());
     button.disabled = false;
     say($("#fork .problem"), error.message);
   }
