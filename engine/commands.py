@@ -7,7 +7,7 @@ from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
 
-from engine import commands_home, config, gpu, launch, store
+from engine import commands_home, commands_money, config, gpu, launch, store
 from engine.estimate import training_bytes
 from engine.follow import begun, end_of, ended, print_json
 from engine.home import Home
@@ -115,6 +115,8 @@ def status(given: Arguments) -> int:
         "experts": _experts(found["expert_load"]),
         "worked": duration(found["elapsed_seconds"]),
         "to go": duration(found["eta_seconds"]) if found["eta_seconds"] is not None else "",
+        "cost": commands_money.costs(found["money"]),
+        "energy": commands_money.energy_used(found["money"]),
         "pid": str(found["pid"] or ""),
         "error": found["error"] or "",
     }
@@ -269,6 +271,8 @@ COMMANDS: dict[str, Callable[[Arguments], int]] = {
     "archive": archive,
     "prepare": commands_home.prepare,
     "datasets": commands_home.datasets,
+    "price": commands_money.price,
+    "budget": commands_money.budget,
     "doctor": commands_home.check_up,
     "backup": commands_home.backup,
 }

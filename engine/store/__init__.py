@@ -37,6 +37,15 @@ from engine.store.jobs import open_jobs as open_jobs
 from engine.store.jobs import remove_job as remove_job
 from engine.store.jobs import reopen_job as reopen_job
 from engine.store.jobs import update_job as update_job
+from engine.store.machine import MACHINE as MACHINE
+from engine.store.machine import PRICE as PRICE
+from engine.store.machine import add_machine as add_machine
+from engine.store.machine import begin_meter as begin_meter
+from engine.store.machine import home_price as home_price
+from engine.store.machine import list_machine as list_machine
+from engine.store.machine import set_home_price as set_home_price
+from engine.store.machine import set_price as set_price
+from engine.store.machine import settled as settled
 from engine.store.migrations import ACTIVE as ACTIVE
 from engine.store.preferences import get_preference as get_preference
 from engine.store.preferences import set_preference as set_preference
