@@ -4,6 +4,7 @@ A library that hangs or fails must not take anybody with it, so that each is ask
 """
 
 import contextlib
+import math
 import os
 import re
 import threading
@@ -66,11 +67,13 @@ class Background(Generic[T]):
         self._measure = measure
         self._asked, self._told = threading.Event(), threading.Condition()
         self._value: T | None = None
-        self._at, self._count, self._closing = -STALE, 0, False
+        self._at, self._count, self._closing = -math.inf, 0, False
         self._thread: threading.Thread | None = None
 
-    def ask(self) -> None:
-        """Have it measured soon; returns at once."""
+    def ask(self, oldest: float = 0.0) -> None:
+        """Have it measured soon, unless that was done less than `oldest` seconds ago; returns at once."""
+        if time.monotonic() - self._at < oldest:
+            return
         if self._thread is None:
             self._thread = threading.Thread(target=self._work, name="machine", daemon=True)
             self._thread.start()
@@ -84,12 +87,11 @@ class Background(Generic[T]):
 
     def fresh(self, oldest: float, patience: float) -> T | None:
         """A value at most `oldest` seconds old, measured now if need be; what there is after `patience` seconds."""
-        if (value := self.latest(oldest)[0]) is not None:
-            return value
         with self._told:
-            count = self._count
-            self.ask()
-            self._told.wait_for(lambda: self._count > count, patience)
+            if time.monotonic() - self._at >= oldest:
+                count = self._count
+                self.ask()
+                self._told.wait_for(lambda: self._count > count, patience)
         return self.latest()[0]
 
     def close(self) -> None:

@@ -155,7 +155,7 @@ def to_finish(price: Price, usage: Usage, run: Row) -> float | None:
     million = per_million(spent(price, usage), run["tokens"])
     if run["status"] not in store.RESUMABLE or million is None:
         return None
-    return million * max(0, run["target_tokens"] - run["tokens"]) / MILLION
+    return float(million * max(0, run["target_tokens"] - run["tokens"]) / MILLION)
 
 
 def per_million(amount: float | None, tokens: int) -> float | None:

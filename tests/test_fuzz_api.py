@@ -34,6 +34,8 @@ POSTS = {
     "/api/remove": ("exhibit",),
     "/api/pause": ("run",),
     "/api/unpause": ("run",),
+    "/api/money/price": ("run", "home", "price"),
+    "/api/money/budget": ("run", "amount"),
     "/api/dataset/delete": ("name",),
     "/api/tokenize": ("text", "tokenizers"),
     "/api/prepare": ("name", "recipe"),

@@ -224,9 +224,7 @@ def test_time_and_energy_survive_the_supervisor_and_are_not_counted_twice(
     assert store.get_run(db, run_id)["process_seconds"] == 30
 
 
-def test_a_run_on_a_gpu_takes_what_the_gpu_measures(
-    home: Home, db: Database, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_run_on_a_gpu_takes_what_the_gpu_measures(home: Home, db: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     gpu = FakeGpu(millijoules=1_000_000, held={os.getpid(): 1})
     run_id = training(db, "cuda:0")
     store.update_state(db, run_id, metered_at=time.time())

@@ -12,6 +12,7 @@ from sqlite_utils import Database
 
 from engine import store
 from engine.store import Refused, Row
+from ui.costs import costs
 from ui.describe import speed
 from ui.series import AXES, Array, Columns, SeriesCache, number, numbers, pack, smooth, thin, window
 
@@ -58,8 +59,8 @@ def parse_shown(text: str) -> list[Shown]:
 
 
 def version(runs: Iterable[Row]) -> str:
-    """Changes whenever the list of runs, a name, a status or an attempt does."""
-    text = json.dumps([[run["id"], run["name"], run["status"], run["attempt"]] for run in runs])
+    """Changes whenever the list of runs, a name, a status, an attempt or a currency does."""
+    text = json.dumps([[run["id"], run["name"], run["status"], run["attempt"], run["currency"]] for run in runs])
     return hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()[:10]
 
 
@@ -124,6 +125,8 @@ def live(db: Database, runs: list[Row], shown: list[Shown], axis: str, selected:
         answer["runs"] = news
     if selected in by_id:
         answer["now"] = pulse(by_id[selected])
+        if money := costs(db, by_id[selected]):
+            answer["now"]["money"] = money
         if by_id[selected]["status"] in store.RESUMABLE:
             answer["now"]["saved"] = max(
                 (row["step"] for row in store.list_checkpoints(db, selected, "full")), default=0

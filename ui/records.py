@@ -12,7 +12,7 @@ from sqlite_utils import Database
 from engine import config, phrases, store
 from engine.home import PROJECT, Home
 from engine.store import Row
-from ui import describe
+from ui import costs, describe
 from ui.live import check_axis
 from ui.series import AXES, SeriesCache, number
 
@@ -79,6 +79,7 @@ def compared(db: Database, runs: list[Row]) -> list[dict[str, Any]]:
                 "speed": number(describe.speed(run), 3),
                 "val_loss": number(run["val_loss"], 5),
                 "bits": number(newest["val_bits_per_byte"], 5) if newest else None,
+                **costs.compared(run),
             }
         )
     return rows

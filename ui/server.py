@@ -18,6 +18,8 @@ from ui.ask_routes import make_ask
 from ui.data_routes import Preparing, make_data
 from ui.exhibits import make_exhibits
 from ui.guard import Guard
+from ui.machine_routes import Machine, make_machine
+from ui.money_routes import make_money
 from ui.previews import Previewer
 from ui.reading import Reader
 from ui.record_routes import make_records
@@ -56,6 +58,9 @@ def create_app(
     app.include_router(make_ask(actions))
     app.include_router(make_exhibits(reader, actions, cache))
     app.include_router(make_records(reader, actions, cache))
+    app.include_router(make_money(reader))
+    machine = Machine(reader)
+    app.include_router(make_machine(reader, machine))
     app.include_router(make_data(home, preparing, previewer or Previewer()))
     version = add_static(app)
     demo = build_page(actions)
@@ -80,7 +85,7 @@ def create_app(
     scripts = sorted(path.name for path in STATIC.glob("*.js"))
     app.add_middleware(Opening, base=f"/static/studio/{version}", scripts=scripts)
     app.add_middleware(Guard, hosts=hosts, user=user, password=password)
-    app.router.on_shutdown.append(talker.close)
+    app.router.on_shutdown += [talker.close, machine.close]
     return app
 
 

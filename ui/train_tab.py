@@ -26,6 +26,7 @@ def build(start_run: Callable[[str, str, str], str]) -> None:
                 gr.HTML(PLAN, apply_default_css=False)
                 start = gr.Button("Start", elem_id="start", variant="primary", size="lg")
             gr.HTML('<section id="facts" aria-label="The run"></section>', apply_default_css=False)
+            gr.HTML('<section id="money" aria-label="Money and energy"></section>', apply_default_css=False)
         with gr.Column(elem_id="watch"):
             gr.HTML(_watch(), apply_default_css=False)
     preset, name, overrides, run = (gr.Textbox(visible=False) for _ in range(4))
@@ -53,6 +54,8 @@ def _form() -> str:
           aria-describedby="help-name">
         <small id="help-name" class="help"></small></label>
       <div class="settings front"></div>
+      <details class="more" id="home-price"><summary>What does this machine cost?</summary>
+        <div class="folded"></div></details>
       <details class="more"><summary>More settings</summary><div class="folded"></div></details>
     </section>"""
 
@@ -79,4 +82,6 @@ def _watch() -> str:
       <p class="empty"></p><div class="answers"></div><p class="note signs" hidden></p>
       <button type="button" class="quiet" id="all-answers" hidden></button></section>
     <section><h2 class="sr">More curves</h2><div class="charts small">{"".join(charts[1:])}</div></section>
+    <section id="machine"><div class="heading"><h2>Machine</h2><p class="note"></p></div>
+      <div class="gauges"></div></section>
     <section id="events" hidden><h2>What happened</h2><ol></ol></section>"""

@@ -12,7 +12,20 @@ from engine.store.reference import add_reference
 PROMPTS = ("Once upon a time", "The captain of the ship")
 
 
-TABLES = ("archive", "samples", "metrics", "evals", "events", "commands", "checkpoints", "run_state", "runs", "jobs")
+TABLES = (
+    "archive",
+    "samples",
+    "machine",
+    "preferences",
+    "metrics",
+    "evals",
+    "events",
+    "commands",
+    "checkpoints",
+    "run_state",
+    "runs",
+    "jobs",
+)
 
 
 def empty(home: Home) -> None:
