@@ -116,8 +116,8 @@ function line(values, top) {
 
 function holders(place) {
   const names = (list) => list.map((one) => `${one.run || one.name || "another program"}${one.bytes ? ` ${bytes(one.bytes)}` : ""}`).join(", ");
-  const lines = now.gpus.filter((one) => one.holders.length).map((one) => [now.gpus.length > 1 ? `Memory of GPU ${one.index}` : "GPU memory", names(one.holders)]);
-  lines.push(["Memory", names(now.holders.map(({ name, bytes: size }) => ({ name, bytes: size })))]);
+  const lines = now.gpus.filter((one) => one.holders.length).map((one) => [now.gpus.length > 1 ? `Holds memory of GPU ${one.index}` : "Holds GPU memory", names(one.holders)]);
+  lines.push(["Holds memory", names(now.holders.map(({ name, bytes: size }) => ({ name, bytes: size })))]);
   const key = JSON.stringify(lines);
   if (place.dataset.drawn === key) return;
   place.dataset.drawn = key;
