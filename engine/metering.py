@@ -5,7 +5,8 @@ What was counted lies in the run's state, so that the next supervisor goes on fr
 
 import contextlib
 import time
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from statistics import fmean
 from typing import Any
@@ -20,6 +21,8 @@ EVERY, KEPT_EVERY = 1.0, 10.0
 """Seconds between two looks at a run, and between two times that what was counted is kept."""
 LONGEST = 60.0
 """Seconds that two readings of power may be apart for their mean to hold in between."""
+MOST = 10_000
+"""Readings that wait for their row at most, also while the database cannot be written for days."""
 UNWATCHED = 60.0
 """Seconds after which a run with a budget whose cost is not known is told to be so."""
 
@@ -43,7 +46,7 @@ class Meter:
     kept_at: float = 0.0
     row_at: float | None = None
     gpus: tuple[GpuState, ...] = ()
-    readings: list[store.Row] = field(default_factory=list)
+    readings: deque[store.Row] = field(default_factory=lambda: deque(maxlen=MOST))
     told: bool = False
 
     def count(self, at: float, gpus: tuple[GpuState, ...], paused: bool) -> None:
@@ -104,14 +107,22 @@ def reading(host: HostState | None, gpus: Sequence[GpuState], run_memory: int | 
 GREATEST = ("memory_used", "memory_total", "run_memory", "gpu_memory_used", "gpu_memory_total", "gpu_temperature")
 
 
-def thinned(readings: Sequence[store.Row]) -> store.Row:
+def thinned(readings: Iterable[store.Row]) -> store.Row:
     """One row for several readings: the greatest memory and temperature, the least disk, the mean of the others."""
-    row = {}
+    row, readings = {}, list(readings)
     for name in store.MACHINE[1:]:
         values = [value for one in readings if (value := one.get(name)) is not None]
         together: Callable[[Any], Any] = max if name in GREATEST else min if name == "disk_free" else fmean
         row[name] = together(values) if values else None
     return row
+
+
+Key = tuple[str, int]
+"""A run and the process that trains it: what was counted of one attempt is not taken for that of another."""
+
+
+def _key(run: store.Row) -> Key:
+    return run["id"], run["pid"]
 
 
 class Metering:
@@ -127,7 +138,7 @@ class Metering:
         """`gpus` and `host` measure (fakes in tests)."""
         self.every = every
         self._gpus, self._host = Background(gpus or GpuProbe()), Background(host or HostProbe(home.path))
-        self._meters: dict[str, Meter] = {}
+        self._meters: dict[Key, Meter] = {}
         self._looked: dict[str, float] = {}
 
     def look(self, db: Database, run: store.Row) -> None:
@@ -139,7 +150,7 @@ class Metering:
         (gpus, at), (host, _) = self._gpus.latest(), self._host.latest()
         self._gpus.ask()
         self._host.ask()
-        meter = self._meters.get(run["id"]) or self._begin(run, clock)
+        meter = self._meters.get(_key(run)) or self._begin(run, clock)
         its = machine.gpus_of(run["device"], run["pid"], gpus or ())
         # A reading holds for the moment it was made at; where none comes, the time passes unmeasured.
         if its:
@@ -154,11 +165,10 @@ class Metering:
         if run["budget"] is not None:
             self._watch_budget(db, run, meter)
 
-    def end(self, db: Database, run_id: str) -> None:
-        """Keep the last piece of an attempt whose trainer is gone."""
-        self._looked.pop(run_id, None)
-        meter = self._meters.pop(run_id, None)
-        if meter is None:
+    def end(self, db: Database, run: store.Row) -> None:
+        """Keep the last piece of an attempt whose trainer, the one named in `run`, is gone."""
+        run_id, key = run["id"], _key(run)
+        if (meter := self._meters.get(key)) is None:
             return
         gpus, at = self._gpus.latest()
         known = {one.uuid for one in meter.gpus}
@@ -169,11 +179,12 @@ class Metering:
         store.update_state(db, run_id, metered_at=None)  # whole
         if meter.readings:
             self._add_row(db, store.get_run(db, run_id), meter)
+        del self._meters[key]
 
     def close(self, db: Database) -> None:
         """Keep what was counted of runs that go on without this supervisor."""
         with contextlib.suppress(*store.DatabaseError):
-            for run_id, meter in self._meters.items():
+            for (run_id, _), meter in self._meters.items():
                 self._keep(db, run_id, meter)
         self._gpus.close()
         self._host.close()
@@ -182,7 +193,7 @@ class Metering:
         """Go on from what is in the database; since then the run went on unmeasured."""
         gap = max(0.0, time.time() - run["metered_at"]) if run["metered_at"] is not None else 0.0
         meter = Meter(clock - gap, run["process_seconds"], run["joules"], run["unmeasured_seconds"], kept_at=clock)
-        self._meters[run["id"]] = meter
+        self._meters[_key(run)] = meter
         return meter
 
     def _keep(self, db: Database, run_id: str, meter: Meter) -> None:

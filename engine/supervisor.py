@@ -109,8 +109,9 @@ class Supervisor:
         for run_id, trainer in list(self.trainers.items()):
             if not trainer.alive():
                 with self._apart(db, run_id):
+                    self.metering.end(db, trainer.row)
+                with self._apart(db, run_id):
                     self._end(db, trainer)
-                    self.metering.end(db, run_id)
                 del self.trainers[run_id]
 
     def _end(self, db: Database, trainer: Trainer) -> None:

@@ -213,14 +213,15 @@ def test_time_and_energy_survive_the_supervisor_and_are_not_counted_twice(
         clock.now += 1
     run = store.get_run(db, run_id)
     assert run["process_seconds"] == run["unmeasured_seconds"] == 20, "kept every ten seconds"
+    assert run["metered_at"] == clock.now - 5
     # It is killed; five seconds later there is another one.
     clock.now += 5
     second = Metering(home, tuple, lambda: HOST, every=0.0)
-    second.look(db, store.get_run(db, run_id))
-    second.end(db, run_id)
+    second.look(db, run)
+    second.end(db, run)
     run = store.get_run(db, run_id)
     assert run["process_seconds"] == run["unmeasured_seconds"] == 30 and run["metered_at"] is None
-    second.end(db, run_id)
+    second.end(db, run)
     assert store.get_run(db, run_id)["process_seconds"] == 30
 
 
@@ -238,7 +239,7 @@ def test_a_run_on_a_gpu_takes_what_the_gpu_measures(home: Home, db: Database, mo
     gpu.millijoules = 1_500_000
     before = rows_of_a_gpu()
     wait_for(lambda: rows_of_a_gpu() > before)
-    watching.end(db, run_id)
+    watching.end(db, store.get_run(db, run_id))
     watching.close(db)
 
     run = store.get_run(db, run_id)

@@ -59,8 +59,9 @@ def parse_shown(text: str) -> list[Shown]:
 
 
 def version(runs: Iterable[Row]) -> str:
-    """Changes whenever the list of runs, a name, a status, an attempt or a currency does."""
-    text = json.dumps([[run["id"], run["name"], run["status"], run["attempt"], run["currency"]] for run in runs])
+    """Changes whenever the list of runs, a name, a status, an attempt or a price does."""
+    seen = ("id", "name", "status", "attempt", *store.PRICE)
+    text = json.dumps([[run[name] for name in seen] for run in runs])
     return hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()[:10]
 
 

@@ -130,7 +130,7 @@ def test_the_machine_shows_what_is_known_and_nothing_else(app: App, page: Any) -
     page.route("**/api/machine?", lambda route: route.fulfill(json=HERE))
     page.evaluate("window.dispatchEvent(new Event('x')), document.dispatchEvent(new Event('visibilitychange'))")
     says(page, "#machine h3", "<b>RTX 4090</b>")
-    says(page, "[data-gauge='0-gpu_use'] dd", "97%")
+    says(page, "[data-gauge='0-gpu_use'] b", "97%")
     says(page, "[data-gauge='0-gpu_use'] small", "this run: 0% to 97%")
     assert page.locator("[data-gauge='0-gpu_use'] path").get_attribute("d").startswith("M0.0 23.0L")
     assert page.locator("[data-gauge='0-gpu_watts']").count() == 0, "what the driver does not tell"

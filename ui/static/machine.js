@@ -15,6 +15,7 @@ let seen = false;
 
 export function mount() {
   on("selected", () => { past = {}; pastRead = 0; draw(); soon(0); });
+  on("runs", () => { pastRead = 0; }); // it may have ended
   on("tab", () => soon(0));
   document.addEventListener("visibilitychange", () => soon(0));
   // Nobody measures for a panel that is not in sight.
@@ -82,8 +83,8 @@ function draw() {
   const key = JSON.stringify(found.map(([title, gauges]) => [title, gauges.map((one) => one.key)]));
   if (place.dataset.drawn !== key) {
     place.dataset.drawn = key;
-    fill(place, found.map(([title, gauges]) => h("div", { class: "group" }, h("h3", {}, title), h("dl", {}, gauges.map((one) =>
-      h("div", { class: "gauge", "data-gauge": one.key }, h("dt", {}, one.label), h("dd", {}), spark(), h("small", {})))))),
+    fill(place, found.map(([title, gauges]) => h("div", { class: "group" }, h("h3", {}, title), h("ul", {}, gauges.map((one) =>
+      h("li", { class: "gauge", "data-gauge": one.key }, h("span", {}, one.label), h("b", {}), spark(), h("small", {})))))),
     h("ul", { class: "note holders", "aria-label": "Who holds memory" }));
   }
   for (const one of found.flatMap(([, gauges]) => gauges)) show($(`[data-gauge="${one.key}"]`, place), one);
@@ -94,7 +95,7 @@ function draw() {
 const spark = () => h("svg", { viewBox: "0 0 100 24", preserveAspectRatio: "none", "aria-hidden": "true" }, h("path", {}));
 
 function show(place, one) {
-  say($("dd", place), one.now);
+  say($("b", place), one.now);
   const known = (one.curve || []).filter((value) => value !== null);
   place.classList.toggle("flat", known.length < 2);
   const [low, high] = [Math.min(...known), Math.max(...known)];

@@ -1,7 +1,7 @@
 // What a run costs: spent, to finish, a million tokens, energy, and its budget; and what the machine costs, in place.
 // Nothing is invented: without a price there is one sentence that asks for one.
 
-import { $, fill, h, say } from "./dom.js";
+import { $, $$, fill, h, say } from "./dom.js";
 import { amount, energy } from "./format.js";
 import { emit, get, on, run, send, state } from "./state.js";
 import { priceForm, priceWords } from "./price.js";
@@ -12,7 +12,7 @@ let editing = "";
 
 export function mount() {
   on("selected", () => { editing = ""; load(); });
-  on("runs", draw);
+  on("runs", load); // which changes with every price
   on("now", draw);
   on("budget", () => { if (prices.run) edit("budget"); });
   homePrice();
@@ -39,8 +39,6 @@ function draw() {
   const place = $("#money");
   if (!one || one.kind === "published") { fill(place); delete place.dataset.drawn; return; }
   const money = one.money || {};
-  // A price that the server took over when the run began has to be read first.
-  if (money.currency && !prices.run && asked === one.id && !editing) { asked = ""; load(); return; }
   const key = JSON.stringify([one.id, prices.run, money.budget, editing, Boolean(money.goal), Boolean(money.joules), one.status === "finished"]);
   if (place.dataset.drawn !== key) {
     place.dataset.drawn = key;
@@ -107,7 +105,7 @@ function edit(what) {
   editing = what;
   draw();
   const there = $("#money");
-  const first = what ? $("form input:not([type=radio]), form input:checked", there) : $(`[data-key="${from}"]`, there) || $("button", there);
+  const first = what ? $$("form input[type=text]", there).find((input) => !input.closest("[hidden]")) : $(`[data-key="${from}"]`, there) || $("button", there);
   first?.focus();
   if (what) there.scrollIntoView({ block: "nearest" });
 }
