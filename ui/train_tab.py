@@ -55,7 +55,7 @@ def _form() -> str:
         <small id="help-name" class="help"></small></label>
       <div class="settings front"></div>
       <details class="more" id="home-price"><summary>What does this machine cost?</summary>
-        <div class="folded"></div></details>
+        <div></div></details>
       <details class="more"><summary>More settings</summary><div class="folded"></div></details>
     </section>"""
 

@@ -144,7 +144,7 @@ function budgetForm(money) {
 
 /** The same price in the form that starts a run: for runs to come. */
 function homePrice() {
-  const place = $("#home-price .folded");
+  const place = $("#home-price > div");
   const key = JSON.stringify(prices.home);
   if (!place || place.dataset.drawn === key) return;
   place.dataset.drawn = key;
