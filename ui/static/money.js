@@ -148,7 +148,6 @@ function homePrice() {
   const key = JSON.stringify(prices.home);
   if (!place || place.dataset.drawn === key) return;
   place.dataset.drawn = key;
-  const heard = h("p", { class: "note", "aria-live": "polite" });
   say($("#home-price summary"), prices.home ? `This machine costs ${priceWords(prices.home)}` : "What does this machine cost?");
   fill(place, h("p", { class: "note" }, "With a price, each run shows what it has cost, what is still to come, and can have a budget."),
     priceForm(prices.home, { both: false, forget: prices.home, save: async (price) => {
@@ -157,5 +156,5 @@ function homePrice() {
       homePrice();
       $("#home-price").open = false;
       $("#home-price summary").focus();
-    } }), heard);
+    } }));
 }
