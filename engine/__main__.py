@@ -93,6 +93,12 @@ def _of_the_home(add: Callable[..., argparse.ArgumentParser]) -> None:
         metavar="S",
         help="starter, a file or folder, or hub:OWNER/NAME; each with ,config=C ,split=S ,column=C ,weight=W",
     )
+    make.add_argument(
+        "--skip-unreadable", action="store_true", default=None, help="leave out files that cannot be read, and say so"
+    )
+    make.add_argument(
+        "--anew", action="store_true", help="discard what a job with other settings has made under this name"
+    )
     make.add_argument("--keep-duplicates", action="store_true", default=None, help="keep equal documents")
     does = make.add_mutually_exclusive_group()
     does.add_argument("--preview", action="store_true", help="show the first documents and an estimate, make nothing")

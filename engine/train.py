@@ -26,7 +26,9 @@ from engine.checkpoint import CorruptCheckpoint, load_checkpoint
 from engine.config import ConfigError, RunConfig
 from engine.data import Dataset, Epochs, Progress, Rows, Stopped, ensure_dataset
 from engine.device import choose_place
+from engine.diagnose import Diagnosis, token_entropy
 from engine.evaluate import Validation
+from engine.examine import Examination
 from engine.gradients import Gradients
 from engine.guard import Diverged, Guard, Resumption, RollBack
 from engine.home import Home
@@ -83,7 +85,15 @@ def train(run: Run) -> str:
     guard = Guard(recorder, config.train.on_nonfinite, run.roll_backs, skips_overflow=scaler.is_enabled())
     resumption = Resumption(recorder.event, step, losses_before(run.db, run.id)) if run.attempt > 1 else None
     epochs = Epochs(rows, config.rows_per_step, recorder.event, epochs_told(run.db, run.id))
-    meter = Meter(recorder, config, step, elapsed_seconds, guard, resumption, epochs)
+    diagnosis = Diagnosis(
+        config,
+        token_entropy(dataset.train),
+        partial(recorder.add, "diagnostics"),
+        recorder.event,
+        {finding["kind"] for look in store.looks(run.db, run.id) for finding in look["findings"]},
+    )
+    examination = Examination(model, optimizers, config, validation.text(), diagnosis.look)
+    meter = Meter(recorder, config, step, elapsed_seconds, guard, resumption, epochs, diagnosis)
     saver = Saver(run, learner, guard, dataset_sha256(dataset), meter.say)
 
     def ask() -> None:
@@ -96,6 +106,7 @@ def train(run: Run) -> str:
             with meter.phase("evaluating", "Reading text it has never seen"):
                 with optimizers.averaged():
                     result = validation.measure(model)
+                diagnosis.loads(result["expert_load"])
                 recorder.add(
                     "evals", step=step, tokens=step * batch_tokens, elapsed_seconds=meter.elapsed_seconds, **result
                 )
@@ -124,7 +135,8 @@ def train(run: Run) -> str:
             grad_norm = torch.nn.utils.clip_grad_norm_(model.parameters(), config.train.grad_clip)
             # Decided on the device, where nobody waits for it (but an fp16 scaler); the meter learns of it later.
             finite = loss.isfinite() & grad_norm.isfinite()
-            scaler.step(optimizers, factor, finite, momentum(step, total_steps, config.optimizer))
+            with examination.of(step + 1, grad_norm):
+                scaler.step(optimizers, factor, finite, momentum(step, total_steps, config.optimizer))
             scaler.update()
 
             step += 1

@@ -29,6 +29,7 @@ TORCH = {
         "fused",
         "batches",
         "gradients",
+        "examine",
         "accelerate",
         "optim",
         "loss",

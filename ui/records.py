@@ -21,6 +21,7 @@ ABSOLUTE = re.compile(r"(?<![\w.:/])/(?:[^\s/:'\"]+/)+([^\s/:'\",)]+)")
 """A path of this machine in a line of a log; an address like http://x/y is none."""
 QUOTED = re.compile(r"(?<=[\"'])/[^\"']*/([^/\"']+)")
 MOST_COMPARED = 8
+MOST_LOOKS = 100
 
 MARKED = {"resumed": "resumed", "epoch": "text read again"}
 """Kinds of events that have a mark on the chart, and what it says."""
@@ -58,12 +59,12 @@ def log_tail(home: Home, run: Row) -> list[str]:
     return lines[-LOG_LINES:]
 
 
-def clean(line: str, home: Home) -> str:
+def clean(line: str, home: Home, longest: int = 500) -> str:
     """A line of a log with paths below the home or the project made relative, and of others the last part only."""
     for folder in sorted({str(home.path), str(PROJECT), str(Path.home())}, key=len, reverse=True):
         if folder != "/":
             line = line.replace(folder + "/", "").replace(folder, ".")
-    return ABSOLUTE.sub(r"…/\1", QUOTED.sub(r"…/\1", line))[:500]
+    return ABSOLUTE.sub(r"…/\1", QUOTED.sub(r"…/\1", line))[:longest]
 
 
 def compared(db: Database, runs: list[Row]) -> list[dict[str, Any]]:
@@ -164,4 +165,30 @@ def figures(run: Row, evaluation: Row | None) -> dict[str, Any]:
         "accuracy": number(evaluation["val_accuracy"], 4) if evaluation else None,
         "bits": number(evaluation["val_bits_per_byte"], 5) if evaluation else None,
         "dataset": run["dataset"],
+    }
+
+
+def diagnosis(db: Database, run: Row) -> dict[str, Any]:
+    """What looked wrong about how a run learns at the newest look, and how its groups of weights moved at each."""
+    looks = store.looks(db, run["id"])
+    if not looks:
+        return {"run": run["id"], "step": None, "findings": [], "groups": []}
+    thin = looks[:: math.ceil(len(looks) / MOST_LOOKS)]
+    newest = looks[-1]
+    groups = [
+        {
+            "name": name,
+            "gradient": number(group["gradient"], 3),
+            "ratio": number(group["ratio"], 3),
+            "ratios": [number(look["groups"].get(name, {}).get("ratio"), 3) for look in thin],
+        }
+        for name, group in newest["groups"].items()
+    ]
+    return {
+        "run": run["id"],
+        "step": newest["step"],
+        "findings": [finding["sentence"] for finding in newest["findings"]],
+        "attention": number(max(newest["attention"], default=None), 3),
+        "steps": [look["step"] for look in thin],
+        "groups": groups,
     }

@@ -15,6 +15,9 @@ CHARTS = (
 )
 PLAN = """<p class="problem" id="problem" role="alert"></p><p class="plan" id="plan" aria-live="polite"></p>
 <div id="offer" hidden><button type="button" class="strong">Prepare its text</button></div>"""
+FACTS = """<section id="outlook" class="beside" aria-label="Where it is going" hidden></section>
+<section id="facts" aria-label="The run"></section>
+<section id="money" aria-label="Money and energy"></section>"""
 
 
 def build(start_run: Callable[[str, str, str], str]) -> None:
@@ -25,8 +28,7 @@ def build(start_run: Callable[[str, str, str], str]) -> None:
             with gr.Column(elem_id="go"):
                 gr.HTML(PLAN, apply_default_css=False)
                 start = gr.Button("Start", elem_id="start", variant="primary", size="lg")
-            gr.HTML('<section id="facts" aria-label="The run"></section>', apply_default_css=False)
-            gr.HTML('<section id="money" aria-label="Money and energy"></section>', apply_default_css=False)
+            gr.HTML(FACTS, apply_default_css=False)
         with gr.Column(elem_id="watch"):
             gr.HTML(_watch(), apply_default_css=False)
     preset, name, overrides, run = (gr.Textbox(visible=False) for _ in range(4))
@@ -82,6 +84,9 @@ def _watch() -> str:
       <p class="empty"></p><div class="answers"></div><p class="note signs" hidden></p>
       <button type="button" class="quiet" id="all-answers" hidden></button></section>
     <section><h2 class="sr">More curves</h2><div class="charts small">{"".join(charts[1:])}</div></section>
+    <section id="diagnosis" hidden><h2>How it learns</h2><div class="verdict"></div>
+      <details class="more"><summary>Updates of each group of weights</summary><div class="groups"></div></details>
+    </section>
     <section id="machine"><div class="heading"><h2>Machine</h2><p class="note"></p></div>
       <div class="gauges"></div></section>
     <section id="events" hidden><h2>What happened</h2><ol></ol></section>"""

@@ -22,6 +22,7 @@ from engine.store.connect import migrate as migrate
 from engine.store.connect import refused_for_good as refused_for_good
 from engine.store.connect import soundness as soundness
 from engine.store.connect import writing as writing
+from engine.store.diagnostics import looks as looks
 from engine.store.health import complaints as complaints
 from engine.store.health import schema_version as schema_version
 from engine.store.health import sqlite_version as sqlite_version

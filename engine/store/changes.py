@@ -130,7 +130,19 @@ def probes(db: Database) -> None:
 
 
 def diagnostics(db: Database) -> None:
-    """How healthy the weights of a run are, at intervals."""
+    """How the weights of a run move, at intervals, and what looked wrong."""
+    db.conn.execute("""CREATE TABLE diagnostics (
+        id INTEGER PRIMARY KEY AUTOINCREMENT,
+        run_id TEXT NOT NULL REFERENCES runs(id),
+        attempt INTEGER NOT NULL,
+        step INTEGER NOT NULL,
+        tokens INTEGER NOT NULL,
+        groups TEXT NOT NULL,
+        attention TEXT NOT NULL,
+        findings TEXT NOT NULL,
+        superseded INTEGER NOT NULL DEFAULT 0
+    ) STRICT""")
+    db.conn.execute("CREATE INDEX diagnostics_by_run ON diagnostics(run_id, id)")
 
 
 def alerts(db: Database) -> None:

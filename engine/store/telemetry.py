@@ -18,7 +18,7 @@ def add_event(db: Database, run_id: str, kind: str, message: str, step: int | No
 
 def supersede_after(db: Database, run_id: str, step: int) -> None:
     """Mark what was measured and said after `step`: a resumed run will do those steps again."""
-    for table in ("metrics", "evals", "samples"):
+    for table in ("metrics", "evals", "samples", "diagnostics"):
         db.conn.execute(
             f"UPDATE {table} SET superseded = 1 WHERE run_id = ? AND step > ? AND superseded = 0 "
             + ("AND source = 'periodic'" if table == "samples" else ""),

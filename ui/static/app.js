@@ -18,6 +18,8 @@ import * as dataset from "./dataset.js";
 import * as health from "./health.js";
 import * as prepare from "./prepare.js";
 import * as tokenize from "./tokenize.js";
+import * as diagnosis from "./diagnosis.js";
+import * as outlook from "./outlook.js";
 import * as report from "./report.js";
 import * as exhibit from "./exhibit.js";
 
@@ -141,6 +143,8 @@ async function start() {
   tokenize.mount();
   health.mount();
   data.mount();
+  diagnosis.mount();
+  outlook.mount(charts);
   report.mount();
   show(state.tab, { push: false });
   try {

@@ -54,6 +54,9 @@ export function duration(seconds) {
   return days < 730 ? `${days} days` : `${Math.round(days / 365)} years`;
 }
 
+/** The same as an estimate: "about 34 s", but "under 1 s". */
+export const roughly = (seconds) => (seconds < 1 ? duration(seconds) : `about ${duration(seconds)}`);
+
 export function bytes(value) {
   if (value >= 1e9) return `${trim((value / 1e9).toFixed(1))} GB`;
   if (value >= 1e6) return `${value < 1e7 ? trim((value / 1e6).toFixed(1)) : Math.round(value / 1e6)} MB`;
@@ -84,6 +87,14 @@ export function leftOut(dropped) {
 export function setting(value) {
   if (typeof value === "number" && Number.isInteger(value) && value >= 10000) return value.toLocaleString("en");
   return typeof value === "boolean" ? (value ? "yes" : "no") : String(value);
+}
+
+/** When something is that will be in `seconds`: "17:42", from tomorrow on with its day. */
+export function ahead(seconds) {
+  const then = new Date(Date.now() + seconds * 1000);
+  const time = then.toLocaleTimeString("en", { hour: "2-digit", minute: "2-digit", hour12: false });
+  if (then.toDateString() === new Date().toDateString()) return time;
+  return `${then.toLocaleDateString("en", { weekday: "short", day: "numeric", month: "short" })}, ${time}`;
 }
 
 export function date(seconds) {
