@@ -13,9 +13,9 @@ from engine import store
 from engine.home import PROJECT, Home
 from ui import records
 from ui.actions import Actions
+from ui.columns import SeriesCache
 from ui.reading import Reader
 from ui.record_routes import make_records
-from ui.series import SeriesCache
 from ui.server import add_error_answers
 
 

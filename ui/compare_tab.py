@@ -12,8 +12,11 @@ def build() -> None:
         <figure id="compare-figure"><figcaption>
           <span class="segmented" role="group" aria-label="What the chart shows" id="compare-what">
             <button type="button" data-what="bits">Bits per byte</button>
-            <button type="button" data-what="loss">Validation loss</button></span>
-          <span class="legend"></span></figcaption>
+            <button type="button" data-what="loss">Validation loss</button>
+            <button type="button" data-what="training">Training loss</button></span>
+          <span class="segmented" role="group" aria-label="Horizontal axis" id="compare-axis"></span>
+          <button type="button" class="quiet" id="compare-all" hidden>Show all</button></figcaption>
+          <div class="legend" role="group" aria-label="Runs on the chart"></div>
           <div id="compare-chart"><div class="plot"></div></div><p class="empty" id="compare-empty"></p></figure>
         <section><h2 id="runs-title">All runs</h2>
           <div class="wide-table" role="region" aria-labelledby="runs-title" tabindex="0">

@@ -6,15 +6,13 @@ import re
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from sqlite_utils import Database
 
 from engine import config, phrases, store
 from engine.home import PROJECT, Home
 from engine.store import Row
 from ui import costs, describe
-from ui.live import check_axis
-from ui.series import AXES, SeriesCache, number
+from ui.series import number
 
 LOG_BYTES, LOG_LINES = 16_384, 30
 ABSOLUTE = re.compile(r"(?<![\w.:/])/(?:[^\s/:'\"]+/)+([^\s/:'\",)]+)")
@@ -22,28 +20,6 @@ ABSOLUTE = re.compile(r"(?<![\w.:/])/(?:[^\s/:'\"]+/)+([^\s/:'\",)]+)")
 QUOTED = re.compile(r"(?<=[\"'])/[^\"']*/([^/\"']+)")
 MOST_COMPARED = 8
 MOST_LOOKS = 100
-
-MARKED = {"resumed": "resumed", "epoch": "text read again"}
-"""Kinds of events that have a mark on the chart, and what it says."""
-
-
-def marks(db: Database, cache: SeriesCache, run: Row, axis: str) -> list[dict[str, Any]]:
-    """Saves and resumes of a run, and where it read its text again, with their place on `axis`; Refused for another."""
-    check_axis(axis)
-    curve = cache.metrics(db, run["id"], run["attempt"])
-    steps, places = curve["step"], curve[AXES[axis]]
-    found = [("saved", step) for step in store.saved_steps(db, run["id"])]
-    found += [
-        (MARKED[event["kind"]], event["step"])
-        for event in store.list_events(db, run["id"])
-        if event["kind"] in MARKED and event["step"] is not None
-    ]
-    placed = []
-    for kind, step in found:
-        at = int(np.searchsorted(steps, step))
-        if at < len(steps):
-            placed.append({"kind": kind, "step": step, "x": number(float(places[at]))})
-    return placed
 
 
 def log_tail(home: Home, run: Row) -> list[str]:

@@ -15,6 +15,7 @@ from engine import store
 from engine.home import Home
 from ui.actions import CLEAR, Actions, Launch, Talker, sentence
 from ui.ask_routes import make_ask
+from ui.columns import SeriesCache
 from ui.data_routes import Preparing, make_data
 from ui.exhibits import make_exhibits
 from ui.guard import Guard
@@ -24,7 +25,6 @@ from ui.previews import Previewer
 from ui.reading import Reader
 from ui.record_routes import make_records
 from ui.routes import make_router
-from ui.series import SeriesCache
 
 STATIC = Path(__file__).resolve().parent / "static"
 YEAR = "public, max-age=31536000, immutable"

@@ -81,6 +81,8 @@ from engine.store.telemetry import expert_load as expert_load
 from engine.store.telemetry import last_eval as last_eval
 from engine.store.telemetry import list_events as list_events
 from engine.store.telemetry import metrics_after as metrics_after
+from engine.store.telemetry import moments as moments
+from engine.store.telemetry import numbers_after as numbers_after
 from engine.store.telemetry import supersede_after as supersede_after
 from engine.store.words import add_checkpoint as add_checkpoint
 from engine.store.words import add_sample as add_sample

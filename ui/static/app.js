@@ -58,7 +58,7 @@ export async function refresh() {
 async function ask() {
   const shown = charts.cursors();
   const axis = state.axis;
-  const news = await get("/api/live", { runs: shown, x: axis, selected: state.selected, events: feed.eventCursor() });
+  const news = await get("/api/live", { runs: shown, x: axis, selected: state.selected, curves: charts.wanted(), events: feed.eventCursor() });
   active = news.active;
   if (news.v !== state.version) await loadRuns(news.v);
   if (news.now) {
@@ -144,7 +144,7 @@ async function start() {
   health.mount();
   data.mount();
   diagnosis.mount();
-  outlook.mount(charts);
+  outlook.mount();
   report.mount();
   show(state.tab, { push: false });
   try {
