@@ -100,7 +100,7 @@ def test_a_run_stops_at_its_budget_and_a_raised_one_lets_it_resume(workshop: App
     says(page, "#status", "Stopped: the budget of $0.01 is used up")
     says(page, "#banner", "Raise the budget, then Resume goes on")
     says(page, "#events", "The budget of $0.01 is used up")
-    page.click("#banner >> text=Raise the budget")
+    page.click("#banner button >> text=Raise the budget")
     assert page.evaluate("document.activeElement.dataset.key") == "budget-amount"
     page.keyboard.press("Control+a")
     page.keyboard.type("100000")
