@@ -7,7 +7,7 @@ from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
 
-from engine import commands_home, config, gpu, launch, store
+from engine import commands_home, commands_preflight, config, gpu, launch, store
 from engine.estimate import training_bytes
 from engine.follow import begun, end_of, ended, print_json
 from engine.home import Home
@@ -258,6 +258,7 @@ def _short(given: Arguments, sentence: str) -> int:
 COMMANDS: dict[str, Callable[[Arguments], int]] = {
     "presets": presets,
     "start": start,
+    "preflight": commands_preflight.preflight,
     "runs": runs,
     "status": status,
     "stop": stop,

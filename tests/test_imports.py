@@ -42,6 +42,7 @@ TORCH = {
         "saver",
         "train",
         "device",
+        "preflight",
     )
 }
 DRIVERS = {"sqlite3", "pysqlite3", "apsw", "sqlean"}
@@ -62,6 +63,8 @@ WITHOUT_TORCH = [
     "engine.prompts",
     "engine.home",
     "engine.talk",
+    "engine.probing",
+    "engine.projection",
     "engine.worker",
     "engine.commands",
     "engine.config",
@@ -153,7 +156,7 @@ def test_config_imports_only_its_machinery_and_the_schedule_only_it() -> None:
         ("engine.experts", {"config"}),
         ("engine.optim", {"config", "experts", "kernels", "stacks"}),
         ("engine.model", {"attention", "config", "experts", "fused", "loss", "stacks"}),
-        ("engine.device", {"attention", "config"}),
+        ("engine.device", {"attention", "config", "gpu"}),
         ("engine.checkpoint", {"optim", "model", "manifest", "sync"}),
         ("engine.retention", {"config"}),
         ("engine.space", {"config", "home", "store"}),

@@ -40,6 +40,8 @@ from engine.store.jobs import update_job as update_job
 from engine.store.migrations import ACTIVE as ACTIVE
 from engine.store.preferences import get_preference as get_preference
 from engine.store.preferences import set_preference as set_preference
+from engine.store.probes import get_probe as get_probe
+from engine.store.probes import put_probe as put_probe
 from engine.store.reference import REFERENCE_ID as REFERENCE_ID
 from engine.store.reference import add_reference as add_reference
 from engine.store.runs import OPEN as OPEN
