@@ -30,7 +30,7 @@ from engine.phrases import size
 from engine.probing import BUSY, refuse_beside_a_run
 from engine.space import age_bytes, checkpoint_bytes, free_memory
 from engine.store import Refused
-from engine.train import explain
+from engine.train import explain, out_of_memory
 from engine.trial import Company, Trial, memory_taken
 
 Tell = Callable[..., object]
@@ -49,14 +49,6 @@ def probe(config: RunConfig, device: str, scratch: Path, tell: Tell) -> dict[str
     share = affordable(config, training_flops(device)) if slow else Share(config)
     if slow:
         check_memory(share.config)
-    tell(message="Building the model")
-    trial = Trial.of(share.config, place)
-    if place.device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats(place.device)
-        tell(message="Getting the kernels ready for this GPU")
-    trial.choose_rows()
-    tell(message="Warming up")
-    company = Company()
 
     def step_seconds(passing: float, updating: float) -> float:
         return passing * share.passes + updating * share.update
@@ -64,7 +56,19 @@ def probe(config: RunConfig, device: str, scratch: Path, tell: Tell) -> dict[str
     def show_speed(passing: float, updating: float) -> None:
         tell(message="Measuring", tokens_per_second=config.train.batch_tokens / step_seconds(passing, updating))
 
-    found: dict[str, Any] = {"step_seconds": step_seconds(*trial.pace(show_speed))}
+    tell(message="Building the model")
+    trial = Trial.of(share.config, place)
+    if place.device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(place.device)
+        tell(message="Getting the kernels ready for this GPU")
+    try:
+        trial.choose_rows()
+        tell(message="Warming up")
+        company = Company()
+        pace = trial.pace(show_speed)
+    except torch.OutOfMemoryError as error:
+        raise Refused(out_of_memory(config, trial.rows)) from error
+    found: dict[str, Any] = {"step_seconds": step_seconds(*pace)}
     found |= {"cores_taken": company.cores_taken(), "cores": os.cpu_count() or 1}
     tell(message="Evaluating, asking, saving")
     found |= {"eval_token_seconds": trial.reading() * share.token} | besides(trial, config, share, scratch)
@@ -118,6 +122,28 @@ def check_memory(config: RunConfig) -> None:
         )
 
 
+def answer(home: Home, device: str, config: RunConfig, tell: Tell) -> int:
+    """Measure alone on `device`; tells the result, or one sentence on why there is none. Returns the exit status."""
+    folder = home.probe(device)
+    lock = process.hold_lock(folder / "lock")
+    if lock is None:
+        tell(error=BUSY.format(device))
+        return 1
+    scratch = folder / "scratch"
+    with lock:
+        (folder / "process.json").write_text(json.dumps(process.identity()), encoding="utf-8")
+        try:
+            refuse_beside_a_run(home, device)  # one that begins from now on ends this process
+            tell(probe=probe(config, device, scratch, tell))
+        except Exception as error:  # noqa: BLE001 - the boundary of the process
+            traceback.print_exc()
+            tell(error=explain(error, config))
+            return 1
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
+    return 0
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Answer one question; whatever prints goes to stderr, because stdout is for messages alone."""
     parser = argparse.ArgumentParser(prog="python -m engine.preflight")
@@ -135,28 +161,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         answers.write(json.dumps(message) + "\n")
         answers.flush()
 
-    home, device = Home.at(given.home), given.device
-    folder = home.probe(device)
-    lock = process.hold_lock(folder / "lock")
-    if lock is None:
-        tell(error=BUSY.format(device))
-        return 1
-    (folder / "process.json").write_text(json.dumps(process.identity()), encoding="utf-8")
     config = from_json(json.loads(sys.stdin.readline())["config"])
     threading.Thread(target=end_with_the_reader, name="reader", daemon=True).start()
     # Denormal numbers cost a hundred times a normal one on a CPU; a run does without them too.
     torch.set_flush_denormal(True)
-    scratch = folder / "scratch"
-    try:
-        refuse_beside_a_run(home, device)  # one that begins from now on ends this process
-        tell(probe=probe(config, device, scratch, tell))
-    except Exception as error:  # noqa: BLE001 - the boundary of the process
-        traceback.print_exc()
-        tell(error=explain(error, config))
-        return 1
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
-    return 0
+    return answer(Home.at(given.home), given.device, config, tell)
 
 
 def end_with_the_reader() -> None:

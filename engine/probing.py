@@ -13,7 +13,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
 from importlib import metadata
 from typing import IO, Any
@@ -46,7 +46,7 @@ def measure(
     *,
     command: Sequence[str] = COMMAND,
     patience: float = 0.0,
-) -> Iterator[Message]:
+) -> Generator[Message, None, None]:
     """Measure what a run of `config` would need; yields what it is doing, at last {"probe": ...}, which is then stored.
 
     Its process ends with the iterator, when `cancelled` says so, or after `patience` seconds. Raises Refused with a

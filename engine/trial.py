@@ -44,8 +44,8 @@ class Trial:
     gradients: Gradients
     notes: list[str] = field(default_factory=list)
     """What could not be had here, in the sentences of a run."""
-    rows: int = 0
-    """Of one forward pass."""
+    rows: int = 1
+    """Of one forward pass; until they are chosen, the fewest that may not fit."""
     batch: Batch | None = None
 
     @classmethod
@@ -58,6 +58,7 @@ class Trial:
     def choose_rows(self) -> None:
         """As many rows in a pass as a run would choose; raises what it would raise."""
         model, optimizers = self.learner.model, self.learner.optimizers
+        self.rows = self.config.train.micro_batch or 1
         self.rows = accelerate(model, optimizers, self.gradients, self.config, self.place, self.notes.append)
         self.batch = some_batch(model, self.rows, self.config.train.documents)
 

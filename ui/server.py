@@ -11,7 +11,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, JSONResponse
 from starlette.exceptions import HTTPException
 
-from engine import store
+from engine import probing, store
 from engine.home import Home
 from ui.actions import CLEAR, Actions, Launch, Talker, sentence
 from ui.ask_routes import make_ask
@@ -19,6 +19,7 @@ from ui.data_routes import Preparing, make_data
 from ui.exhibits import make_exhibits
 from ui.guard import Guard
 from ui.previews import Previewer
+from ui.probe_routes import Measure, make_probes
 from ui.reading import Reader
 from ui.record_routes import make_records
 from ui.routes import make_router
@@ -36,6 +37,7 @@ def create_app(
     talker: Talker,
     preparing: Preparing,
     previewer: Previewer | None = None,
+    measure: Measure = probing.measure,
     hosts: tuple[str, ...] = (),
     user: str = "blueberry",
     password: str = "",
@@ -57,6 +59,7 @@ def create_app(
     app.include_router(make_exhibits(reader, actions, cache))
     app.include_router(make_records(reader, actions, cache))
     app.include_router(make_data(home, preparing, previewer or Previewer()))
+    app.include_router(make_probes(home, measure))
     version = add_static(app)
     demo = build_page(actions)
     gr.mount_gradio_app(

@@ -14,6 +14,9 @@ CHARTS = (
     ("speed-chart", "Speed", "tokens per second", ""),
 )
 PLAN = """<p class="problem" id="problem" role="alert"></p><p class="plan" id="plan" aria-live="polite"></p>
+<div id="preflight" hidden><p class="row"><button type="button" class="plain">Measure here</button>
+<span class="note doing" role="status"></span><span class="note pace" aria-hidden="true"></span></p>
+<details class="more"><summary></summary><dl></dl><div class="notes"></div></details></div>
 <div id="offer" hidden><button type="button" class="strong">Prepare its text</button></div>"""
 
 

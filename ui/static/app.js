@@ -14,6 +14,7 @@ import * as compare from "./compare.js";
 import * as data from "./data.js";
 import * as dataset from "./dataset.js";
 import * as health from "./health.js";
+import * as preflight from "./preflight.js";
 import * as prepare from "./prepare.js";
 import * as tokenize from "./tokenize.js";
 import * as report from "./report.js";
@@ -124,6 +125,7 @@ function whenDrawn(callback) {
 async function start() {
   readAddress();
   header.mount({ select, show });
+  preflight.mount();
   setup.mount({ select, refresh });
   charts.mount();
   feed.mount();
