@@ -41,6 +41,7 @@ POSTS = {
     "/api/prepare/stop": ("job",),
     "/api/prepare/resume": ("job",),
     "/api/prepare/discard": ("job",),
+    "/api/preflight": ("preset", "overrides"),
 }
 DEEP = [b"[" * 50_000, b'{"run":' * 50_000, b'{"run": ' + b"9" * 5000 + b"}"]
 BODIES = [b"", b"[", b"[1]", b'"x"', b"\xff\xfe\x00", *DEEP]

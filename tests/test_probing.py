@@ -9,25 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from helpers import wait_for
+from helpers import supervised, wait_for
 from sqlite_utils import Database
+from ui_helpers import MEASURED
 
 from engine import config, probing, process, projection, store
 from engine.home import PROJECT, Home
 
 FAKE = Path(__file__).resolve().parent / "fake_probe.py"
-RESULT = {
-    "step_seconds": 0.2,
-    "eval_token_seconds": 1e-5,
-    "prompts": 12,
-    "answer_seconds": 0.3,
-    "answer_token_seconds": 0.01,
-    "age_seconds": 0.1,
-    "save_seconds": 0.5,
-    "memory": 10**9,
-    "cores_taken": 0.1,
-    "cores": 2,
-}
+RESULT = {name: value for name, value in MEASURED.items() if name != "measured_at"}
 
 
 @pytest.fixture(autouse=True)
@@ -180,6 +170,17 @@ def test_a_run_that_starts_ends_it(home: Home, db: Database) -> None:
     listener.join(20)
 
     assert heard == ["The measurement was ended, because next starts on cpu."]
+
+
+def test_a_supervisor_ends_it_before_it_starts_a_trainer(home: Home, db: Database) -> None:
+    messages = probing.measure(home, config.load_preset("seedling"), command=fake("lock", '{"message": "on"}', "wait"))
+    next(messages)
+    run_id = store.create_run(db, config.load_preset("seedling"), "seedling", "next", "cpu")
+
+    with supervised(home):
+        with pytest.raises(store.Refused, match="because next starts on cpu"):
+            next(messages)
+        wait_for(lambda: store.get_run(db, run_id)["status"] == "running", timeout=30)
 
 
 def test_there_is_nothing_to_end_where_nothing_is_measured(home: Home) -> None:

@@ -56,14 +56,14 @@ async function measure() {
   under = null;
   $("#preflight").removeAttribute("aria-busy");
   doing(mine.signal.aborted ? "Cancelled." : problem || "Measured.");
-  $("#preflight .doing").classList.toggle("problem", Boolean(problem) && !mine.signal.aborted);
+  $("#preflight .doing").classList.add(...(mine.signal.aborted ? [] : [problem ? "problem" : "sr"]));
   if (!problem) $("#preflight details").open = true;
   emit("measured");
 }
 
 /** The stage is read aloud, the speed that changes four times a second is not. */
 function doing(stage, pace) {
-  $("#preflight .doing").classList.remove("problem");
+  $("#preflight .doing").classList.remove("problem", "sr");
   say($("#preflight .doing"), stage);
   say($("#preflight .pace"), pace ? speed(pace) : "");
 }
@@ -80,7 +80,6 @@ function show(found) {
     ["Peak memory", `${bytes(found.memory)} of ${bytes(found.memory_there)}`, found.memory > found.memory_there],
     ["Speed", speed(found.tokens_per_second)],
     ["Takes", `${duration(found.seconds)}, started now until ${ends}${days}`],
-    ["Of that training", duration(found.parts.training)],
     ["Disk", `${bytes(found.disk)} of ${bytes(found.disk_free)} free`, found.disk > found.disk_free],
     ["Cost", found.cost]].filter(([, value]) => value).map(([label, value, much]) =>
     [h("dt", {}, label), h("dd", { class: much ? "much" : null }, value, much ? h("b", {}, " More than there is") : null)]));
