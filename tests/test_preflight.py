@@ -222,8 +222,14 @@ def test_the_command_line_measures_and_prints(
     assert printed["tokens_per_second"] == 8192 and printed["seconds"] > 100
 
 
-def test_the_command_line_passes_a_refusal_on(home: Home, db: Database, capsys: pytest.CaptureFixture[str]) -> None:
-    store.create_run(db, config.load_preset("seedling"), "seedling", "busy", "cpu")
+def test_the_command_line_passes_a_refusal_on(
+    home: Home, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def measure(home: Home, chosen: RunConfig) -> Any:
+        raise store.Refused("busy is running on cpu.")
+        yield {}
+
+    monkeypatch.setattr(probing, "measure", measure)
 
     assert command(["preflight", "--home", str(home.path)]) == 1
-    assert capsys.readouterr().err.startswith("busy is ")
+    assert capsys.readouterr().err == "busy is running on cpu.\n"

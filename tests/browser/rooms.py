@@ -12,7 +12,19 @@ from engine.store.reference import add_reference
 PROMPTS = ("Once upon a time", "The captain of the ship")
 
 
-TABLES = ("archive", "samples", "metrics", "evals", "events", "commands", "checkpoints", "run_state", "runs", "jobs")
+TABLES = (
+    "archive",
+    "samples",
+    "metrics",
+    "evals",
+    "events",
+    "commands",
+    "checkpoints",
+    "run_state",
+    "runs",
+    "jobs",
+    "probes",
+)
 
 
 def empty(home: Home) -> None:

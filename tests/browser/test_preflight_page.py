@@ -1,11 +1,14 @@
 """Measuring before Start: an estimate, a measurement of a real tiny model, and what turns it back."""
 
 import json
+import time
 from typing import Any
 
 from helpers import wait_for
 from pages import FORM, App, visit
+from rooms import open_runs
 
+from docs import scenes
 from engine import config, probing, process, store
 from engine.home import Home
 
@@ -116,13 +119,17 @@ def test_why_nothing_was_measured_is_told_and_forgotten_with_other_settings(app:
 
 def test_beside_a_run_nothing_is_offered(app: App, page: Any) -> None:
     db = store.connect(app.home.database)
-    store.create_run(db, config.load_preset("seedling"), "seedling", "busy", "cpu")
-    store.update_state(db, store.list_runs(db)[0]["id"], status="running", **process.identity())
+    run_id = store.create_run(db, config.load_preset("seedling"), "seedling", "busy", "cpu")
+    store.drop_commands(db, run_id, ("start",), "a stand-in trains it")
+    trainer = scenes.stand_in()
+    store.update_state(db, run_id, status="running", heartbeat_at=time.time() + 86_400, **process.identity(trainer.pid))
     db.close()
 
     visit(page, app, FORM)
     plan_says(page, "busy is still on")
     assert page.locator("#preflight").is_hidden()
+    trainer.kill()
+    wait_for(lambda: not open_runs(app.home))
 
 
 def test_start_ends_the_measurement(app: App, page: Any) -> None:
