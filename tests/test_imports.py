@@ -43,6 +43,7 @@ TORCH = {
         "train",
         "device",
         "preflight",
+        "trial",
     )
 }
 DRIVERS = {"sqlite3", "pysqlite3", "apsw", "sqlean"}

@@ -55,6 +55,11 @@ def test_an_estimate_becomes_a_measurement_and_an_estimate_again_with_other_sett
     assert checked(page, **layers | {"train.batch_tokens": 8192})["measurement"] is None
 
 
+@pytest.mark.parametrize("device", ["cuda:0", "cuda:abc", "mps", "💥"])
+def test_a_device_that_is_not_here_was_not_measured(page: Page, device: str) -> None:
+    assert checked(page, **{"train.device": device})["measurement"] is None
+
+
 def test_a_card_says_whether_it_was_measured(page: Page) -> None:
     def cards() -> dict[str, Any]:
         return {card["name"]: card["measurement"] for card in page.get("/api/presets").json()["presets"]}

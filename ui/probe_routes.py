@@ -13,7 +13,8 @@ from sqlite_utils import Database
 from starlette.concurrency import iterate_in_threadpool, run_in_threadpool
 
 from engine import config, probing
-from engine.config import RunConfig
+from engine.config import ConfigError, RunConfig
+from engine.gpu import choose_device
 from engine.home import Home
 from engine.projection import project
 from engine.store import Refused
@@ -90,7 +91,11 @@ def measurement(home: Home, db: Database, chosen: RunConfig, device: str) -> dic
 
     `device`: where one goes that names none.
     """
-    found = probing.stored(db, chosen, device if chosen.train.device == "auto" else chosen.train.device)
+    wanted = chosen.train.device
+    try:
+        found = probing.stored(db, chosen, device if wanted == "auto" else choose_device(wanted))
+    except ConfigError:  # a device that is not here; whoever starts is told
+        return None
     return found and shown(home, chosen, found)
 
 
