@@ -27,7 +27,7 @@ from engine.device import Place, choose_place
 from engine.estimate import training_bytes, training_flops
 from engine.home import Home
 from engine.phrases import size
-from engine.probing import BUSY, refuse_beside_a_run
+from engine.probing import BUSY, SCRATCH, refuse_beside_a_run
 from engine.space import age_bytes, checkpoint_bytes, free_memory
 from engine.store import Refused
 from engine.train import explain, out_of_memory
@@ -129,7 +129,7 @@ def answer(home: Home, device: str, config: RunConfig, tell: Tell) -> int:
     if lock is None:
         tell(error=BUSY.format(device))
         return 1
-    scratch = folder / "scratch"
+    scratch = folder / SCRATCH
     with lock:
         (folder / "process.json").write_text(json.dumps(process.identity()), encoding="utf-8")
         try:

@@ -8,6 +8,7 @@ import hashlib
 import json
 import os
 import queue
+import shutil
 import signal
 import subprocess
 import sys
@@ -26,8 +27,10 @@ from engine.gpu import choose_device, device_name
 from engine.home import PROJECT, Home
 
 COMMAND = (sys.executable, "-m", "engine.preflight")
-PATIENCE, PATIENCE_GPU = 120.0, 300.0
+PATIENCE, PATIENCE_GPU = 180.0, 300.0
 """Seconds a measurement may take; the first one on a GPU compiles kernels."""
+SCRATCH = "scratch"
+"""Folder beside the lock for weights that are only written for the clock."""
 LOOK = 0.1
 """Seconds between two looks whether somebody still waits for it."""
 WITHOUT_EFFECT = ("model.rope_base", "model.norm_eps", "model.init")
@@ -74,6 +77,7 @@ def measure(
         raise store.Refused(_why_it_ended(home, device, child.wait()))
     finally:
         _bury(child)
+        shutil.rmtree(home.probe(device) / SCRATCH, ignore_errors=True)
 
 
 def stored(db: Database, config: RunConfig, device: str) -> Message | None:

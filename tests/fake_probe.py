@@ -32,6 +32,8 @@ def main(script: list[str], home: str, device: str) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
         elif word == "orphan":
             subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+        elif word == "scratch":
+            (folder / "scratch").mkdir()
         elif word == "question":
             Path(folder / "question").write_text(question, encoding="utf-8")
         else:

@@ -133,10 +133,11 @@ def test_it_ends_when_it_takes_too_long_with_all_it_started(home: Home) -> None:
     began = time.monotonic()
 
     with pytest.raises(store.Refused, match="longer than 3 seconds"):
-        measure(home, "lock", "orphan", "wait", patience=3)
+        measure(home, "lock", "orphan", "scratch", "wait", patience=3)
 
     assert time.monotonic() - began < 30
     assert not process.is_held(home.probe("cpu") / "lock")
+    assert not (home.probe("cpu") / "scratch").exists()
 
 
 def test_what_it_refuses_is_passed_on(home: Home, db: Database) -> None:

@@ -54,6 +54,7 @@ async function measure() {
     problem = error instanceof Away || error instanceof Error ? error.message : problem;
   }
   under = null;
+  say($("#preflight button"), problem ? "Measure here" : "Measure again");
   $("#preflight").removeAttribute("aria-busy");
   doing(mine.signal.aborted ? "Cancelled." : problem || "Measured.");
   $("#preflight .doing").classList.add(...(mine.signal.aborted ? [] : [problem ? "problem" : "sr"]));
