@@ -42,10 +42,10 @@ def measure(home: Home, points: int, refreshes: int) -> bool:
     from fastapi.testclient import TestClient
 
     from engine import launch
+    from ui.columns import SeriesCache
     from ui.guard import Guard
     from ui.reading import Reader
     from ui.routes import make_router
-    from ui.series import SeriesCache
 
     ids = fill(home, points)
     app = FastAPI()

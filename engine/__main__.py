@@ -7,7 +7,7 @@ import re
 import sys
 from collections.abc import Callable, Sequence
 
-from engine import commands, store
+from engine import commands, commands_runs, store
 from engine.config import DEFAULT_PRESET, ConfigError
 from engine.home import PROJECT
 
@@ -40,7 +40,7 @@ def parser() -> argparse.ArgumentParser:
             metavar="KEY=VALUE",
             help="change a setting, for example train.tokens=1M",
         )
-    add("runs")
+    add("runs").add_argument("--all", action="store_true", help="also those that are put away")
     add("status", run="RUN")
     add("stop", run="RUN").add_argument("--now", action="store_true", help="end at once, without a save")
     add("pause", run="RUN")
@@ -65,9 +65,24 @@ def parser() -> argparse.ArgumentParser:
     keep.add_argument("--category", required=True, help="good, strange, hallucination, or one of your own")
     keep.add_argument("--title", required=True)
     keep.add_argument("--note", default="")
+    _labels(add)
     _of_the_home(add)
     names.add_parser("bench", help="Measure: " + ", ".join(benchmarks()), add_help=False)
     return top
+
+
+def _labels(add: Callable[..., argparse.ArgumentParser]) -> None:
+    """What people say about runs, and their end."""
+    add("rename", run="RUN").add_argument("name", metavar="NAME", help="1 to 64 letters, digits or . _ -")
+    label = add("tag", run="RUN")
+    label.add_argument("--add", action="append", default=[], metavar="TAG", help="a tag that it gets; also +TAG")
+    label.add_argument("--remove", action="append", default=[], metavar="TAG", help="one that it loses; also -TAG")
+    add("note", run="RUN").add_argument("text", metavar="TEXT", help="in place of what was noted before")
+    add("put-away", run="RUN").add_argument("--back", action="store_true", help="bring it back")
+    add("settings", run="RUN")
+    end = add("delete", run="RUN")
+    end.add_argument("--yes", action="store_true", help="do it; without this it only says what it would free")
+    end.add_argument("--exhibits", action="store_true", help="also what the time capsule has of it")
 
 
 def _of_the_home(add: Callable[..., argparse.ArgumentParser]) -> None:
@@ -93,6 +108,12 @@ def _of_the_home(add: Callable[..., argparse.ArgumentParser]) -> None:
         default=[],
         metavar="S",
         help="starter, a file or folder, or hub:OWNER/NAME; each with ,config=C ,split=S ,column=C ,weight=W",
+    )
+    make.add_argument(
+        "--skip-unreadable", action="store_true", default=None, help="leave out files that cannot be read, and say so"
+    )
+    make.add_argument(
+        "--anew", action="store_true", help="discard what a job with other settings has made under this name"
     )
     make.add_argument("--keep-duplicates", action="store_true", default=None, help="keep equal documents")
     does = make.add_mutually_exclusive_group()
@@ -127,6 +148,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         if words[:1] == ["bench"]:
             return bench(words[1:])
+        if words[:1] == ["tag"]:
+            words = commands_runs.signed(words)
         given = parser().parse_args(words)
         return commands.COMMANDS[given.command](given)
     except (ConfigError, store.Refused, store.StoreError) as error:

@@ -73,18 +73,20 @@ class Learner:
         optimizers = Optimizers(model, config.optimizer, place.muon_dtype)
         return cls(model, optimizers, torch.amp.GradScaler(place.device.type, enabled=place.precision == "fp16"))
 
-    def update(self, loss: Tensor, longest: float, factor: float, momentum: float) -> Tensor:
-        """Move the weights by their gradients, cut to the length `longest`; returns how long those were.
-
-        `factor`: share of the highest learning rates. Where the loss or that length is no number, nothing moves.
-        """
+    def clip_gradients(self, longest: float) -> Tensor:
+        """Cut the gradient to the length `longest`; returns how long it was."""
         self.scaler.unscale_(self.optimizers)
-        length = torch.nn.utils.clip_grad_norm_(self.model.parameters(), longest)
-        # Decided on the device, where nobody waits for it (but an fp16 scaler); the meter learns of it later.
-        finite = loss.isfinite() & length.isfinite()
+        return torch.nn.utils.clip_grad_norm_(self.model.parameters(), longest)
+
+    def update(self, loss: Tensor, grad_norm: Tensor, factor: float, momentum: float) -> None:
+        """Move the weights by their gradients at `factor` of the highest learning rates.
+
+        Where the loss or the gradient's length is no number, nothing moves. That is decided on the device, where nobody
+        waits for it (but an fp16 scaler); the meter learns of it later.
+        """
+        finite = loss.isfinite() & grad_norm.isfinite()
         self.scaler.step(self.optimizers, self.rate * factor, finite, momentum)
         self.scaler.update()
-        return length
 
 
 def begin(home: Home, db: Database, run_id: str, recorder: Recorder | None = None) -> Run:

@@ -44,7 +44,7 @@ def prepare(given: Arguments) -> int:
     recipe = recipe_of(given)
     if given.preview:
         return _preview(_wanted(recipe, given.name), given)
-    job = _begun(home, given.name, recipe)
+    job = _begun(home, given.name, recipe, given.anew)
     if given.detach:
         return print_json(preparing.status(home, job)) if given.json else _say(job)
     return follow_job(home, job, given.json)
@@ -76,7 +76,7 @@ def recipe_of(given: Arguments) -> "Recipe | None":
     from engine.data.recipe import KNOWN, Recipe, Source
 
     changes = {key: _number(key, kind, getattr(given, key)) for key, kind in NUMBERS.items()}
-    changes |= {key: getattr(given, key) for key in ("tokenizer", "separator", "licence")}
+    changes |= {key: getattr(given, key) for key in ("tokenizer", "separator", "licence", "skip_unreadable")}
     changes |= {"deduplicate": None if given.keep_duplicates is None else not given.keep_duplicates}
     changes = {key: value for key, value in changes.items() if value is not None}
     sources = tuple(Source.parse(words) for words in given.source)
@@ -97,7 +97,7 @@ def _wanted(recipe: "Recipe | None", name: str) -> "Recipe":
     return recipe
 
 
-def _begun(home: Home, name: str, recipe: "Recipe | None") -> str:
+def _begun(home: Home, name: str, recipe: "Recipe | None", anew: bool = False) -> str:
     """The job that makes `name`: the one that works on it, the one that ended early, or a new one."""
     from engine.data.recipe import Recipe
 
@@ -112,7 +112,7 @@ def _begun(home: Home, name: str, recipe: "Recipe | None") -> str:
         return str(old["id"])
     if recipe is None and home.dataset(name).exists():
         raise store.Refused(f"The dataset {name} exists already; `python -m engine datasets` shows it.")
-    return preparing.start(home, name, _wanted(recipe, name))
+    return preparing.start(home, name, _wanted(recipe, name), anew=anew)
 
 
 def _preview(recipe: "Recipe", given: Arguments) -> int:
@@ -146,6 +146,8 @@ def _preview(recipe: "Recipe", given: Arguments) -> int:
             f"{given.name} would have {about}{count(estimate['tokens'])} tokens of {count(estimate['documents'])} "
             f"documents, take {size(estimate['bytes_on_disk'])} of disk and {duration(estimate['seconds'])}."
         )
+    for why in found.get("unreadable", ()):
+        print(f"Left out: {plain(why)}")
     if found["note"]:
         print(found["note"])
     return 0

@@ -161,6 +161,13 @@ class TrainConfig:
     attention: Literal["auto", "flash", "cudnn", "flash-attn", "plain"] = setting(
         "auto", help="Kernel of the attention: torch's flash or cuDNN, the flash-attn package, or plain products"
     )
+    examine: int = setting(
+        50,
+        help="Steps between two looks at gradients, updates and attention; 0 for none",
+        unit="steps",
+        low=0,
+        high=10**9,
+    )
     documents: bool = setting(False, help="Attention stays within a document instead of all that is in a row")
 
 

@@ -5,12 +5,13 @@ import math
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from engine import tokenizer
 from engine.batches import split
 from engine.config import RunConfig
 from engine.data import Dataset, validation_rows
-from engine.device import Place
+from engine.device import Place, move
 from engine.model import Transformer
 
 
@@ -25,6 +26,10 @@ class Validation:
         self.bytes = int(tokenizer.byte_lengths(tokenizer.read(dataset.tokenizer_path))[self.targets].sum())
         self.rows, self.end = rows, end
         self.place = place
+
+    def text(self) -> Tensor:
+        """The first row's tokens [1, context], on the device."""
+        return move(torch.from_numpy(self.inputs[:1]), self.place)
 
     @torch.no_grad()
     def measure(self, model: Transformer) -> dict[str, Any]:

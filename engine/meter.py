@@ -10,6 +10,7 @@ from torch import Tensor
 
 from engine.config import RunConfig
 from engine.data import Epochs
+from engine.diagnose import Diagnosis
 from engine.guard import Diverged, Guard, Resumption
 from engine.recorder import Recorder
 
@@ -29,10 +30,11 @@ class Meter:
         guard: Guard,
         resumption: Resumption | None = None,
         epochs: Epochs | None = None,
+        diagnosis: Diagnosis | None = None,
     ) -> None:
-        """`guard`, `resumption` and `epochs` are shown each step that is read, in order."""
+        """`guard`, `resumption`, `epochs` and `diagnosis` are shown each step that is read, in order."""
         self.recorder, self.config = recorder, config
-        self.guard, self.resumption, self.epochs = guard, resumption, epochs
+        self.guard, self.resumption, self.epochs, self.diagnosis = guard, resumption, epochs, diagnosis
         self.notice = ""
         self.elapsed_before, self.started = elapsed_seconds, time.perf_counter()
         self.first_step = self.last_step = step
@@ -88,6 +90,8 @@ class Meter:
                 self.resumption.look(loss)
             if self.epochs:
                 self.epochs.look(step)
+            if self.diagnosis:
+                self.diagnosis.loss(step, loss)
         self.last_step = self._pending[-1][0]
         self._pending.clear()
         self._read_at, self._away = now, 0.0

@@ -25,11 +25,12 @@ FIGURES = ("train_tokens", "val_tokens", "documents", "bytes_per_token")
 """Of a card, what lists show."""
 
 
-def start(home: Home, name: str, recipe: "Recipe", roots: Sequence[Path] | None = None) -> str:
+def start(home: Home, name: str, recipe: "Recipe", roots: Sequence[Path] | None = None, *, anew: bool = False) -> str:
     """Begin a detached job that writes datasets/NAME; returns its id.
 
     `roots`: the folders below which files may be read, None for all that the user can. An equal job that ended early
-    is resumed. Raises Refused or ConfigError where the name is taken, or what can be checked at once is wrong.
+    is resumed; what another one has made is thrown away if `anew` says so. Raises Refused or ConfigError where the name
+    is taken, or what can be checked at once is wrong.
     """
     from engine.data.recipe import Recipe
 
@@ -39,22 +40,50 @@ def start(home: Home, name: str, recipe: "Recipe", roots: Sequence[Path] | None 
         launch.reconcile(home, db)
         _refuse_taken(home, name, store.job_of(db, name))
         _check(home, name, recipe, roots)
+        aside: Path | None = None
         with store.writing(db):
             old = store.job_of(db, name)
             _refuse_taken(home, name, old)
             if old and old["status"] in store.RESUMABLE_JOBS and is_begun(home, name):
-                if Recipe.from_json(old["recipe"]) != recipe:
-                    raise store.Refused(
-                        f"{name} is {old['status']} with other settings, and part of it is made: resume or discard it, "
-                        "or choose another name."
-                    )
-                job = str(old["id"])
-                store.reopen_job(db, job)
-                store.update_job(db, job, roots=_stored(roots))
+                if Recipe.from_json(old["recipe"]) == recipe:
+                    job = str(old["id"])
+                    store.reopen_job(db, job)
+                    store.update_job(db, job, roots=_stored(roots))
+                else:
+                    if not anew:
+                        raise store.Refused(_other(name, old))
+                    aside = _set_aside(home, home.making(name))
+                    job = store.create_job(db, name, recipe.to_json(), _stored(roots), recipe.tokens or None)
             else:
                 job = store.create_job(db, name, recipe.to_json(), _stored(roots), recipe.tokens or None)
+    if aside:
+        _remove(home, name, aside)
     launch.ensure_supervisor(home)
     return job
+
+
+def judge_name(home: Home, name: str, recipe: "Recipe | None" = None) -> dict[str, str]:
+    """What `start` would say of a name: {"kind": "", ...} where it is free, or where an equal job would go on.
+
+    Else `kind` is name, dataset, job (one works on it), or parts (of a job with other settings, which has ended early),
+    and `sentence` says so. `recipe` with whole paths; None is unlike all others.
+    """
+    from engine.data.recipe import Recipe
+
+    try:
+        _check_name(name)
+    except store.Refused as error:
+        return {"kind": "name", "sentence": str(error)}
+    with closing(store.connect(home.database)) as db:
+        job = store.job_of(db, name)
+    try:
+        _refuse_taken(home, name, job)
+    except store.Refused as error:
+        return {"kind": "job" if job and job["status"] in store.OPEN_JOBS else "dataset", "sentence": str(error)}
+    begun = job and job["status"] in store.RESUMABLE_JOBS and is_begun(home, name)
+    if job and begun and (recipe is None or Recipe.from_json(job["recipe"]) != recipe):
+        return {"kind": "parts", "sentence": _other(name, job)}
+    return {"kind": "", "sentence": ""}
 
 
 def stop(home: Home, job: str) -> None:
@@ -209,11 +238,11 @@ def _check(home: Home, name: str, recipe: "Recipe", roots: Sequence[Path] | None
     from engine.data.room import check_space
     from engine.data.sources import open_source
     from engine.data.vocabulary import resolve
-    from engine.tokenizer import SMOLLM2, separator_id
+    from engine.tokenizer import SMOLLM2, new_separator
 
-    readers = [open_source(source, roots) for source in recipe.sources if not source.hub]
+    readers = [open_source(source, roots, recipe.skip_unreadable) for source in recipe.sources if not source.hub]
     if recipe.tokenizer == SMOLLM2 or Path(recipe.tokenizer).is_absolute():
-        separator_id(resolve(recipe.tokenizer, roots), recipe.separator, Path(recipe.tokenizer).name)
+        new_separator(resolve(recipe.tokenizer, roots), recipe.separator, Path(recipe.tokenizer).name)
     if recipe.tokens or len(readers) == len(recipe.sources):
         folder = home.dataset(name)
         try:
@@ -228,6 +257,13 @@ def _refuse_taken(home: Home, name: str, job: store.Row | None) -> None:
         raise store.Refused(f"The dataset {name} is being prepared already.")
     if home.dataset(name).exists():
         raise store.Refused(f"The dataset {name} exists already; delete it first, or choose another name.")
+
+
+def _other(name: str, job: store.Row) -> str:
+    return (
+        f"{name} is {job['status']} with other settings, and part of it is made: resume or discard it, "
+        "or choose another name."
+    )
 
 
 def _stored(roots: Sequence[Path] | None) -> list[str] | None:

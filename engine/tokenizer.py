@@ -56,11 +56,16 @@ def train_bpe(texts: Iterable[str], size: int) -> Tokenizer:
     tokenizer = learn_bpe(texts, size)
     learned = tokenizer.get_vocab_size()
     if learned != size:
-        raise ConfigError(
-            f"The text is too short for data.tokenizer = bpe:{size}: it gives {learned:,} pieces; "
-            f"choose bpe:{learned} or less, or more text."
-        )
+        raise too_short(size, learned)
     return tokenizer
+
+
+def too_short(size: int, learned: int) -> ConfigError:
+    """The error for a text that gives `learned` pieces and no more."""
+    return ConfigError(
+        f"The text is too short for data.tokenizer = bpe:{size}: it gives {learned:,} pieces; "
+        f"choose bpe:{learned} or less, or more text."
+    )
 
 
 def learn_bpe(texts: Iterable[str], size: int) -> Tokenizer:
@@ -145,6 +150,22 @@ def separator_id(tokenizer: Tokenizer, separator: str, name: str = "") -> int:
         there = f"it has {', '.join(special[:8])}: name one of them" if special else "it has none of that kind"
         called = f"The tokenizer {name}" if name else "The tokenizer"
         raise Refused(f"{called} has no {separator} piece to put between documents; {there}.")
+    return number
+
+
+def new_separator(tokenizer: Tokenizer, separator: str, name: str = "") -> int:
+    """`separator_id` for a dataset that is to be made; raises Refused for a piece that texts are made of too."""
+    number = separator_id(tokenizer, separator, name)
+    spelled = spellings(tokenizer)[number]
+    text = spelled.decode("utf-8", "replace")
+    said = (text, text.lstrip(), f"a{text}", f"{text}a")
+    if spelled and ("\ufffd" in text or any(number in tokenizer.encode(one).ids for one in said)):
+        special = [piece.content for piece in tokenizer.get_added_tokens_decoder().values() if piece.special]
+        way_out = f"name a special one: {', '.join(special[:8])}" if special else "choose another tokenizer"
+        raise Refused(
+            f"The separator {separator!r} is an ordinary piece of this tokenizer, so documents would seem to end "
+            f"wherever a text says it; {way_out}."
+        )
     return number
 
 

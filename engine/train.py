@@ -26,7 +26,9 @@ from engine.checkpoint import CorruptCheckpoint, load_checkpoint
 from engine.config import ConfigError, RunConfig
 from engine.data import Dataset, Epochs, Progress, Rows, Stopped, ensure_dataset
 from engine.device import choose_place
+from engine.diagnose import Diagnosis, token_entropy
 from engine.evaluate import Validation
+from engine.examine import Examination
 from engine.gradients import Gradients
 from engine.guard import Diverged, Guard, Resumption, RollBack
 from engine.home import Home
@@ -77,7 +79,15 @@ def train(run: Run) -> str:
     guard = Guard(recorder, config.train.on_nonfinite, run.roll_backs, skips_overflow=scaler.is_enabled())
     resumption = Resumption(recorder.event, step, losses_before(run.db, run.id)) if run.attempt > 1 else None
     epochs = Epochs(rows, config.rows_per_step, recorder.event, epochs_told(run.db, run.id))
-    meter = Meter(recorder, config, step, elapsed_seconds, guard, resumption, epochs)
+    diagnosis = Diagnosis(
+        config,
+        token_entropy(dataset.train),
+        partial(recorder.add, "diagnostics"),
+        recorder.event,
+        {finding["kind"] for look in store.looks(run.db, run.id) for finding in look["findings"]},
+    )
+    examination = Examination(model, optimizers, config, validation.text(), diagnosis.look)
+    meter = Meter(recorder, config, step, elapsed_seconds, guard, resumption, epochs, diagnosis)
     saver = Saver(run, learner, guard, dataset_sha256(dataset), meter.say)
 
     def ask() -> None:
@@ -90,6 +100,7 @@ def train(run: Run) -> str:
             with meter.phase("evaluating", "Reading text it has never seen"):
                 with optimizers.averaged():
                     result = validation.measure(model)
+                diagnosis.loads(result["expert_load"])
                 recorder.add(
                     "evals", step=step, tokens=step * batch_tokens, elapsed_seconds=meter.elapsed_seconds, **result
                 )
@@ -114,9 +125,9 @@ def train(run: Run) -> str:
                 continue
             factor = learning_rate_factor(step, total_steps, config.schedule)
             loss, balance = gradients.of(feed.step(step))
-            grad_norm = learner.update(
-                loss, config.train.grad_clip, factor, momentum(step, total_steps, config.optimizer)
-            )
+            grad_norm = learner.clip_gradients(config.train.grad_clip)
+            with examination.of(step + 1, grad_norm):
+                learner.update(loss, grad_norm, factor, momentum(step, total_steps, config.optimizer))
 
             step += 1
             saver.check()

@@ -70,7 +70,8 @@ class Trial:
             at = time.perf_counter()
             loss, _ = self.gradients.of([self.batch] * (self.config.rows_per_step // self.rows))
             passing += time.perf_counter() - at
-            self.learner.update(loss, self.config.train.grad_clip, GENTLE, self.config.optimizer.momentum)
+            grad_norm = self.learner.clip_gradients(self.config.train.grad_clip)
+            self.learner.update(loss, grad_norm, GENTLE, self.config.optimizer.momentum)
         wait(self.place)
         return passing, time.perf_counter() - began - passing
 

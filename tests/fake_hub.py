@@ -19,6 +19,10 @@ class Repository:
     gated: bool = False
     statuses: dict[str, int] = field(default_factory=dict)
     """What is answered to whoever reads one of the files, where it is not its bytes."""
+    drops: dict[str, list[int]] = field(default_factory=dict)
+    """Of a file, which of its readings (from 0) break off in the middle of the answer."""
+    read: dict[str, int] = field(default_factory=dict)
+    """How often each file was read."""
     card: dict[str, Any] = field(default_factory=dict)
 
     def shas(self) -> list[str]:
@@ -129,7 +133,17 @@ class _Answers(BaseHTTPRequestHandler):
                 last = min(int(end or len(raw)), len(raw) - 1)
                 headers["Content-Range"] = f"bytes {begin}-{last}/{len(raw)}"
                 raw, status = raw[int(begin) : last + 1], 206
+            if self.command == "GET" and self._drops(self.repositories[name], path):
+                raw = raw[: len(raw) // 2]
+                headers["Content-Length"] = str(2 * len(raw) + 1)  # and then nothing more comes
+                self.close_connection = True
             self._send(status, raw, headers)
+
+    @staticmethod
+    def _drops(repository: Repository, path: str) -> bool:
+        number = repository.read.get(path, 0)
+        repository.read[path] = number + 1
+        return number in repository.drops.get(path, ())
 
     def _json(self, value: Any) -> None:
         self._send(200, json.dumps(value).encode(), {"Content-Type": "application/json"})
@@ -138,7 +152,8 @@ class _Answers(BaseHTTPRequestHandler):
         self.send_response(status)
         for key, value in headers.items():
             self.send_header(key, value)
-        self.send_header("Content-Length", str(len(raw)))
+        if "Content-Length" not in headers:
+            self.send_header("Content-Length", str(len(raw)))
         self.end_headers()
         if self.command != "HEAD":
             self.wfile.write(raw)

@@ -4,10 +4,11 @@ import json
 import sys
 import time
 from collections.abc import Iterator
+from threading import Event
 from typing import Any
 
 from engine.config import ConfigError
-from engine.data import hub
+from engine.data import hub, patience
 from engine.data.reader import Position, Text
 from engine.data.recipe import Source
 from engine.data.sources import open_source
@@ -57,9 +58,22 @@ def read_after_a_push(before: str, after: str) -> list[str]:
     return begun + [text.text for text in open_source(Source.parse(after)).texts(position)]
 
 
+def read_patiently(words: str, pauses: list[float]) -> dict[str, Any]:
+    """The texts of a source that breaks off in between, what was said meanwhile, and the error at the end."""
+    told, found = list[str](), list[str]()
+    try:
+        reader = open_source(Source.parse(words))
+        for text in patience.texts(reader, None, Event(), told.append, tuple(pauses)):
+            found.append(text.text)
+    except Refused as error:
+        return {"texts": found, "told": told, "error": str(error)}
+    return {"texts": found, "told": told, "error": ""}
+
+
 if __name__ == "__main__":
     cases = json.load(sys.stdin)
     hub.PATIENCE = cases.get("patience", hub.PATIENCE)
     answers = {words: read(words) for words in cases["read"]}
     pushed = [read_after_a_push(*pair) for pair in cases.get("pushed", [])]
-    json.dump({"read": answers, "pushed": pushed, "torch": "torch" in sys.modules}, sys.stdout)
+    patient = {words: read_patiently(words, pauses) for words, pauses in cases.get("patient", {}).items()}
+    json.dump({"read": answers, "pushed": pushed, "patient": patient, "torch": "torch" in sys.modules}, sys.stdout)

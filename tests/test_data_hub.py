@@ -246,3 +246,33 @@ def test_whoever_is_offline_on_purpose_is_told_so(tmp_path: Path) -> None:
         "HF_HUB_OFFLINE is set, so lab/parquet is not asked for; unset it, or make the dataset"
     )
     assert found["seconds"] < 12
+
+
+LONG = [f"text {number}: " + "the boat waited for rain. " * 400 for number in range(1200)]
+"""Some 12 MB: more than the library reads ahead, so that a break comes in the middle of the texts."""
+
+
+def broken_hub(breaks: list[int]) -> dict[str, Repository]:
+    """A dataset of two files, of which some readings of the second break off."""
+    files = {"a.jsonl": as_lines(TEXTS), "b.jsonl": as_lines(LONG)}
+    return {"lab/broken": Repository([files], drops={"b.jsonl": breaks})}
+
+
+@pytest.mark.parametrize("breaks", [[0], [1, 2], [1, 2, 3, 5, 6]])
+def test_a_network_that_breaks_in_between_costs_no_text(tmp_path: Path, breaks: list[int]) -> None:
+    with serving(broken_hub(breaks)) as (address, _):
+        found = run(tmp_path, {"read": [], "patient": {"hub:lab/broken": [0.01] * 5}}, HF_ENDPOINT=address)
+    answer = found["patient"]["hub:lab/broken"]
+    assert answer["error"] == ""
+    assert answer["texts"] == TEXTS + LONG
+    assert answer["told"][0] == "The hub does not answer, trying again in 0.01 s (1 of 5)"
+    assert answer["told"][-1] == ""
+
+
+def test_a_network_that_stays_away_is_told_after_the_last_try(tmp_path: Path) -> None:
+    with serving(broken_hub(list(range(1, 100)))) as (address, _):
+        found = run(tmp_path, {"read": [], "patient": {"hub:lab/broken": [0.01] * 3}}, HF_ENDPOINT=address)
+    answer = found["patient"]["hub:lab/broken"]
+    assert answer["error"].startswith("The hub cannot be reached for lab/broken; try again when there is a connection")
+    assert [one.partition("(")[2] for one in answer["told"]] == ["1 of 3)", "2 of 3)", "3 of 3)"]
+    assert answer["texts"] == (TEXTS + LONG)[: len(answer["texts"])] and len(answer["texts"]) > len(TEXTS)

@@ -67,7 +67,7 @@ def of(*places: Path | str, **settings: Any) -> Recipe:
 def play(monkeypatch: pytest.MonkeyPatch, *readers: Endless) -> Recipe:
     """A recipe whose sources are these readers, in order."""
     waiting = iter(readers)
-    monkeypatch.setattr(preview, "open_source", lambda source, roots: next(waiting))
+    monkeypatch.setattr(preview, "open_source", lambda *_: next(waiting))
     return of(*map(str, range(len(readers))))
 
 
@@ -306,7 +306,10 @@ def ask(question: Any) -> dict[str, Any]:
 def test_a_question_on_stdin_is_answered_on_stdout(texts: Path) -> None:
     recipe = json.loads(of(texts).to_json())
     found = ask({"recipe": recipe, "roots": [str(texts.parent)], "documents": 3})
-    assert set(found) == {"documents", "read", "dropped", "bytes_per_token", "tokens_per_second", "estimate", "note"}
+    assert set(found) == {
+        *("documents", "read", "dropped", "bytes_per_token", "tokens_per_second", "estimate", "note"),
+        *("unreadable", "offer"),
+    }
     assert set(found["estimate"]) == {"tokens", "documents", "bytes_on_disk", "seconds", "exact"}
     assert len(found["documents"]) == 3
     assert found["read"] == 6
@@ -364,7 +367,7 @@ def test_whatever_goes_wrong_is_an_answer(monkeypatch: pytest.MonkeyPatch, capsy
         (Refused("No."), "No."),
     ):
 
-        def broken(source: Source, roots: Any, error: Exception = error) -> None:
+        def broken(*_: Any, error: Exception = error) -> None:
             raise error
 
         monkeypatch.setattr(preview, "open_source", broken)

@@ -156,6 +156,32 @@ def test_what_cannot_be_read_is_a_sentence(
     assert told in refusal(client.get(path, params=asked), home)
 
 
+def test_a_name_is_judged_with_and_without_a_recipe(client: TestClient, home: Home, preparing: FakePreparing) -> None:
+    for recipe, wanted in ((STARTER, "bpe:512"), (None, None), ({"sources": [{"where": "/etc/passwd"}]}, "smollm2")):
+        answer = client.post("/api/prepare/name", json={"name": " mine ", "recipe": recipe})
+        assert answer.json() == {"kind": "", "sentence": ""}
+        asked = preparing.asked[-1]
+        assert asked[:2] == ("judge", "mine") and (asked[2] and asked[2].tokenizer) == wanted
+    assert "name must be text" in refusal(client.post("/api/prepare/name", json={"name": 3}), home)
+    assert "200 at most" in refusal(client.post("/api/prepare/name", json={"name": "x" * 201}), home)
+
+
+def test_only_true_starts_anew(client: TestClient, preparing: FakePreparing) -> None:
+    for anew in (True, False, "yes", 1, None):
+        assert client.post("/api/prepare", json={"name": "mine", "recipe": STARTER, "anew": anew}).status_code == 200
+        assert (preparing.asked[-1][-1] == "anew") == (anew is True)
+
+
+def test_an_error_with_an_offer_reaches_the_reader(home: Home, preparing: FakePreparing) -> None:
+    told = {"error": "a.txt is not UTF-8.", "offer": {"skip_unreadable": True}}
+    app = FastAPI()
+    add_error_answers(app)
+    app.include_router(make_data(home, preparing, Previewer(answering(told))))
+    with TestClient(app) as opened:
+        found = opened.post("/api/prepare/preview", json={"recipe": STARTER}).json()
+    assert found["error"] == told["error"] and found["offer"] == told["offer"]
+
+
 def test_a_text_as_tokens(client: TestClient, home: Home) -> None:
     make_dataset(home, "books")
     text = "a 世"

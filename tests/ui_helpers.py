@@ -223,8 +223,8 @@ class FakePreparing:
         self.asked: list[tuple[Any, ...]] = []
         self.jobs = jobs or []
 
-    def start(self, home: Home, name: str, recipe: Any, roots: Any = None) -> str:
-        self.asked.append(("start", name, recipe, roots))
+    def start(self, home: Home, name: str, recipe: Any, roots: Any = None, *, anew: bool = False) -> str:
+        self.asked.append(("start", name, recipe, roots, *["anew"] * anew))
         return "job"
 
     def stop(self, home: Home, job: str) -> None:
@@ -239,6 +239,13 @@ class FakePreparing:
 
     def listed(self, home: Home) -> list[dict[str, Any]]:
         return self.jobs
+
+    def with_whole_paths(self, recipe: Any, roots: Any = None) -> Any:
+        return recipe
+
+    def judge_name(self, home: Home, name: str, recipe: Any = None) -> dict[str, str]:
+        self.asked.append(("judge", name, recipe))
+        return {"kind": "", "sentence": ""}
 
     def delete_dataset(self, home: Home, name: str) -> int:
         self.asked.append(("delete", name))

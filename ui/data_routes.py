@@ -1,5 +1,6 @@
 """The routes below /api about datasets: what there is, what is being made, previews, documents to read, tokens."""
 
+import contextlib
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Annotated, Any, Protocol
 from fastapi import APIRouter, Query, Request, Response
 from starlette.concurrency import run_in_threadpool
 
+from engine.config import ConfigError
 from engine.home import Home
 from engine.store import Refused
 from ui import datasets, recipes
@@ -21,7 +23,11 @@ SHOWN = 20
 class Preparing(Protocol):
     """The part of engine.preparing that the page uses."""
 
-    def start(self, home: Home, name: str, recipe: Any, roots: Sequence[Path] | None = ...) -> str: ...
+    def start(
+        self, home: Home, name: str, recipe: Any, roots: Sequence[Path] | None = ..., *, anew: bool = ...
+    ) -> str: ...
+    def judge_name(self, home: Home, name: str, recipe: Any = ...) -> dict[str, str]: ...
+    def with_whole_paths(self, recipe: Any, roots: Sequence[Path] | None = ...) -> Any: ...
     def stop(self, home: Home, job: str) -> None: ...
     def resume(self, home: Home, job: str) -> None: ...
     def discard(self, home: Home, job: str) -> int: ...
@@ -93,7 +99,15 @@ def _preparing(home: Home, preparing: Preparing, previewer: Previewer) -> APIRou
     def start(request: Request, what: dict[str, Any]) -> Response:
         recipe = recipes.read_recipe(home, what.get("recipe"))
         name = _text(what, "name").strip()
-        return reply(request, {"job": preparing.start(home, name, recipe, data_roots(home))})
+        anew = what.get("anew") is True
+        return reply(request, {"job": preparing.start(home, name, recipe, data_roots(home), anew=anew)})
+
+    @router.post("/prepare/name")
+    def judge(request: Request, what: dict[str, Any]) -> Response:
+        name, recipe = _text(what, "name").strip(), None
+        with contextlib.suppress(Refused, ConfigError):  # the recipe is judged by the preview
+            recipe = preparing.with_whole_paths(recipes.read_recipe(home, what.get("recipe")), data_roots(home))
+        return reply(request, preparing.judge_name(home, name, recipe))
 
     @router.post("/prepare/stop")
     def stop(request: Request, what: dict[str, Any]) -> Response:

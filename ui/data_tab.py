@@ -17,7 +17,7 @@ def build() -> None:
 
 def _top() -> str:
     return """
-    <div class="room-top"><h1>Data</h1><p class="note" id="data-count" role="status"></p>
+    <div class="room-top"><h1 tabindex="-1">Data</h1><p class="note" id="data-count" role="status"></p>
       <button type="button" class="strong" id="prepare-open" aria-expanded="false" aria-controls="prepare">Prepare a
         dataset</button></div>"""
 
@@ -28,8 +28,8 @@ def _field(name: str, label: str, help_text: str, small: str = "", **attributes:
     return f"""
       <label class="field"><span>{label} <small>{small}</small></span>
         <input type="text" id="prepare-{name}" autocomplete="off" spellcheck="false"
-          aria-describedby="help-{name}"{more}>
-        <small class="help" id="help-{name}">{help_text}</small></label>"""
+          aria-describedby="help-prepare-{name}"{more}>
+        <small class="help" id="help-prepare-{name}" aria-live="polite">{help_text}</small></label>"""
 
 
 def _prepare() -> str:
@@ -68,7 +68,9 @@ def _prepare() -> str:
         {_field("tokens", "Stop at", "Empty for all there is; 20M and 1B are numbers here.", "tokens")}
         <details class="more" id="filters"><summary>What is left out</summary><div class="pair">{"".join(filters)}</div>
           <label class="tick"><input type="checkbox" id="prepare-deduplicate" checked>
-            <span>Documents equal to one that came before, character by character</span></label></details>
+            <span>Documents equal to one that came before, character by character</span></label>
+          <label class="tick"><input type="checkbox" id="prepare-skip_unreadable">
+            <span>Leave unreadable files out, instead of ending with the first</span></label></details>
         <details class="more"><summary>Licence and separator</summary><div class="pair">
           {_field("licence", "Licence", "Empty for what the sources say of themselves.")}
           {_field("separator", "Separator", "The piece that ends every document.", value="&lt;|endoftext|&gt;")}
@@ -95,7 +97,8 @@ def _tokens() -> str:
     return f"""
     <section id="tokens" aria-labelledby="tokens-title"><h2 id="tokens-title">See a text as tokens</h2>
       <label class="field"><span class="sr">Text</span>
-        <textarea id="tokens-text" rows="3" maxlength="20000" spellcheck="false">{SAMPLE}</textarea></label>
+        <textarea id="tokens-text" rows="3" spellcheck="false">{SAMPLE}</textarea></label>
+      <p class="note" id="tokens-cut" role="status"></p>
       <p class="problem" role="alert"></p><div class="sides">{sides}</div></section>"""
 
 

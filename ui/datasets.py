@@ -25,6 +25,8 @@ CARD_FIELDS = (
     "val_tokens",
     "bytes",
     "bytes_per_token",
+    "lost_bytes",
+    "ending",
     "tokenizer",
     "vocab_size",
     "separator",
@@ -168,6 +170,8 @@ def _shown(card: dict[str, Any]) -> dict[str, Any]:
         "created": _seconds(card.get("created_at")),
         "dropped": {str(reason): number for reason, number in dropped.items() if isinstance(number, int) and number},
         "sources": _sources(card.get("sources")),
+        "unreadable": _unreadable(card.get("sources")),
+        "other_kinds": _other_kinds(card.get("other_kinds")),
     }
 
 
@@ -200,6 +204,21 @@ def _sources(sources: Any) -> list[dict[str, Any]]:
                 }
             )
     return described[:MOST_SOURCES]
+
+
+def _unreadable(sources: Any) -> list[str]:
+    """A sentence for each file that was left out because it cannot be read."""
+    found = [source for source in sources if isinstance(source, dict)] if isinstance(sources, list) else []
+    return [str(source["unreadable"])[:LONGEST_READ] for source in found if source.get("unreadable")][:MOST_SOURCES]
+
+
+def _other_kinds(counts: Any) -> str:
+    """How many files are no texts, as a sentence."""
+    from engine.data.unread import other_kinds
+
+    if not isinstance(counts, dict):
+        return ""
+    return other_kinds({str(kind)[:40]: number for kind, number in counts.items() if isinstance(number, int)})
 
 
 def _source_name(source: dict[str, Any]) -> str:

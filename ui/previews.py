@@ -74,7 +74,7 @@ def _answer(said: bytes, complained: bytes) -> dict[str, Any]:
     except (ValueError, AttributeError):
         log.error("preview: %s", complained.decode("utf-8", "replace")[-4000:])
         raise Refused(FAILED) from None
-    if problem:
+    if problem and not answer.get("offer"):  # else the reader is told what would mend it
         raise Refused(str(problem))
     found: dict[str, Any] = answer
     return found

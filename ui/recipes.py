@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 LONGEST = 20_000
 """Characters of a recipe as JSON."""
+LONGEST_ERROR = 2000
+"""Characters: an error may name several files."""
 SPEED = 400_000
 """Tokens a second that preparing reaches on two cores: an assumption until a preview has measured it."""
 BYTES_A_TOKEN = 2
@@ -82,7 +84,7 @@ def job(home: Home, row: dict[str, Any]) -> dict[str, Any]:
         "open": row["status"] in store.OPEN_JOBS,
         "recipe": _typed(home, recipe),
         "dropped": _object(row.get("dropped")),
-        "error": clean(str(row.get("error") or ""), home),
+        "error": clean(str(row.get("error") or ""), home, LONGEST_ERROR),
         "message": clean(str(row.get("message") or ""), home),
         "tokenizer": Path(str(recipe.get("tokenizer", ""))).name,
         "sources": [source_words(source) for source in sources],

@@ -4,20 +4,21 @@ from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
-from ui import health, records
+from ui import health, marks, records
 from ui.actions import Actions
 from ui.answers import reply
+from ui.columns import SeriesCache
+from ui.forecasts import Outlook
 from ui.reading import Reader
-from ui.series import SeriesCache
 
 
 def make_records(reader: Reader, actions: Actions, cache: SeriesCache) -> APIRouter:
     """The routes for one home."""
-    router = APIRouter(prefix="/api")
+    router, outlook = APIRouter(prefix="/api"), Outlook(cache)
 
     @router.get("/marks")
-    def marks(request: Request, run: str, x: str = "tokens") -> Response:
-        return reply(request, {"run": run, "x": x, "marks": records.marks(reader.db(), cache, reader.run(run), x)})
+    def marked(request: Request, run: str, x: str = "tokens") -> Response:
+        return reply(request, {"run": run, "x": x, "marks": marks.marks(reader.db(), cache, reader.run(run), x)})
 
     @router.get("/log")
     def log(request: Request, run: str) -> Response:
@@ -37,6 +38,15 @@ def make_records(reader: Reader, actions: Actions, cache: SeriesCache) -> APIRou
     @router.get("/report")
     def report(request: Request, run: str) -> Response:
         return reply(request, records.report(reader.db(), reader.run(run)))
+
+    @router.get("/forecast")
+    def forecast(request: Request, run: str, x: str = "tokens") -> Response:
+        row = reader.run(run)
+        return reply(request, outlook.of(reader.db(), row, reader.runs(), x))
+
+    @router.get("/diagnosis")
+    def diagnosis(request: Request, run: str) -> Response:
+        return reply(request, records.diagnosis(reader.db(), reader.run(run)))
 
     @router.get("/health")
     def look(request: Request) -> Response:

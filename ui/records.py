@@ -6,43 +6,21 @@ import re
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from sqlite_utils import Database
 
 from engine import config, phrases, store
 from engine.home import PROJECT, Home
 from engine.store import Row
 from ui import describe
-from ui.live import check_axis
-from ui.series import AXES, SeriesCache, number
+from ui.series import number
 
 LOG_BYTES, LOG_LINES = 16_384, 30
 ABSOLUTE = re.compile(r"(?<![\w.:/])/(?:[^\s/:'\"]+/)+([^\s/:'\",)]+)")
 """A path of this machine in a line of a log; an address like http://x/y is none."""
 QUOTED = re.compile(r"(?<=[\"'])/[^\"']*/([^/\"']+)")
-MOST_COMPARED = 8
-
-MARKED = {"resumed": "resumed", "epoch": "text read again"}
-"""Kinds of events that have a mark on the chart, and what it says."""
-
-
-def marks(db: Database, cache: SeriesCache, run: Row, axis: str) -> list[dict[str, Any]]:
-    """Saves and resumes of a run, and where it read its text again, with their place on `axis`; Refused for another."""
-    check_axis(axis)
-    curve = cache.metrics(db, run["id"], run["attempt"])
-    steps, places = curve["step"], curve[AXES[axis]]
-    found = [("saved", step) for step in store.saved_steps(db, run["id"])]
-    found += [
-        (MARKED[event["kind"]], event["step"])
-        for event in store.list_events(db, run["id"])
-        if event["kind"] in MARKED and event["step"] is not None
-    ]
-    placed = []
-    for kind, step in found:
-        at = int(np.searchsorted(steps, step))
-        if at < len(steps):
-            placed.append({"kind": kind, "step": step, "x": number(float(places[at]))})
-    return placed
+MOST_COMPARED = 50
+"""Runs whose settings are laid beside each other at once; as many as one chart takes."""
+MOST_LOOKS = 100
 
 
 def log_tail(home: Home, run: Row) -> list[str]:
@@ -58,45 +36,46 @@ def log_tail(home: Home, run: Row) -> list[str]:
     return lines[-LOG_LINES:]
 
 
-def clean(line: str, home: Home) -> str:
+def clean(line: str, home: Home, longest: int = 500) -> str:
     """A line of a log with paths below the home or the project made relative, and of others the last part only."""
     for folder in sorted({str(home.path), str(PROJECT), str(Path.home())}, key=len, reverse=True):
         if folder != "/":
             line = line.replace(folder + "/", "").replace(folder, ".")
-    return ABSOLUTE.sub(r"…/\1", QUOTED.sub(r"…/\1", line))[:500]
+    return ABSOLUTE.sub(r"…/\1", QUOTED.sub(r"…/\1", line))[:longest]
 
 
 def compared(db: Database, runs: list[Row]) -> list[dict[str, Any]]:
     """One row a run for the table of all runs."""
-    rows = []
-    for run in runs:
-        newest = store.last_eval(db, run["id"])
-        rows.append(
-            {
-                "id": run["id"],
-                "seconds": number(run["elapsed_seconds"], 4),
-                "tokens": run["tokens"],
-                "speed": number(describe.speed(run), 3),
-                "val_loss": number(run["val_loss"], 5),
-                "bits": number(newest["val_bits_per_byte"], 5) if newest else None,
-            }
-        )
-    return rows
+    newest = store.last_evals(db)
+    return [
+        {
+            "id": run["id"],
+            "seconds": number(run["elapsed_seconds"], 4),
+            "tokens": run["tokens"],
+            "speed": number(describe.speed(run), 3),
+            "val_loss": number(run["val_loss"], 5),
+            "bits": number(newest[run["id"]]["val_bits_per_byte"], 5) if run["id"] in newest else None,
+            "started": round(run["started_at"] or run["created_at"]),
+            "notes": run["notes"],
+        }
+        for run in runs
+    ]
 
 
 def differences(db: Database, run_ids: list[str]) -> list[dict[str, Any]]:
     """The settings in which these runs differ, with their values in the order of the ids; raises Refused."""
     if len(run_ids) > MOST_COMPARED:
         raise store.Refused(f"{len(run_ids)} runs are too many to compare; {MOST_COMPARED} at most.")
-    found = []
-    for run_id in run_ids:
-        run = store.get_run(db, run_id)
-        if run["kind"] == "published":
-            raise store.Refused("The published run has no settings in the form of this studio's runs.")
-        found.append(config.settings(config.from_json(store.get_config(db, run_id))))
+    if store.REFERENCE_ID in run_ids:
+        raise store.Refused("The published run has no settings in the form of this studio's runs.")
+    stored = store.get_configs(db, run_ids)
+    if missing := [run_id for run_id in run_ids if run_id not in stored]:
+        raise store.Refused(f"There is no run {missing[0][:80]!r}.")
+    found = [config.settings(config.from_json(stored[run_id])) for run_id in run_ids]
     keys = list(dict.fromkeys(key for settings in found for key in settings))
+    labels = {field["key"]: field["label"] for field in describe.form_fields()}
     return [
-        {"key": key, "values": [settings.get(key) for settings in found]}
+        {"key": key, "label": labels.get(key, key), "values": [settings.get(key) for settings in found]}
         for key in keys
         if len({json.dumps(settings.get(key)) for settings in found}) > 1
     ]
@@ -163,4 +142,30 @@ def figures(run: Row, evaluation: Row | None) -> dict[str, Any]:
         "accuracy": number(evaluation["val_accuracy"], 4) if evaluation else None,
         "bits": number(evaluation["val_bits_per_byte"], 5) if evaluation else None,
         "dataset": run["dataset"],
+    }
+
+
+def diagnosis(db: Database, run: Row) -> dict[str, Any]:
+    """What looked wrong about how a run learns at the newest look, and how its groups of weights moved at each."""
+    looks = store.looks(db, run["id"])
+    if not looks:
+        return {"run": run["id"], "step": None, "findings": [], "groups": []}
+    thin = looks[:: math.ceil(len(looks) / MOST_LOOKS)]
+    newest = looks[-1]
+    groups = [
+        {
+            "name": name,
+            "gradient": number(group["gradient"], 3),
+            "ratio": number(group["ratio"], 3),
+            "ratios": [number(look["groups"].get(name, {}).get("ratio"), 3) for look in thin],
+        }
+        for name, group in newest["groups"].items()
+    ]
+    return {
+        "run": run["id"],
+        "step": newest["step"],
+        "findings": [finding["sentence"] for finding in newest["findings"]],
+        "attention": number(max(newest["attention"], default=None), 3),
+        "steps": [look["step"] for look in thin],
+        "groups": groups,
     }

@@ -15,15 +15,16 @@ from engine import probing, store
 from engine.home import Home
 from ui.actions import CLEAR, Actions, Launch, Talker, sentence
 from ui.ask_routes import make_ask
+from ui.columns import SeriesCache
 from ui.data_routes import Preparing, make_data
 from ui.exhibits import make_exhibits
 from ui.guard import Guard
+from ui.label_routes import make_labels
 from ui.previews import Previewer
 from ui.probe_routes import Measure, make_probes
 from ui.reading import Reader
 from ui.record_routes import make_records
 from ui.routes import make_router
-from ui.series import SeriesCache
 
 STATIC = Path(__file__).resolve().parent / "static"
 YEAR = "public, max-age=31536000, immutable"
@@ -58,6 +59,7 @@ def create_app(
     app.include_router(make_ask(actions))
     app.include_router(make_exhibits(reader, actions, cache))
     app.include_router(make_records(reader, actions, cache))
+    app.include_router(make_labels(reader))
     app.include_router(make_data(home, preparing, previewer or Previewer()))
     app.include_router(make_probes(home, measure))
     version = add_static(app)

@@ -36,8 +36,10 @@ def page_head(version: str) -> str:
     <link rel="stylesheet" href="{base}/studio.css">
     <link rel="stylesheet" href="{base}/train.css">
     <link rel="stylesheet" href="{base}/preflight.css">
+    <link rel="stylesheet" href="{base}/charts.css">
     <link rel="stylesheet" href="{base}/words.css">
     <link rel="stylesheet" href="{base}/rooms.css">
+    <link rel="stylesheet" href="{base}/runs.css">
     <link rel="stylesheet" href="{base}/data.css">
     <link rel="stylesheet" href="{base}/sheets.css">
     <script type="module" src="{base}/app.js"></script>

@@ -13,11 +13,15 @@ CHARTS = (
     ("norm-chart", "Gradient norm", "before clipping", ""),
     ("speed-chart", "Speed", "tokens per second", ""),
 )
+LEGEND = '<div class="legend" role="group" aria-label="Runs on the charts"></div>'
 PLAN = """<p class="problem" id="problem" role="alert"></p><p class="plan" id="plan" aria-live="polite"></p>
 <div id="preflight" hidden><p class="row"><button type="button" class="plain">Measure here</button>
 <span class="note doing" role="status"></span><span class="note pace" aria-hidden="true"></span></p>
 <details class="more"><summary></summary><dl></dl><div class="notes"></div></details></div>
 <div id="offer" hidden><button type="button" class="strong">Prepare its text</button></div>"""
+
+FACTS = """<section id="outlook" class="beside" aria-label="Where it is going" hidden></section>
+<section id="facts" aria-label="The run"></section>"""
 
 
 def build(start_run: Callable[[str, str, str], str]) -> None:
@@ -28,7 +32,7 @@ def build(start_run: Callable[[str, str, str], str]) -> None:
             with gr.Column(elem_id="go"):
                 gr.HTML(PLAN, apply_default_css=False)
                 start = gr.Button("Start", elem_id="start", variant="primary", size="lg")
-            gr.HTML('<section id="facts" aria-label="The run"></section>', apply_default_css=False)
+            gr.HTML(FACTS, apply_default_css=False)
         with gr.Column(elem_id="watch"):
             gr.HTML(_watch(), apply_default_css=False)
     preset, name, overrides, run = (gr.Textbox(visible=False) for _ in range(4))
@@ -63,16 +67,15 @@ def _form() -> str:
 def _watch() -> str:
     charts = [
         f'<figure class="chart {size}" data-chart="{name}"><figcaption><b>{title}</b> <span>{unit}</span>'
-        f'<span class="legend"></span></figcaption><div id="{name}"><div class="plot"></div></div></figure>'
+        f"</figcaption>{LEGEND if size else ''}"
+        f'<div id="{name}"><div class="plot"></div></div></figure>'
         for name, title, unit, size in CHARTS
     ]
     return f"""
     <p class="banner" id="notice" data-tone="bad" role="status" hidden></p>
     <div class="banner" id="banner" hidden></div>
     <div class="toolbar">
-      <div class="segmented" role="group" aria-label="Horizontal axis" id="axis">
-        <button type="button" data-axis="tokens">Tokens</button><button type="button" data-axis="steps">Steps</button>
-        <button type="button" data-axis="time">Time</button></div>
+      <div class="segmented" role="group" aria-label="Horizontal axis" id="axis"></div>
       <details class="menu" id="compare"><summary>Compare with</summary><div class="choices"></div></details>
       <button type="button" class="quiet" id="reset-zoom" hidden>Show all</button>
       <p class="note" id="chart-note"></p>
@@ -82,4 +85,7 @@ def _watch() -> str:
       <p class="empty"></p><div class="answers"></div><p class="note signs" hidden></p>
       <button type="button" class="quiet" id="all-answers" hidden></button></section>
     <section><h2 class="sr">More curves</h2><div class="charts small">{"".join(charts[1:])}</div></section>
+    <section id="diagnosis" hidden><h2>How it learns</h2><div class="verdict"></div>
+      <details class="more"><summary>Updates of each group of weights</summary><div class="groups"></div></details>
+    </section>
     <section id="events" hidden><h2>What happened</h2><ol></ol></section>"""

@@ -2,6 +2,7 @@
 
 import json
 import shlex
+from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 
 from engine import tokenizer as pieces
 from engine.data.chunks import DUPLICATE
+from engine.data.files import Files
 from engine.data.making import Making
 from engine.data.recipe import Recipe, Source
 from engine.data.shards import SPLITS, TOKENIZER, documents_file, dtype_of, shard_file
@@ -31,6 +33,9 @@ def describe(making: Making, name: str, recipe: Recipe, readers: Sequence[Reader
         "duplicates_dropped": state.place.dropped.get(DUPLICATE, 0),
         "documents_beyond_budget": state.place.number - sum(state.place.dropped.values()) - state.documents,
         "bytes": state.bytes,
+        "lost_bytes": state.lost,
+        "other_kinds": _other_kinds(readers),
+        "ending": state.ending,
     }
     for split in SPLITS:
         counts = state.counts[split]
@@ -70,6 +75,7 @@ def command(name: str, recipe: Recipe) -> str:
     for field, value in vars(recipe.filters).items():
         words += [f"--{field.replace('_', '-')}", str(value)] if value else []
     words += [] if recipe.deduplicate else ["--keep-duplicates"]
+    words += ["--skip-unreadable"] if recipe.skip_unreadable else []
     words += ["--licence", recipe.licence] if recipe.licence else []
     return shlex.join(words)
 
@@ -92,6 +98,14 @@ def _sources(making: Making, recipe: Recipe, readers: Sequence[Reader]) -> list[
         mixed = {"source": _shown(source), "weight": source.weight, "text_bytes": taken} if recipe.mixed else {}
         found += [part | mixed for part in reader.describe(files, position)]
     return found
+
+
+def _other_kinds(readers: Sequence[Reader]) -> dict[str, int]:
+    """Files beside the texts that are none, by their endings."""
+    found = Counter[str]()
+    for reader in readers:
+        found.update(reader.near.others if isinstance(reader, Files) else {})
+    return dict(found.most_common())
 
 
 def _split_rule(share: float, unique: bool) -> str:

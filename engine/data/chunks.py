@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from threading import Event
 from typing import Any
 
+from engine.data import patience
 from engine.data.filters import dropped
 from engine.data.recipe import Recipe
 from engine.data.seen import Seen
@@ -70,7 +71,12 @@ class Chunks:
         # A small budget shall not read a large source: five bytes are about a token.
         wanted = 5 * recipe.tokens if recipe.tokens else CHUNK_BYTES
         self.limit = min(CHUNK_BYTES, max(SMALLEST_CHUNK, wanted))
-        self.streams = [reader.texts(position) for reader, position in zip(readers, start.positions, strict=True)]
+        self.trouble = ""
+        """Why there are no new documents just now, where it is known."""
+        self.streams = [
+            patience.texts(reader, position, self.halt, self._tell)
+            for reader, position in zip(readers, start.positions, strict=True)
+        ]
 
     def __iter__(self) -> Iterator[Chunk]:
         last = False
@@ -85,6 +91,9 @@ class Chunks:
             if self.halt.is_set():
                 return
             yield Chunk(documents, self._place(), last, [reader.done() for reader in self.readers])
+
+    def _tell(self, trouble: str) -> None:
+        self.trouble = trouble
 
     def _next(self) -> list[Document]:
         """What stays of the next text of which something stays; nothing at the end of everything."""
@@ -132,6 +141,25 @@ class Chunks:
     def _place(self) -> Place:
         positions: list[dict[str, Any] | None] = [reader.position() for reader in self.readers]
         return Place(positions, list(self.taken), list(self.ended), self.number, dict(sorted(self.dropped.items())))
+
+
+def what_ended(recipe: Recipe, chunk: Chunk, enough: bool) -> str:
+    """What ended a mixture with this chunk, and how much of the other sources was used; "" for other recipes."""
+    if not recipe.mixed:
+        return ""
+    titles = [f"“{source.title}”" for source in recipe.sources]
+    over = [] if enough else [title for title, ended in zip(titles, chunk.after.ended, strict=True) if ended]
+    used = " and ".join(
+        f"of {title} {'a part' if read is None else _percent(read)}"
+        for title, read in zip(titles, chunk.read, strict=True)
+        if title not in over
+    )
+    why = f"{' and '.join(over)} was read to its end" if over else f"the {recipe.tokens:,} tokens are reached"
+    return f"Ended because {why}; {used} was used." if used else f"Ended because {why}."
+
+
+def _percent(share: float) -> str:
+    return f"{share:.0%}" if share >= 0.01 or not share else "less than 1%"
 
 
 def read_ahead(chunks: Chunks, waiting: Callable[[], None]) -> Generator[Chunk, None, None]:

@@ -2,14 +2,16 @@
 
 import json
 import os
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from engine.data.files import Files, Listed, opened
+from engine.data.files import Files, Listed, Near, opened
 from engine.data.formats import FORMATS, parquet_bytes
 from engine.data.roots import allowed
+from engine.data.unread import Bad, Changed, can_be_left_out, other_kinds, unreadable
 from engine.store import Refused
 
 PACKED = (".gz", ".zst", ".xz")
@@ -28,13 +30,38 @@ def kind_of(name: str) -> tuple[str, str] | None:
 
 
 def open_path(
-    path: Path, column: str, split: str = "train", roots: Sequence[Path] | None = None, licence: str = ""
+    path: Path,
+    column: str,
+    split: str = "train",
+    roots: Sequence[Path] | None = None,
+    licence: str = "",
+    skip: bool = False,
 ) -> Files:
-    """The texts of a file or folder, after a look at the columns of its parquet files. Raises Refused."""
-    files = [_listed(file, name, roots) for file, name in source_files(path, split, roots)]
-    sizes = [_text_bytes(listed, column) for listed in files]
+    """The texts of a file or folder, after a look at the columns of its parquet files. Raises Refused.
+
+    `skip`: files that cannot be read are left out; engine/data/unread.py says which errors that means.
+    """
+    others = Counter[str]()
+    found = source_files(path, split, roots, others)
+    files, sizes, bad, unlisted = list[Listed](), list[int | None](), list[Bad](), list[Bad]()
+    for file, name in found:
+        listed = None
+        try:
+            listed = _listed(file, name, roots)
+            size = _text_bytes(listed, column)
+        except Refused as error:
+            if not can_be_left_out(error):
+                raise
+            size = 0
+            (unlisted if listed is None else bad).append(Bad(name, str(error)))
+        if listed:
+            files.append(listed)
+            sizes.append(size)
+    if (unlisted or bad) and (not skip or len(unlisted) + len(bad) == len(found)):
+        raise unreadable(_name(path), [*unlisted, *bad], len(found), True)
     known = None if None in sizes else sum(size or 0 for size in sizes)
-    return Files(_name(path), files, column, size=known, licence=licence)
+    near = Near(skip, unlisted, others)
+    return Files(_name(path), files, column, size=known, licence=licence, near=near)
 
 
 def _listed(path: Path, name: str, roots: Sequence[Path] | None) -> Listed:
@@ -53,7 +80,7 @@ def _again(path: str, roots: Sequence[Path] | None, name: str, size: int, change
     now = os.fstat(raw.fileno())
     if (now.st_size, now.st_mtime_ns) != (size, changed):
         raw.close()
-        raise Refused(f"{name} was written while the source was read; begin again when it is finished.")
+        raise Changed(f"{name} was written while the source was read; begin again when it is finished.")
     return raw
 
 
@@ -65,17 +92,20 @@ def _text_bytes(listed: Listed, column: str) -> int | None:
     return listed.bytes if kind in PLAIN and not packed else None
 
 
-def source_files(source: Path, split: str = "train", roots: Sequence[Path] | None = None) -> list[tuple[Path, str]]:
-    """The readable files of a source, sorted by path, each with its name below the source.
+def source_files(
+    source: Path, split: str = "train", roots: Sequence[Path] | None = None, others: Counter[str] | None = None
+) -> list[tuple[Path, str]]:
+    """The files of a source that are texts, sorted by path, each with its name below the source.
 
     Hidden ones and README, LICENSE and SOURCES are left out; of a folder that `datasets` saved, its own files of one
-    split. Raises Refused when there are none, or where `roots` do not allow it.
+    split. `others` counts those that are no texts, by ending. Raises Refused when there are no texts, or where `roots`
+    do not allow it.
     """
     name = _name(source)
     real = allowed(source, roots, name)
     try:
         if real.is_dir():
-            return _in_folder(source.expanduser(), name, split, roots)
+            return _in_folder(source.expanduser(), name, split, roots, Counter() if others is None else others)
         there = real.is_file()
     except OSError as error:
         raise Refused(f"{name} cannot be read: {error.strerror}.") from error
@@ -86,18 +116,23 @@ def source_files(source: Path, split: str = "train", roots: Sequence[Path] | Non
     return [(source, name)]
 
 
-def _in_folder(folder: Path, name: str, split: str, roots: Sequence[Path] | None) -> list[tuple[Path, str]]:
+def _in_folder(
+    folder: Path, name: str, split: str, roots: Sequence[Path] | None, others: Counter[str]
+) -> list[tuple[Path, str]]:
     inside = folder / split if _saved_splits(folder, split, roots) else folder
     found = []
     for path in sorted(_visible(inside)):
-        if kind_of(path.name) is None or path.name.casefold().split(".")[0] in ABOUT:
+        if path.name.casefold().split(".")[0] in ABOUT:
+            continue
+        if kind_of(path.name) is None:
+            others[_shown(Path(path.suffix.casefold()[:12])) if path.suffix else "without an ending"] += 1
             continue
         if path.suffix == ".arrow" and path.name not in _saved(path.parent, roots):
             continue
         if path.is_file():
             found.append((path, _shown(path.relative_to(folder))))
     if not found:
-        raise Refused(f"The folder {name} has no text; {WANTED}.")
+        raise Refused(" ".join(filter(None, [f"The folder {name} has no text; {WANTED}.", other_kinds(others)])))
     return found
 
 

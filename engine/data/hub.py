@@ -23,6 +23,7 @@ from engine.store import Refused
 
 if TYPE_CHECKING:
     from datasets import DatasetBuilder, IterableDataset
+    from huggingface_hub import HfFileSystemFile
     from huggingface_hub.hf_api import DatasetInfo
 
 PATIENCE = 10.0
@@ -150,6 +151,7 @@ def _quiet() -> None:
     import huggingface_hub
 
     datasets.config.TORCH_AVAILABLE = False  # or streams import torch, two seconds and 300 MB, to share a counter
+    datasets.config.STREAMING_READ_MAX_RETRIES = 1  # engine/data/patience.py tries again, and says so
     datasets.disable_progress_bars()
     datasets.logging.set_verbosity(datasets.logging.CRITICAL)
     huggingface_hub.utils.disable_progress_bars()
@@ -223,10 +225,10 @@ def _rows(builder: "DatasetBuilder", source: Source) -> "IterableDataset":
 
 def _files(source: Source, revision: str, paths: list[str], size: int | None) -> Files:
     """The files of a split, each downloaded when its turn comes, or read over the network as it is needed."""
-    from huggingface_hub import HfApi, HfFileSystem, hf_hub_download
+    from huggingface_hub import HfApi, hf_hub_download
 
     def streamed(path: str) -> BinaryIO:
-        return cast(BinaryIO, HfFileSystem().open(f"datasets/{source.hub}@{revision}/{path}", "rb"))
+        return cast(BinaryIO, _remote(f"datasets/{source.hub}@{revision}/{path}"))
 
     def downloaded(path: str) -> BinaryIO:
         return Path(hf_hub_download(source.hub, path, repo_type="dataset", revision=revision)).open("rb")
@@ -246,6 +248,21 @@ def _files(source: Source, revision: str, paths: list[str], size: int | None) ->
     if not source.streaming:
         files = [replace(file, open=partial(downloaded, file.name)) for file in files]
     return Files(source.hub, files, source.column, size=size)
+
+
+def _remote(path: str) -> "HfFileSystemFile":
+    """A file of the hub; where it does not answer, that is told at once (the library would wait half a minute)."""
+    from huggingface_hub import HfFileSystem, HfFileSystemFile
+    from huggingface_hub.utils import hf_raise_for_status, http_backoff
+
+    class Impatient(HfFileSystemFile):  # type: ignore[misc]  # the library is untyped here
+        def _fetch_range(self, start: int, end: int) -> bytes:
+            headers = self.fs._api._build_hf_headers() | {"range": f"bytes={start}-{end - 1}"}
+            answer = http_backoff("GET", self.url(), headers=headers, timeout=PATIENCE, max_retries=0)
+            hf_raise_for_status(answer)
+            return bytes(answer.content)
+
+    return Impatient(HfFileSystem(), path, mode="rb")
 
 
 def _licence(found: "DatasetInfo") -> str:

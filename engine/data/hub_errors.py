@@ -7,8 +7,12 @@ import zlib
 from collections.abc import Iterator
 
 from engine.config import ConfigError
+from engine.data.reader import Unreachable
 from engine.data.recipe import Source
 from engine.store import Refused
+
+OF_THE_MOMENT = {408, 429, 500, 502, 503, 504}
+"""Answers that may be others in a moment."""
 
 
 @contextlib.contextmanager
@@ -33,9 +37,10 @@ def connection(source: Source) -> Iterator[None]:
         raise Refused(f"HF_HUB_OFFLINE is set, so {source.hub} is not asked for; unset it, or {elsewhere}.") from error
     except errors.HfHubHTTPError as error:
         status = error.response.status_code
-        raise Refused(f"The hub answered {status} for {source.hub}; try again later, or {elsewhere}.") from error
+        kind = Unreachable if status in OF_THE_MOMENT else Refused
+        raise kind(f"The hub answered {status} for {source.hub}; try again later, or {elsewhere}.") from error
     except (errors.HTTPError, ConnectionError, TimeoutError) as error:
-        raise Refused(
+        raise Unreachable(
             f"The hub cannot be reached for {source.hub}; try again when there is a connection, or {elsewhere}."
         ) from error
 

@@ -9,6 +9,7 @@ from typing import BinaryIO
 
 import numpy as np
 
+from engine.config import ConfigError
 from engine.data.chunks import Place
 from engine.data.recipe import Recipe
 from engine.data.shards import CARD, SPLITS, TOKENIZER, documents_file, shard_file
@@ -48,6 +49,10 @@ class State:
     """Of each source, documents by file."""
     lengths: dict[str, int] = field(default_factory=dict)
     """Documents by their length in tokens, rounded up to a power of two."""
+    lost: int = 0
+    """Bytes of the text for which the tokenizer has no piece."""
+    ending: str = ""
+    """Of a mixture, what ended it."""
 
     @classmethod
     def beginning(cls, recipe: Recipe) -> "State":
@@ -64,6 +69,13 @@ class State:
             return cls(**given | {"place": Place(**given["place"]), "counts": counts})
         except (FileNotFoundError, ValueError, TypeError, KeyError):
             return None
+
+    def is_of(self, recipe: Recipe) -> bool:
+        """Whether it goes on with this recipe; an earlier version did not write down every setting."""
+        try:
+            return Recipe.from_json(self.recipe) == recipe
+        except ConfigError:
+            return False
 
     @property
     def tokens(self) -> int:
@@ -87,7 +99,7 @@ class Making:
     def __init__(self, folder: Path, recipe: Recipe) -> None:
         self.folder = folder
         state = State.read(folder / STATE)
-        if state is None or state.recipe != recipe.to_json():
+        if state is None or not state.is_of(recipe):
             shutil.rmtree(folder, ignore_errors=True)
             state = State.beginning(recipe)
         folder.mkdir(parents=True, exist_ok=True)

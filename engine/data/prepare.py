@@ -10,13 +10,15 @@ from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 
+import numpy as np
 from tokenizers import Tokenizer
 
+from engine import store
 from engine import tokenizer as pieces
 from engine.config import RunConfig
 from engine.data.alone import alone
 from engine.data.card import describe
-from engine.data.chunks import Chunk, Chunks, read_ahead
+from engine.data.chunks import Chunk, Chunks, read_ahead, what_ended
 from engine.data.making import SEEN, Making, write_whole
 from engine.data.progress import Asked, Progress, Report, Stopped
 from engine.data.recipe import STARTER, Recipe, Source
@@ -50,10 +52,24 @@ def ensure_dataset(home: Home, config: RunConfig, report: Report, stopped: Asked
         with _alone(folder, report, stopped):
             if not (folder / CARD).is_file():
                 recipe = Recipe((Source(STARTER),), config.data.tokenizer)
+                _refuse_to_wipe(home, folder.name, recipe)
                 _make(home, folder.name, recipe, None, report, stopped)
     dataset = open_dataset(home, config.data.dataset)
     check_fit(dataset, config)
     return dataset
+
+
+def _refuse_to_wipe(home: Home, name: str, recipe: Recipe) -> None:
+    """Raise Refused where a job that ended early has made part of another dataset of that name."""
+    if not home.job_state(name).is_file():
+        return
+    with contextlib.closing(store.connect(home.database)) as db:
+        job = store.job_of(db, name)
+    if job and Recipe.from_json(job["recipe"]) != recipe:
+        raise Refused(
+            f"A job of yours that is {job['status']} has made part of another dataset {name}: resume or discard it in "
+            f"the Data tab (or python -m engine prepare {name} --discard), then start again."
+        )
 
 
 def prepare(
@@ -79,7 +95,7 @@ def _alone(folder: Path, report: Report, stopped: Asked) -> AbstractContextManag
 def _make(home: Home, name: str, recipe: Recipe, roots: Sequence[Path] | None, report: Report, stopped: Asked) -> None:
     """Everything, under the lock of the dataset's folder."""
     try:
-        readers = [open_source(source, roots) for source in recipe.sources]
+        readers = [open_source(source, roots, recipe.skip_unreadable) for source in recipe.sources]
         with Making(home.making(name), recipe) as making:
             if not making.state.finished:
                 named = _named(making, recipe, roots)
@@ -90,14 +106,15 @@ def _make(home: Home, name: str, recipe: Recipe, roots: Sequence[Path] | None, r
                 raise Refused(_too_few(making.state.documents, making.state.place.number))
             state = making.state
             made = state.documents, state.tokens, state.bytes, state.place.dropped
-            report(Progress("finishing", "Adding up what is there", 1.0, *made))
+            ending = f". {state.ending}" if state.ending else ""
+            report(Progress("finishing", f"Adding up what is there{ending}", 1.0, *made))
             write_whole(making.folder / CARD, describe(making, name, recipe, readers))
             making.publish(home.dataset(name))
     except OSError as error:
         if error.errno is None:
             raise
         raise Refused(f"datasets/{name} cannot be written: {error.strerror}.") from error
-    report(Progress("finished", "The dataset is ready", 1.0, *made))
+    report(Progress("finished", f"The dataset is ready{ending}", 1.0, *made))
 
 
 class Work:
@@ -107,6 +124,8 @@ class Work:
         self.recipe, self.readers, self.making, self.report, self.stopped = recipe, readers, making, report, stopped
         self.seen = Seen(making.folder / SEEN) if recipe.deduplicate else None
         self.chunks = Chunks(recipe, readers, self.seen, making.state.place)
+        self.lengths = np.zeros(0, np.int64)
+        """Bytes that each piece spells, once there is a vocabulary."""
         self.begun = 0.0
         """Share of the work before the first token is written."""
         self.shown = 0.0
@@ -117,9 +136,11 @@ class Work:
         with contextlib.closing(chunks):
             vocabulary, held = self._vocabulary(named, chunks)
             self.making.open_shards(dtype_of(pieces.vocabulary_size(vocabulary)))
+            self.lengths = pieces.byte_lengths(vocabulary)
             for chunk in itertools.chain(held, chunks):
                 self._encode(chunk, vocabulary)
                 state.place, state.finished = chunk.after, chunk.last or self._enough()
+                state.ending = what_ended(self.recipe, chunk, self._enough()) if state.finished else ""
                 if self.seen is not None:
                     self.seen.flush()
                 self.making.commit()
@@ -131,7 +152,8 @@ class Work:
     def _reading(self) -> None:
         """While a chunk is waited for."""
         read = max(0, sum(self.chunks.taken) - self.making.state.bytes)
-        self._say("reading", f"Reading, {read / 1e6:,.1f} MB ahead" if read else "Reading", self._share())
+        message = self.chunks.trouble or (f"Reading, {read / 1e6:,.1f} MB ahead" if read else "Reading")
+        self._say("reading", message, self._share())
 
     def _vocabulary(self, named: Tokenizer | None, chunks: Iterator[Chunk]) -> tuple[Tokenizer, list[Chunk]]:
         """The tokenizer as it lies in the folder from here on, and the chunks that were read to learn it."""
@@ -191,6 +213,8 @@ class Work:
                     if split == "train" and self._enough():
                         return
                     self.making.append(split, document, [*encoding.ids, end])
+                    # A tokenizer that puts a blank in front spells more than there was.
+                    self.making.state.lost += max(0, document.bytes - int(self.lengths[encoding.ids].sum()))
 
     def _enough(self) -> bool:
         return 0 < self.recipe.tokens <= self.making.state.counts["train"].tokens
@@ -239,7 +263,7 @@ def _named(making: Making, recipe: Recipe, roots: Sequence[Path] | None) -> Toke
     if pieces.bpe_size(recipe.tokenizer) is not None:
         return None
     found = resolve(recipe.tokenizer, roots)
-    pieces.separator_id(found, recipe.separator, recipe.tokenizer)
+    pieces.new_separator(found, recipe.separator, recipe.tokenizer)
     return found
 
 

@@ -21,11 +21,14 @@ from tokenizers import Tokenizer
 from engine import tokenizer as words
 from engine.config import ConfigError
 from engine.data.chunks import DUPLICATE
+from engine.data.files import Files
 from engine.data.filters import dropped
 from engine.data.forecast import Sample, bytes_per_token, forecast
-from engine.data.recipe import Recipe
+from engine.data.prepare import TOKEN_BYTES
+from engine.data.recipe import STARTER, Recipe
 from engine.data.shards import dtype_of
 from engine.data.sources import Reader, Text, open_source
+from engine.data.unread import Bad, Unreadable, listed, other_kinds
 from engine.data.vocabulary import resolve
 from engine.store import Refused
 
@@ -33,6 +36,11 @@ BYTES, SECONDS = 2_000_000, 3.0
 """Of text, and of time from the first text on, that are read of each source."""
 SECONDS_IN_ALL = 12.0
 """Of reading where there are many sources; encoding gets half of it."""
+LOOKING = 3.0
+"""Seconds in which files are looked through for what cannot be read."""
+PIECE_BYTES, FEW_PIECES = 100, 300
+"""Of text for each piece of a vocabulary, so that it is met some ten times at least (assumption); half of it is told.
+So few pieces are hardly more than the bytes."""
 SHOWN = 2_000
 """Characters of a document that are shown."""
 MOST = 200
@@ -50,14 +58,16 @@ def preview(recipe: Recipe, roots: Sequence[Path] | None = None, documents: int 
     size = words.bpe_size(recipe.tokenizer)
     vocabulary = None if size is not None else resolve(recipe.tokenizer, roots)
     if vocabulary:
-        words.separator_id(vocabulary, recipe.separator)
+        words.new_separator(vocabulary, recipe.separator)
+    readers = [open_source(source, roots, recipe.skip_unreadable) for source in recipe.sources]
+    unread, notes = _looked_through(recipe, readers), [_other_kinds(readers)]
     reading = Reading(recipe, each=-(-documents // len(recipe.sources)))
-    samples = [reading.sample(open_source(source, roots), number) for number, source in enumerate(recipe.sources)]
-    notes: list[str] = []
+    samples = [reading.sample(reader, number) for number, reader in enumerate(readers)]
+    suits = _suiting(recipe, samples, size or 0)
     learning = 0.0
     if vocabulary is None:
         begun = time.perf_counter()
-        vocabulary = _learned(samples, size or 0, notes)
+        vocabulary = _learned(samples, size or 0, suits, notes)
         learning = time.perf_counter() - begun
     speed = _encode(samples, vocabulary)
     estimate = forecast(
@@ -75,8 +85,46 @@ def preview(recipe: Recipe, roots: Sequence[Path] | None = None, documents: int 
         "bytes_per_token": bytes_per_token(recipe, samples),
         "tokens_per_second": round(speed),
         "estimate": estimate,
-        "note": " ".join([*notes, *_remarks(recipe, samples, estimate)]),
+        "unreadable": unread,
+        "offer": {"tokenizer": f"bpe:{suits}"} if suits else {},
+        "note": " ".join(filter(None, [*notes, *_remarks(recipe, samples, estimate)])),
     }
+
+
+class Offered(ConfigError):
+    """An error that one change of the recipe mends."""
+
+    def __init__(self, sentence: str, offer: dict[str, Any]) -> None:
+        super().__init__(sentence)
+        self.offer = offer
+
+
+def _looked_through(recipe: Recipe, readers: Sequence[Reader]) -> list[str]:
+    """A sentence each of the files that will be left out, as far as time allows; raises Refused where none may be."""
+    left_out = list[Bad]()
+    for source, reader in zip(recipe.sources, readers, strict=True):
+        if isinstance(reader, Files) and reader.looks and source.where != STARTER:
+            bad, whole = reader.bad_files(LOOKING / len(readers))
+            if bad and not recipe.skip_unreadable:
+                raise reader.refusal(bad, whole)
+            left_out += [*reader.near.unlisted, *bad]
+    return listed(left_out)
+
+
+def _other_kinds(readers: Sequence[Reader]) -> str:
+    counts = Counter[str]()
+    for reader in readers:
+        counts.update(reader.near.others if isinstance(reader, Files) else {})
+    return other_kinds(counts)
+
+
+def _suiting(recipe: Recipe, samples: list[Sample], size: int) -> int:
+    """The pieces that suit a text for which `size` is far too many; 0 where it is not."""
+    kept = sum(sample.kept_total for sample in samples)
+    kept = min(kept, TOKEN_BYTES * recipe.tokens) if recipe.tokens else kept
+    if size <= FEW_PIECES or not kept or kept >= PIECE_BYTES / 2 * size:
+        return 0
+    return max(FEW_PIECES, int(kept / PIECE_BYTES) // 100 * 100)
 
 
 @dataclass
@@ -131,13 +179,21 @@ class Reading:
         sample.bytes += len(raw)
 
 
-def _learned(samples: list[Sample], size: int, notes: list[str]) -> Tokenizer:
-    """A vocabulary of the texts that were read. Raises ConfigError where these are all and too short for it."""
+def _learned(samples: list[Sample], size: int, suits: int, notes: list[str]) -> Tokenizer:
+    """A vocabulary of the texts that were read. Raises Offered where these are all and too short for it."""
     texts = [text for sample in samples for text in sample.kept]
-    if all(sample.whole for sample in samples):
-        return words.train_bpe(texts, size)
-    notes.append("Tokens are reckoned with a vocabulary learned on these first texts alone.")
-    return words.learn_bpe(texts, size)
+    vocabulary = words.learn_bpe(texts, size)
+    learned = vocabulary.get_vocab_size()
+    if not all(sample.whole for sample in samples):
+        notes.append("Tokens are reckoned with a vocabulary learned on these first texts alone.")
+    elif learned != size:
+        fits = min(learned, suits or learned)
+        raise Offered(f"{words.too_short(size, learned)} {fits:,} would suit it.", {"tokenizer": f"bpe:{fits}"})
+    if suits:
+        notes.append(
+            f"{size:,} pieces are many for so little text: most come too seldom to be learned; {suits:,} would suit it."
+        )
+    return vocabulary
 
 
 def _encode(samples: list[Sample], vocabulary: Tokenizer) -> float:
@@ -192,6 +248,10 @@ def answer(question: str) -> dict[str, Any]:
     """The preview that is asked for in JSON, or {"error": sentence}."""
     try:
         return preview(*asked(question))
+    except Offered as error:
+        return {"error": str(error), "offer": error.offer}
+    except Unreadable as error:
+        return {"error": str(error), "offer": {"skip_unreadable": True}}
     except (Refused, ConfigError) as error:
         return {"error": str(error)}
     except MemoryError:

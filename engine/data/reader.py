@@ -4,8 +4,14 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from engine.store import Refused
+
 Position = dict[str, Any]
 """Where a reader goes on, as plain JSON; only the reader that gave it understands it."""
+
+
+class Unreachable(Refused):
+    """A source far away does not answer now; it may in a moment."""
 
 
 @dataclass(frozen=True, slots=True)

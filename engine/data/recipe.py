@@ -35,6 +35,12 @@ class Source:
         """OWNER/NAME of a hub dataset, "" for anything else."""
         return self.where.removeprefix(HUB) if self.where.startswith(HUB) else ""
 
+    @property
+    def title(self) -> str:
+        """What a sentence calls it: no folder above it is told."""
+        name = self.hub or (self.where if self.where == STARTER else self.where.rstrip("/").rpartition("/")[2])
+        return f"{name}, {self.config}" if self.config else name
+
     @classmethod
     def parse(cls, words: str) -> "Source":
         """WHERE[,KEY=VALUE...], for example hub:HuggingFaceTB/smollm-corpus,config=cosmopedia-v2,weight=0.3."""
@@ -88,6 +94,8 @@ class Recipe:
     """The piece that ends every document; the tokenizer must have it."""
     licence: str = ""
     """As the person gives it; "" for what the sources say of themselves."""
+    skip_unreadable: bool = False
+    """Leave out files that cannot be read, of files and folders of this machine, instead of ending with the first."""
 
     def __post_init__(self) -> None:
         if not self.sources or any(not source.where.strip() for source in self.sources):

@@ -16,17 +16,18 @@ NOVELS = PROJECT / "data" / "starter"
 NOVELS_LICENCE = "public domain; data/starter/SOURCES.md names every source"
 
 
-def open_source(source: Source, roots: Sequence[Path] | None = None) -> Reader:
+def open_source(source: Source, roots: Sequence[Path] | None = None, skip_unreadable: bool = False) -> Reader:
     """A reader of the source, after what can be checked at once: files, links, columns of parquet files, the hub.
 
     `roots` are the folders that may be read, links included (engine/data/roots.py); None is whatever the user can
-    read. Raises Refused or ConfigError.
+    read. `skip_unreadable`: of files and folders of this machine, what cannot be read is left out.
+    Raises Refused or ConfigError.
     """
     if source.where == STARTER:
         return open_path(NOVELS, source.column, licence=NOVELS_LICENCE)
     if source.hub:
         return open_hub(source)
-    return open_path(Path(source.where), source.column, source.split, roots)
+    return open_path(Path(source.where), source.column, source.split, roots, skip=skip_unreadable)
 
 
 def documents(path: Path, column: str = "text") -> Iterator[str]:

@@ -98,7 +98,7 @@ def rows(db: Database, sql: str, values: Sequence[Any] | Row = ()) -> list[Row]:
         return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
 
 
-def columns(db: Database, sql: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+def columns(db: Database, sql: str, values: Sequence[Any] | Row = ()) -> list[tuple[Any, ...]]:
     """All rows of a query as plain tuples, for reading many numbers."""
     with contextlib.closing(db.conn.execute(sql, values)) as cursor:
         return list(cursor.fetchall())

@@ -15,6 +15,7 @@ PROMPTS = ("Once upon a time", "The captain of the ship")
 TABLES = (
     "archive",
     "samples",
+    "run_labels",
     "metrics",
     "evals",
     "events",

@@ -43,7 +43,7 @@ function whole(one, close) {
     ["Separator", one.separator && h("code", {}, one.separator)], ["On disk", bytes(one.disk)], ["Made", known(one.created, date)], ["Licence", one.licence]];
   return h("article", { class: "whole" }, h("h2", { id: "dataset-title", tabindex: "-1", autofocus: true }, one.name),
     h("dl", { class: "plain" }, lines.filter(([, value]) => value).map(([label, value]) => [h("dt", {}, label), h("dd", {}, value)])),
-    sources(one), part("What was left out", h("p", {}, leftOut(one.dropped).replace(/^./, (first) => first.toUpperCase()) || "Nothing."), one.filters.length ? h("p", { class: "note" },
+    sources(one), part("What was left out", leftBehind(one), one.filters.length ? h("p", { class: "note" },
       `Asked for were ${one.filters.map((filter) => FILTERS[filter.name]?.(filter.value) || `${filter.name} ${filter.value}`).join(", ")}.`) : null),
     one.lengths ? part("How long its documents are", histogram(one.lengths)) : null,
     h("section", { class: "reading" }, h("div", { class: "heading" }, h("h3", {}, "Read some"),
@@ -52,9 +52,21 @@ function whole(one, close) {
       h("button", { type: "button", class: "plain", onclick: () => read(one.name, $("[data-split][aria-pressed=true]", $("#dataset")).dataset.split, dice()) }, "Others")),
     h("div", { class: "documents", "aria-live": "polite" }, h("p", { class: "note" }, "Opening…"))),
     one.command ? part("Made again with", h("pre", { tabindex: "0", "aria-label": "The command that makes it" }, one.command),
-      one.command.includes("…") ? h("p", { class: "note" }, "… stands for a folder's place; card.json has the whole command.") : null) : null,
+      one.command.includes("…") ? h("p", { class: "note" }, `Put the folder's whole path where … stands; datasets/${one.name}/card.json has it.`) : null) : null,
     h("div", { class: "row last" }, close(), one.vocab_size ? h("button", { type: "button", class: "plain", onclick: () => { $("#dataset").close(); emit("train-on", one); } }, "Train on it") : null,
       h("button", { type: "button", class: "quiet", onclick: () => confirm(one) }, "Delete it")));
+}
+
+/** Documents, files, and bytes that did not get into it. */
+function leftBehind(one) {
+  const documents = leftOut(one.dropped).replace(/^./, (first) => first.toUpperCase());
+  const files = one.unreadable || [];
+  const list = h("ul", {}, files.map((why) => h("li", {}, why)));
+  const lost = one.lost_bytes ? `${number(one.lost_bytes)} ${one.lost_bytes === 1 ? "byte of the text has" : "bytes of the text have"} no piece in this tokenizer: they are lost or changed.` : "";
+  const said = [documents && `${documents}.`, one.other_kinds, lost].filter(Boolean).map((words) => h("p", {}, words));
+  if (files.length) said.push(h("p", {}, files.length === 1 ? "1 file could not be read, or not to its end:" : `${number(files.length)} files could not be read, or not to their end:`),
+    files.length > 8 ? h("details", { class: "more" }, h("summary", {}, "Show them"), list) : list);
+  return said.length ? said : h("p", {}, "Nothing.");
 }
 
 const FILTERS = {
@@ -67,7 +79,8 @@ function sources(one) {
     .filter(Boolean).map((words) => `, ${words}`).join("")));
   const list = h("ul", {}, one.sources.map(line));
   if (!one.sources.length) return null;
-  return part(one.sources.length === 1 ? "Its source" : `Its ${one.sources.length} sources`, one.sources.length > 8 ? h("details", { class: "more" }, h("summary", {}, "Show them"), list) : list);
+  return part(one.sources.length === 1 ? "Its source" : `Its ${one.sources.length} sources`, one.sources.length > 8 ? h("details", { class: "more" }, h("summary", {}, "Show them"), list) : list,
+    one.ending ? h("p", {}, one.ending) : null);
 }
 
 /** Bars of doubling lengths; the words under it say the same. */
@@ -115,7 +128,7 @@ async function remove(one, button, problem) {
   try {
     const freed = await send("/api/dataset/delete", { name: one.name }, LONG_MS);
     $("#dataset").close();
-    $("#tab-data").focus({ preventScroll: true });
+    $("#panel-data h1").focus(); // the button that opened it is gone
     emit("data-changed", `${one.name} is deleted; ${bytes(freed.bytes)} are free again.`);
   } catch (error) {
     say(problem, error.message);

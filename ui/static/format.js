@@ -54,6 +54,9 @@ export function duration(seconds) {
   return days < 730 ? `${days} days` : `${Math.round(days / 365)} years`;
 }
 
+/** The same as an estimate: "about 34 s", but "under 1 s". */
+export const roughly = (seconds) => (seconds < 1 ? duration(seconds) : `about ${duration(seconds)}`);
+
 export function bytes(value) {
   if (value >= 1e9) return `${trim((value / 1e9).toFixed(1))} GB`;
   if (value >= 1e6) return `${value < 1e7 ? trim((value / 1e6).toFixed(1)) : Math.round(value / 1e6)} MB`;
@@ -70,12 +73,31 @@ export function setting(value) {
   return typeof value === "boolean" ? (value ? "yes" : "no") : String(value);
 }
 
+/** When something is that will be in `seconds`: "17:42", from tomorrow on with its day. */
+export function ahead(seconds) {
+  const then = new Date(Date.now() + seconds * 1000);
+  const time = then.toLocaleTimeString("en", { hour: "2-digit", minute: "2-digit", hour12: false });
+  if (then.toDateString() === new Date().toDateString()) return time;
+  return `${then.toLocaleDateString("en", { weekday: "short", day: "numeric", month: "short" })}, ${time}`;
+}
+
 export function date(seconds) {
   return new Date(seconds * 1000).toLocaleDateString("en", { day: "numeric", month: "long", year: "numeric" });
 }
 
 export function clock(seconds) {
   return new Date(seconds * 1000).toLocaleTimeString("en", { hour: "2-digit", minute: "2-digit", second: "2-digit", hour12: false });
+}
+
+// Made once: a new formatter for each of 200 rows would take longer than all the rest of the table.
+const THIS_YEAR = new Intl.DateTimeFormat("en", { day: "numeric", month: "short", hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
+const EARLIER = new Intl.DateTimeFormat("en", { day: "numeric", month: "short", year: "numeric" });
+
+/** When something was, as short as a table needs it. */
+export function moment(seconds) {
+  if (!Number.isFinite(seconds)) return "–";
+  const then = new Date(seconds * 1000);
+  return (then.getFullYear() === new Date().getFullYear() ? THIS_YEAR : EARLIER).format(then);
 }
 
 const STATUS = {

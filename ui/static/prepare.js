@@ -1,12 +1,13 @@
 // The form that makes a dataset: sources, tokenizer, budget, filters. It is looked at with each change, and started when it is liked.
 
 import { $, $$, fill, h, say } from "./dom.js";
+import { judge, judgeSoon } from "./name.js";
 import { cancelPreview, clearPreview, preview } from "./preview.js";
 import { emit, get, on, send, state } from "./state.js";
 
 const KINDS = [["path", "A file or folder"], ["hub", "A dataset of the Hugging Face hub"], ["starter", "The starter novels"]];
 const UNITS = { k: 1e3, m: 1e6, b: 1e9, g: 1e9, t: 1e12 };
-const PLAIN = { sources: [{ where: "" }], tokenizer: "smollm2", tokens: 0, filters: {}, deduplicate: true, separator: "<|endoftext|>", licence: "" };
+const PLAIN = { sources: [{ where: "" }], tokenizer: "smollm2", tokens: 0, filters: {}, deduplicate: true, skip_unreadable: false, separator: "<|endoftext|>", licence: "" };
 const NOVELS = { ...PLAIN, sources: [{ where: "starter" }], tokenizer: "bpe:4096" };
 let known = {};
 let sources = 0;
@@ -20,6 +21,7 @@ export function mount() {
   $("#prepare-tokenizer").addEventListener("change", tokenizer);
   form.addEventListener("change", look);
   form.addEventListener("submit", start);
+  $("#prepare-name").addEventListener("input", () => judgeSoon(tried));
   form.addEventListener("keydown", (event) => {
     if (event.key === "Escape") return close();
     if (event.key !== "Enter" || !event.target.matches("input[type=text]")) return;
@@ -71,6 +73,7 @@ function put(name, recipe) {
   value("tokens", recipe.tokens ? recipe.tokens.toLocaleString("en") : "");
   for (const [key, scale] of FILTERS) value(key, recipe.filters[key] ? String(Math.round(1000 * scale * recipe.filters[key]) / 1000) : "");
   $("#prepare-deduplicate").checked = recipe.deduplicate;
+  $("#prepare-skip_unreadable").checked = Boolean(recipe.skip_unreadable);
   value("separator", recipe.separator);
   value("licence", recipe.licence);
   say($("#prepare-form .problem"), "");
@@ -167,6 +170,7 @@ function recipe() {
     tokens: whole("Stop at", text("tokens")),
     filters: Object.fromEntries(FILTERS.map(limit)),
     deduplicate: $("#prepare-deduplicate").checked,
+    skip_unreadable: $("#prepare-skip_unreadable").checked,
     separator: text("separator"),
     licence: text("licence"),
   };
@@ -202,16 +206,41 @@ function given() {
 function look() {
   const problem = $("#prepare-form .problem");
   say(problem, "");
+  judge(tried());
   if (!given()) return clearPreview();
   try {
-    preview(recipe());
+    preview(recipe(), mend);
   } catch (error) {
     say(problem, error.message);
   }
 }
 
-/** The job that ended early under this name with something made, which a new start throws away. */
-const wasted = (name) => state.data?.jobs.find((one) => one.name === name && !one.open && one.status !== "finished" && one.tokens);
+/** The recipe, null where the form says none yet. */
+function tried() {
+  try {
+    return given() ? recipe() : null;
+  } catch {
+    return null;
+  }
+}
+
+/** Change what the preview has offered to change. */
+function mend({ tokenizer: size, skip_unreadable: skip }) {
+  if (size) {
+    $("#prepare-tokenizer").value = "bpe";
+    $("#prepare-size").value = size.slice(4);
+    tokenizer();
+    $("#prepare-size").focus();
+  } else if (skip) {
+    $("#filters").open = true;
+    $("#prepare-skip_unreadable").checked = true;
+    $("#prepare-skip_unreadable").focus();
+  }
+  look();
+}
+
+/** Tokens that a job with other settings has made under this name, which a new start throws away. */
+const made = (name) => state.data?.jobs.find((one) => one.name === name)?.tokens;
 
 function ask(name) {
   const row = $("#prepare-form [type=submit]").closest(".row") || $("#prepare-form [type=submit]");
@@ -219,7 +248,7 @@ function ask(name) {
   const no = h("button", { type: "button", class: "strong", onclick: () => { back(); $("#prepare-form [type=submit]").focus(); } }, "Leave it");
   const yes = h("button", { type: "button", class: "plain", onclick: (event) => { back(); start(event, true); } }, "Start anew");
   const box = h("div", { class: "ask-first", role: "group", "aria-label": `Start ${name} anew` },
-    h("p", {}, h("b", {}, "Start anew? "), `With other settings, the ${wasted(name).tokens.toLocaleString("en")} tokens made so far go.`), h("div", { class: "row" }, no, yes));
+    h("p", {}, h("b", {}, "Start anew? "), `With other settings, ${made(name) ? `the ${made(name).toLocaleString("en")} tokens` : "what is"} made so far ${made(name) ? "go" : "goes"}.`), h("div", { class: "row" }, no, yes));
   row.replaceWith(box);
   no.focus();
 }
@@ -231,14 +260,17 @@ async function start(event, sure = false) {
   const name = $("#prepare-name").value.trim();
   say(problem, "");
   try {
-    $("#prepare-name").removeAttribute("aria-invalid");
-    if (state.data?.datasets.some((one) => one.name === name)) throw Object.assign(new Error(`There is a dataset ${name} already; choose another name, or delete that one first.`), { field: $("#prepare-name") });
     if (!name) throw Object.assign(new Error("Give it a name first; runs call it by that."), { field: $("#prepare-name") });
     const what = recipe();
-    if (!sure && wasted(name)) return ask(name);
     button.disabled = true;
+    const found = await judge(what);
+    if (found.wrong) throw Object.assign(new Error(found.sentence), { field: $("#prepare-name") });
+    if (!sure && found.kind === "parts") {
+      button.disabled = false;
+      return ask(name);
+    }
     cancelPreview();
-    await send("/api/prepare", { name, recipe: what });
+    await send("/api/prepare", { name, recipe: what, anew: sure });
     close();
     put("", PLAIN);
     clearPreview();

@@ -1,7 +1,7 @@
 // What a recipe will give: its size and time, the first documents, and which of them the filters leave out.
 
 import { $, fill, h } from "./dom.js";
-import { bytes, count, duration, leftOut, speed } from "./format.js";
+import { bytes, count, leftOut, roughly, speed } from "./format.js";
 import { state } from "./state.js";
 
 const SHORT = 400;
@@ -21,8 +21,8 @@ export function clearPreview() {
   fill($("#preview .first"));
 }
 
-/** Ask for a preview; the one before, if it is still being made, is ended. */
-export async function preview(recipe) {
+/** Ask for a preview; the one before, if it is still being made, is ended. `mend` takes what the answer offers to change. */
+export async function preview(recipe, mend) {
   cancelPreview();
   const mine = (under = new AbortController());
   $("#preview").setAttribute("aria-busy", "true");
@@ -40,8 +40,8 @@ export async function preview(recipe) {
   if (mine !== under) return;
   under = null;
   $("#preview").setAttribute("aria-busy", "false");
-  if (answer.error) fill(box(), h("p", { class: "problem" }, answer.error), unmeasured(recipe));
-  else fill(box(), estimate(answer));
+  if (answer.error) fill(box(), h("p", { class: "problem" }, answer.error), offered(answer.offer, mend), answer.offer ? null : unmeasured(recipe));
+  else fill(box(), estimate(answer), unread(answer.unreadable), offered(answer.offer, mend));
   fill($("#preview .first"), (answer.documents || []).map(shown));
 }
 
@@ -52,10 +52,19 @@ function estimate({ estimate: guess, dropped, read, bytes_per_token: each, token
   const gone = Object.values(dropped || {}).reduce((sum, number) => sum + number, 0);
   const first = read === 1 ? "the first document" : `the first ${read.toLocaleString("en")} documents`;
   return [h("dl", {}, figure("Tokens", about(guess.tokens, count)), figure("Documents", about(guess.documents, (value) => value.toLocaleString("en"))),
-    figure("On disk", about(guess.bytes_on_disk, bytes)), figure("Time here", guess.seconds === null ? "not known" : guess.seconds < 1 ? duration(guess.seconds) : `about ${duration(guess.seconds)}`)),
+    figure("On disk", about(guess.bytes_on_disk, bytes)), figure("Time here", guess.seconds === null ? "not known" : roughly(guess.seconds))),
     h("p", { class: "note" }, [each ? `${each.toFixed(2)} bytes per token` : "", pace ? `${speed(pace)} here` : ""].filter(Boolean).join(", "), each || pace ? ". " : "",
       guess.exact || guess.tokens === null ? "" : `Estimated from ${first}. `, note || ""),
     h("p", {}, gone ? `Of ${first} ${gone.toLocaleString("en")} ${gone === 1 ? "is" : "are"} left out (${leftOut(dropped)}).` : `Of ${first} none is left out.`)];
+}
+
+const unread = (files) => (files?.length ? h("div", {}, h("p", {}, "Left out, because they cannot be read to their end:"), h("ul", {}, files.map((why) => h("li", {}, why)))) : null);
+
+/** What one press would mend. */
+function offered(offer, mend) {
+  const size = /^bpe:(\d+)$/.exec(offer?.tokenizer || "")?.[1];
+  const words = size ? `Take ${Number(size).toLocaleString("en")} pieces` : offer?.skip_unreadable ? "Leave unreadable files out" : "";
+  return words ? h("button", { type: "button", class: "plain mend", onclick: () => mend(offer) }, words) : null;
 }
 
 /** Where nothing can be read, what is asked for still has a size. */
@@ -63,7 +72,7 @@ function unmeasured({ tokens }) {
   if (!tokens || !state.cost) return null;
   const { bytes_per_token: size, tokens_per_second: pace } = state.cost;
   return h("p", { class: "note" }, `${count(tokens)} tokens take about ${bytes(tokens * size)} on disk and, at ${speed(pace)} as two processor cores reach, `,
-    `about ${duration(tokens / pace)}.`);
+    `${roughly(tokens / pace)}.`);
 }
 
 function shown(one) {

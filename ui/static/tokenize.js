@@ -4,6 +4,7 @@ import { $, fill, h, options, say } from "./dom.js";
 import { on, send, state } from "./state.js";
 
 const MOST = 3000;
+const LONGEST = 20000;
 const SHADES = 4;
 const NONE = "";
 let typing = 0;
@@ -38,11 +39,12 @@ function choices() {
 
 async function look() {
   const shown = sides().map((side) => [side, $("select", side).value]).filter(([side, name]) => { side.classList.toggle("off", name === NONE); return name !== NONE; });
-  const text = $("#tokens-text").value;
+  const { text, told: cut } = beginning($("#tokens-text").value);
   const names = shown.map(([, name]) => name);
   const key = JSON.stringify([text, names]);
   if (key === drawn || !names.length) return;
   const ticket = (asked += 1);
+  say($("#tokens-cut"), cut);
   try {
     const { tokenized } = await send("/api/tokenize", { text, tokenizers: names });
     if (ticket !== asked) return;
@@ -52,6 +54,14 @@ async function look() {
   } catch (error) {
     if (ticket === asked) say($("#tokens .problem"), error.message);
   }
+}
+
+/** As much of a text as is looked at, in whole characters, and a sentence where that is not all. */
+function beginning(text) {
+  if (text.length <= LONGEST) return { text, told: "" };
+  const all = [...text];
+  if (all.length <= LONGEST) return { text, told: "" };
+  return { text: all.slice(0, LONGEST).join(""), told: `These are the tokens of the first ${LONGEST.toLocaleString("en")} of ${all.length.toLocaleString("en")} characters.` };
 }
 
 function draw(side, { pieces, bytes, vocabulary }) {
