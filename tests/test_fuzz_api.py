@@ -56,6 +56,7 @@ POSTS = {
     "/api/sweep/take-out": ("name",),
     "/api/queue/hold": ("device", "held"),
     "/api/queue/after-failure": ("hold",),
+    "/api/preflight": ("preset", "overrides"),
 }
 DEEP = [b"[" * 50_000, b'{"run":' * 50_000, b'{"run": ' + b"9" * 5000 + b"}"]
 BODIES = [b"", b"[", b"[1]", b'"x"', b"\xff\xfe\x00", *DEEP]

@@ -29,6 +29,7 @@ TABLES = (
     "jobs",
     "lines",
     "sweeps",
+    "probes",
 )
 
 
