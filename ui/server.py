@@ -11,7 +11,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, JSONResponse
 from starlette.exceptions import HTTPException
 
-from engine import changing, fork, store
+from engine import changing, fork, probing, store
 from engine.home import Home
 from ui import warming
 from ui.actions import CLEAR, Actions, Launch, Talker, sentence
@@ -24,7 +24,10 @@ from ui.fork_routes import make_changes, make_forks
 from ui.forks import Forking, Forks
 from ui.guard import Guard
 from ui.label_routes import make_labels
+from ui.machine_routes import Machine, make_machine
+from ui.money_routes import make_money
 from ui.previews import Previewer
+from ui.probe_routes import Measure, make_probes
 from ui.queue_routes import make_queue
 from ui.reading import Reader
 from ui.record_routes import make_records
@@ -45,6 +48,7 @@ def create_app(
     previewer: Previewer | None = None,
     forking: Forking = fork,
     changer: Changing = changing,
+    measure: Measure = probing.measure,
     hosts: tuple[str, ...] = (),
     user: str = "blueberry",
     password: str = "",
@@ -72,10 +76,14 @@ def create_app(
     app.include_router(make_labels(reader))
     app.include_router(make_queue(reader, actions))
     app.include_router(make_sweeps(reader))
+    app.include_router(make_money(reader))
+    machine = Machine(reader)
+    app.include_router(make_machine(reader, machine))
     app.include_router(make_data(home, preparing, previewer or Previewer()))
     forks, changes = Forks(home, reader, forking), Changes(home, reader, changer)
     app.include_router(make_forks(forks, cache))
     app.include_router(make_changes(changes))
+    app.include_router(make_probes(home, measure))
     version = add_static(app)
     demo = build_page(actions, [forks.fork_run, forks.queue_fork, changes.change_run])
     gr.mount_gradio_app(
@@ -99,9 +107,9 @@ def create_app(
     scripts = sorted(path.name for path in STATIC.glob("*.js"))
     app.add_middleware(Opening, base=f"/static/studio/{version}", scripts=scripts)
     app.add_middleware(Guard, hosts=hosts, user=user, password=password)
-    app.router.on_shutdown.append(talker.close)
     if ahead:
         app.router.on_startup.append(lambda: warming.start(home, cache))
+    app.router.on_shutdown += [talker.close, machine.close]
     return app
 
 

@@ -17,6 +17,8 @@ TABLES = (
     "samples",
     "run_labels",
     "diagnostics",
+    "machine",
+    "preferences",
     "metrics",
     "evals",
     "events",
@@ -27,6 +29,7 @@ TABLES = (
     "jobs",
     "lines",
     "sweeps",
+    "probes",
 )
 
 
