@@ -30,9 +30,18 @@ def parser() -> argparse.ArgumentParser:
     add("presets")
     start = add("start")
     start.add_argument("--name", default="", help="default: the preset's name and a number")
-    for choosing in (start, add("preflight")):
+    add("runs").add_argument("--all", action="store_true", help="also those that are put away")
+    add("status", run="RUN")
+    add("stop", run="RUN").add_argument("--now", action="store_true", help="end at once, without a save")
+    add("pause", run="RUN")
+    fork = add("fork", run="RUN")
+    fork.add_argument("--step", type=int, metavar="S", help="the age to begin with; default: the newest checkpoint")
+    fork.add_argument("--name", default="", help="default: the run's name, fork, and a number")
+    probe = add("preflight")
+    for choosing in (start, probe):
         choosing.add_argument("--preset", default=DEFAULT_PRESET)
-        choosing.add_argument(
+    for setting in (start, probe, fork):
+        setting.add_argument(
             "--set",
             nargs="+",
             action="extend",
@@ -40,15 +49,18 @@ def parser() -> argparse.ArgumentParser:
             metavar="KEY=VALUE",
             help="change a setting, for example train.tokens=1M",
         )
-    add("runs").add_argument("--all", action="store_true", help="also those that are put away")
-    add("status", run="RUN")
-    add("stop", run="RUN").add_argument("--now", action="store_true", help="end at once, without a save")
-    add("pause", run="RUN")
-    for waiting in (start, add("resume", run="RUN")):
+    for waiting in (start, fork, add("resume", run="RUN")):
         waiting.add_argument("--wait", action="store_true", help="follow the run until it ends")
         waiting.add_argument("--queue", action="store_true", help="wait in line for the device instead of refusing")
     commands_queue.words(add("queue"))
     commands_sweep.words(add("sweep"))
+    change = add("set", run="RUN")
+    change.add_argument(
+        "changes",
+        nargs="+",
+        metavar="KEY=VALUE",
+        help="rate_factor, eval.every, sample.every, checkpoint.every, train.tokens (where it ends), schedule.tokens",
+    )
     ask = add("generate", run="RUN[@STEP]")
     ask.add_argument("--prompt", required=True)
     for option, kind, value in (

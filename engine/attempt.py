@@ -3,7 +3,7 @@
 import contextlib
 import gc
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
@@ -47,6 +47,10 @@ class Run:
     """Rows of one forward pass, once they are chosen."""
     unasked: bool = False
     """Whether a stop cut the answers of this step short, so that it is to be asked when the run goes on."""
+    changes: list[store.Row] = field(default_factory=list)
+    """What a person has changed about it so far."""
+    forked: bool = False
+    """Whether it began with the weights of another run, without which there is no beginning."""
 
     @property
     def folder(self) -> Path:
@@ -63,6 +67,8 @@ class Learner:
     scaler: torch.amp.GradScaler
     rate: float = 1.0
     """What all learning rates are multiplied with: halved at each roll-back."""
+    text_from: int = 0
+    """The step at which the order of its text began: that of the fork which gave it another text, else 0."""
 
     @classmethod
     def new(cls, config: RunConfig, place: Place) -> "Learner":
@@ -111,12 +117,27 @@ def begin(home: Home, db: Database, run_id: str, recorder: Recorder | None = Non
     except UNSTORABLE as error:
         say(f"runs.db does not list every checkpoint yet ({reason(error)}); the next save tries again")
     roll_backs = sum(event["kind"] == ROLL_BACK for event in store.list_events(db, run_id, limit=-1))
+    store.take_changes(db, run_id)  # what waited for this attempt holds from its first step on
+    changes = store.list_changes(db, run_id)
     if recorder is None:
         recorder = Recorder(home.database, run_id, attempt)
     recorder.attempt = attempt
     for problem in problems:
         recorder.event("corrupt", f"{problem} An earlier checkpoint is used.")
-    return Run(home, run_id, row["device"], config, db, recorder, attempt, checkpoint, roll_backs)
+    forked = row["parent_step"] is not None
+    return Run(
+        home,
+        run_id,
+        row["device"],
+        config,
+        db,
+        recorder,
+        attempt,
+        checkpoint,
+        roll_backs,
+        changes=changes,
+        forked=forked,
+    )
 
 
 def roll_back(run: Run, why: RollBack) -> Run | None:

@@ -8,6 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from engine import (
+    commands_fork,
     commands_home,
     commands_money,
     commands_preflight,
@@ -246,6 +247,8 @@ COMMANDS: dict[str, Callable[[Arguments], int]] = {
     "stop": stop,
     "pause": pause,
     "resume": resume,
+    "fork": commands_fork.fork_run,
+    "set": commands_fork.change_run,
     "generate": generate,
     "export": export,
     "samples": samples,

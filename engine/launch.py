@@ -32,6 +32,8 @@ STATUS = (
     *LABELS,
     "preset",
     "kind",
+    "parent_run_id",
+    "parent_step",
     "status",
     "phase",
     "message",
@@ -100,8 +102,8 @@ def start_run(
     db = store.connect(home.database, durable=True)
     try:
         if not queue:
-            _wait_for_device(home, db, device)
-        run_id = store.create_run(db, config, preset, name or _next_name(db, preset), device, queue=queue)
+            wait_for_device(home, db, device)
+        run_id = store.create_run(db, config, preset, name or next_name(db, preset), device, queue=queue)
     finally:
         db.close()
     ensure_supervisor(home)
@@ -278,7 +280,7 @@ def _still_there(home: Home, db: Database, run_id: str) -> bool:
     return _is_ending(run)
 
 
-def _wait_for_device(home: Home, db: Database, device: str) -> None:
+def wait_for_device(home: Home, db: Database, device: str) -> None:
     """Give a run that is stopping on `device` the time to leave; whoever stays is refused by the database."""
     until = time.monotonic() + RESUME_WAIT
     while True:
@@ -305,7 +307,8 @@ def _just_started(home: Home) -> bool:
         return False
 
 
-def _next_name(db: Database, preset: str) -> str:
-    pattern = re.compile(re.escape(preset) + r"-(\d{1,9})")
+def next_name(db: Database, stem: str) -> str:
+    """`stem` with the number after the greatest that a run of this home has."""
+    pattern = re.compile(re.escape(stem) + r"-(\d{1,9})")
     numbers = [int(match[1]) for run in store.list_runs(db) if (match := pattern.fullmatch(run["name"]))]
-    return f"{preset}-{max(numbers, default=0) + 1}"
+    return f"{stem}-{max(numbers, default=0) + 1}"

@@ -34,6 +34,8 @@ POSTS = {
     "/api/remove": ("exhibit",),
     "/api/pause": ("run",),
     "/api/unpause": ("run",),
+    "/api/fork": ("run", "step", "name", "overrides", "queue"),
+    "/api/changes": ("run", "changes"),
     "/api/run/rename": ("run", "name"),
     "/api/run/tags": ("run", "add", "remove"),
     "/api/run/notes": ("run", "notes"),
@@ -62,6 +64,9 @@ DEEP = [b"[" * 50_000, b'{"run":' * 50_000, b'{"run": ' + b"9" * 5000 + b"}"]
 BODIES = [b"", b"[", b"[1]", b'"x"', b"\xff\xfe\x00", *DEEP]
 NAMES = {
     "start_run": 3,
+    "fork_run": 4,
+    "queue_fork": 4,
+    "change_run": 2,
     "stop_run": 1,
     "resume_run": 1,
     "queue_run": 3,

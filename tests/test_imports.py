@@ -50,6 +50,7 @@ TORCH = {
 DRIVERS = {"sqlite3", "pysqlite3", "apsw", "sqlean"}
 WITHOUT_TORCH = [
     "engine.launch",
+    "engine.fork",
     "engine.queue",
     "engine.supervisor",
     "engine.sweep",

@@ -2,6 +2,7 @@
 
 import contextlib
 import gc
+import hashlib
 import json
 import threading
 import time
@@ -16,6 +17,7 @@ from sqlite_utils import Database
 from engine import config, store
 from engine import launch as real_launch
 from engine.home import Home
+from engine.manifest import write_manifest
 from engine.store import Row
 
 ADDRESS = "http://127.0.0.1:7860"
@@ -149,6 +151,26 @@ def add_answer(
             **more,
         },
     )
+
+
+def add_age(home: Home, db: Database, run_id: str, step: int, full: bool = True) -> None:
+    """Weights of a run on the disk and in the index, which nobody can ask: a whole checkpoint, or those of an age."""
+    folder = home.run(run_id)
+    weights = f"weights of {step}".encode()
+    digest = hashlib.sha256(weights).hexdigest()
+    row = {"step": step, "tokens": step * 4096, "bytes": len(weights), "sha256": digest}
+    if full:
+        state = {"step": step, "elapsed_seconds": step / 10, "dataset_sha256": "0" * 64, "scaler": {}, "rate": 1.0}
+        checkpoint = folder / f"step_{step:06d}"
+        checkpoint.mkdir(parents=True)
+        files = {"model.safetensors": weights, "optimizer.safetensors": b"", "state.json": json.dumps(state).encode()}
+        write_manifest(checkpoint, {}, files)
+        store.add_checkpoint(db, run_id, attempt=1, kind="full", path=checkpoint.name, **row)
+    else:
+        path = folder / "sampling" / f"step_{step:06d}.safetensors"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(weights)
+        store.add_checkpoint(db, run_id, attempt=1, kind="sampling", path=f"sampling/{path.name}", **row)
 
 
 class FakeLaunch:

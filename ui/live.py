@@ -63,10 +63,10 @@ def check_number(runs: int) -> None:
 
 
 def version(runs: Iterable[Row], held: Mapping[str, str] | None = None) -> str:
-    """Changes whenever the list of runs does, a status, an attempt, a place in line, a price, what people wrote about a
-    run, or which lines are `held`."""
-    names = ("id", "name", "status", "attempt", "place", "tags", "notes", "put_away_at", *store.PRICE)
-    text = json.dumps([[[run[name] for name in names] for run in runs], held or {}])
+    """Changes whenever the list of runs does, a status, an attempt, an end, a place in line, a price, what people wrote
+    about a run, or which lines are `held`."""
+    seen = ("id", "name", "status", "attempt", "total_steps", "place", "tags", "notes", "put_away_at", *store.PRICE)
+    text = json.dumps([[[run[name] for name in seen] for run in runs], held or {}])
     return hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()[:10]
 
 

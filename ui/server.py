@@ -11,14 +11,17 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, JSONResponse
 from starlette.exceptions import HTTPException
 
-from engine import probing, store
+from engine import changing, fork, probing, store
 from engine.home import Home
 from ui import warming
 from ui.actions import CLEAR, Actions, Launch, Talker, sentence
 from ui.ask_routes import make_ask
+from ui.changes import Changes, Changing
 from ui.columns import SeriesCache
 from ui.data_routes import Preparing, make_data
 from ui.exhibits import make_exhibits
+from ui.fork_routes import make_changes, make_forks
+from ui.forks import Forking, Forks
 from ui.guard import Guard
 from ui.label_routes import make_labels
 from ui.machine_routes import Machine, make_machine
@@ -44,6 +47,8 @@ def create_app(
     preparing: Preparing,
     previewer: Previewer | None = None,
     measure: Measure = probing.measure,
+    forking: Forking = fork,
+    changer: Changing = changing,
     hosts: tuple[str, ...] = (),
     user: str = "blueberry",
     password: str = "",
@@ -76,8 +81,11 @@ def create_app(
     app.include_router(make_machine(reader, machine))
     app.include_router(make_data(home, preparing, previewer or Previewer()))
     app.include_router(make_probes(home, measure))
+    forks, changes = Forks(home, reader, forking), Changes(home, reader, changer)
+    app.include_router(make_forks(forks, cache))
+    app.include_router(make_changes(changes))
     version = add_static(app)
-    demo = build_page(actions)
+    demo = build_page(actions, [forks.fork_run, forks.queue_fork, changes.change_run])
     gr.mount_gradio_app(
         app,
         demo,

@@ -32,9 +32,16 @@ from engine.store.deletion import remove_exhibits as remove_exhibits
 from engine.store.deletion import remove_run as remove_run
 from engine.store.deletion import remove_some as remove_some
 from engine.store.diagnostics import looks as looks
+from engine.store.forks import ancestors as ancestors
+from engine.store.forks import make_fork as make_fork
 from engine.store.health import complaints as complaints
 from engine.store.health import schema_version as schema_version
 from engine.store.health import sqlite_version as sqlite_version
+from engine.store.inflight import add_changes as add_changes
+from engine.store.inflight import date_change as date_change
+from engine.store.inflight import list_changes as list_changes
+from engine.store.inflight import take_changes as take_changes
+from engine.store.inflight import waiting_changes as waiting_changes
 from engine.store.jobs import OPEN_JOBS as OPEN_JOBS
 from engine.store.jobs import RESUMABLE_JOBS as RESUMABLE_JOBS
 from engine.store.jobs import create_job as create_job
@@ -98,6 +105,7 @@ from engine.store.runs import give_command as give_command
 from engine.store.runs import last_command as last_command
 from engine.store.runs import list_runs as list_runs
 from engine.store.runs import open_runs as open_runs
+from engine.store.runs import refuse_second_run as refuse_second_run
 from engine.store.runs import reopen as reopen
 from engine.store.runs import report_state as report_state
 from engine.store.runs import request_resume as request_resume

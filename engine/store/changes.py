@@ -145,7 +145,22 @@ def queue(db: Database) -> None:
 
 
 def changes_in_flight(db: Database) -> None:
-    """What was changed about a run while it ran."""
+    """What was changed about a run while it ran, with the step from which it holds, and where it ends since."""
+    for statement in (
+        """CREATE TABLE run_changes (
+            id INTEGER PRIMARY KEY AUTOINCREMENT,
+            run_id TEXT NOT NULL REFERENCES runs(id),
+            key TEXT NOT NULL,
+            value REAL NOT NULL,
+            step INTEGER,
+            superseded INTEGER NOT NULL DEFAULT 0,
+            created_at REAL NOT NULL
+        ) STRICT""",
+        "CREATE INDEX run_changes_by_run ON run_changes(run_id, id)",
+        "ALTER TABLE run_state ADD COLUMN end_step INTEGER",
+        "ALTER TABLE run_state ADD COLUMN end_tokens INTEGER",
+    ):
+        db.conn.execute(statement)
 
 
 def probes(db: Database) -> None:

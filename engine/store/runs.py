@@ -22,11 +22,13 @@ RESUMABLE = ("stopped", "crashed", "failed", "diverged")
 
 _RUN = """
     SELECT runs.id, name, coalesce(tags, '[]') AS tags, coalesce(notes, '') AS notes, put_away_at,
-           preset, kind, parent_run_id, parent_step, parameters, target_tokens, total_steps, dataset,
-           note, created_at, status, phase, message, progress, attempt, device, environment, pid, process_started_at,
-           boot_id, step, tokens, train_loss, val_loss, tokens_per_second, elapsed_seconds, eta_seconds, heartbeat_at,
-           started_at, ended_at, error, save_seconds, auto_resumes, place, queued_at, sweep, process_seconds,
-           joules, unmeasured_seconds, metered_at, price_per_hour, price_per_kwh, given_watts, currency, budget
+           preset, kind, parent_run_id, parent_step, parameters,
+           coalesce(end_tokens, target_tokens) AS target_tokens, coalesce(end_step, total_steps) AS total_steps,
+           dataset, note, created_at, status, phase, message, progress, attempt, device, environment, pid,
+           process_started_at, boot_id, step, tokens, train_loss, val_loss, tokens_per_second, elapsed_seconds,
+           eta_seconds, heartbeat_at, started_at, ended_at, error, save_seconds, auto_resumes, place, queued_at, sweep,
+           process_seconds, joules, unmeasured_seconds, metered_at, price_per_hour, price_per_kwh, given_watts,
+           currency, budget
     FROM runs JOIN run_state ON run_state.run_id = runs.id LEFT JOIN run_labels ON run_labels.run_id = runs.id
 """
 
@@ -184,7 +186,9 @@ def epochs_of(run: Row) -> Row:
     whole = run["environment"].get("epoch_tokens")
     if not whole:
         return {"epoch": None, "epochs": None}
-    return {"epoch": max(1, math.ceil(run["tokens"] / whole)), "epochs": round(run["target_tokens"] / whole, 2)}
+    before = run["environment"].get("text_from", 0)  # of a fork: read from another text
+    tokens, target = run["tokens"] - before, run["target_tokens"] - before
+    return {"epoch": max(1, math.ceil(tokens / whole)), "epochs": round(target / whole, 2)}
 
 
 def get_config(db: Database, run_id: str) -> str:

@@ -29,6 +29,9 @@ import * as diagnosis from "./diagnosis.js";
 import * as outlook from "./outlook.js";
 import * as report from "./report.js";
 import * as exhibit from "./exhibit.js";
+import * as fork from "./fork.js";
+import * as inflight from "./inflight.js";
+import * as lineage from "./lineage.js";
 
 const BUSY_MS = 1000;
 const IDLE_MS = 10000;
@@ -147,6 +150,9 @@ async function start() {
   keep.mount();
   capsule.mount();
   exhibit.mount();
+  fork.mount({ select });
+  inflight.mount();
+  lineage.mount();
   compare.mount();
   runsTable.mount();
   differences.mount();
@@ -182,6 +188,7 @@ async function start() {
 }
 
 on("look", refresh);
+on("started", (id) => loadRuns().then(() => select(id, { push: true })));
 on("show", show);
 
 // What the buttons of ui/*.py call.

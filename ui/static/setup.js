@@ -251,6 +251,7 @@ async function facts() {
       h("pre", { tabindex: "0", "aria-label": "The end of the log" })),
     h("details", { class: "more", "data-part": "settings", open: open.includes("settings") }, h("summary", {}, isOpen(one) ? "Settings it runs with" : "Settings it ran with"),
       h("dl", { class: "all" }, Object.entries(about.settings).map(([name, value]) => [h("dt", {}, name), h("dd", {}, setting(value))]))));
+  emit("facts", one);
   if (had) (document.querySelector("#pause, #unpause") || $("button", place)).focus({ preventScroll: true });
   progress(one);
 }
