@@ -7,7 +7,7 @@ import re
 import sys
 from collections.abc import Callable, Sequence
 
-from engine import commands, commands_runs, store
+from engine import commands, commands_queue, commands_runs, commands_sweep, store
 from engine.config import DEFAULT_PRESET, ConfigError
 from engine.home import PROJECT
 
@@ -45,6 +45,9 @@ def parser() -> argparse.ArgumentParser:
     add("pause", run="RUN")
     for waiting in (start, add("resume", run="RUN")):
         waiting.add_argument("--wait", action="store_true", help="follow the run until it ends")
+        waiting.add_argument("--queue", action="store_true", help="wait in line for the device instead of refusing")
+    commands_queue.words(add("queue"))
+    commands_sweep.words(add("sweep"))
     ask = add("generate", run="RUN[@STEP]")
     ask.add_argument("--prompt", required=True)
     for option, kind, value in (

@@ -7,7 +7,7 @@ from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
 
-from engine import commands_home, commands_runs, config, gpu, launch, store
+from engine import commands_home, commands_queue, commands_runs, commands_sweep, config, gpu, launch, store
 from engine.estimate import training_bytes
 from engine.follow import begun, end_of, ended, print_json
 from engine.home import Home
@@ -59,7 +59,7 @@ def start(given: Arguments) -> int:
     """Start a detached run; with --wait, follow it to its end."""
     home = Home.at(given.home)
     launch.open_home(home)
-    run_id = launch.start_run(home, given.preset, given.name, config.parse_overrides(given.set))
+    run_id = launch.start_run(home, given.preset, given.name, config.parse_overrides(given.set), given.queue)
     return begun(home, run_id, given)
 
 
@@ -111,7 +111,7 @@ def pause(given: Arguments) -> int:
 def resume(given: Arguments) -> int:
     """Go on with a run that ended early or is paused."""
     home = Home.at(given.home)
-    launch.resume_run(home, given.run)
+    launch.resume_run(home, given.run, given.queue)
     return begun(home, launch.run_status(home, given.run)["id"], given)
 
 
@@ -242,6 +242,8 @@ COMMANDS: dict[str, Callable[[Arguments], int]] = {
     "put-away": commands_runs.put_away,
     "settings": commands_runs.settings,
     "delete": commands_runs.delete,
+    "queue": commands_queue.show,
+    "sweep": commands_sweep.run,
     "prepare": commands_home.prepare,
     "datasets": commands_home.datasets,
     "doctor": commands_home.check_up,

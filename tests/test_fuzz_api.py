@@ -46,6 +46,14 @@ POSTS = {
     "/api/prepare/stop": ("job",),
     "/api/prepare/resume": ("job",),
     "/api/prepare/discard": ("job",),
+    "/api/queue": ("preset", "name", "overrides"),
+    "/api/queue/resume": ("run",),
+    "/api/queue/move": ("run", "to"),
+    "/api/queue/take-out": ("run",),
+    "/api/sweep": ("preset", "name", "overrides", "vary"),
+    "/api/sweep/take-out": ("name",),
+    "/api/queue/hold": ("device", "held"),
+    "/api/queue/after-failure": ("hold",),
 }
 DEEP = [b"[" * 50_000, b'{"run":' * 50_000, b'{"run": ' + b"9" * 5000 + b"}"]
 BODIES = [b"", b"[", b"[1]", b'"x"', b"\xff\xfe\x00", *DEEP]
@@ -53,6 +61,8 @@ NAMES = {
     "start_run": 3,
     "stop_run": 1,
     "resume_run": 1,
+    "queue_run": 3,
+    "queue_resume": 1,
     "run_status": 1,
     "list_runs": 0,
     "search_samples": 3,

@@ -19,6 +19,7 @@ def build() -> None:
           <button type="button" class="quiet" id="compare-all" hidden>Show all</button></figcaption>
           <div class="legend" role="group" aria-label="Runs on the chart"></div>
           <div id="compare-chart"><div class="plot"></div></div><p class="empty" id="compare-empty"></p></figure>
+        <section id="sweep-result" aria-labelledby="sweep-title" hidden></section>
         <section id="runs"><div class="room-top"><h2 id="runs-title" tabindex="-1">All runs</h2>
             <p class="note" id="runs-count" role="status"></p></div>
           <div id="runs-filter">

@@ -94,6 +94,8 @@ def summary(run: Row, order: int) -> dict[str, Any]:
         "parent_run_id",
         "parent_step",
         "tags",
+        "place",
+        "sweep",
     )
     environment = run["environment"]
     return {name: run[name] for name in names} | {

@@ -102,6 +102,15 @@ def machine(db: Database) -> None:
 
 def queue(db: Database) -> None:
     """Runs in line for a device, and the sweep that a run belongs to."""
+    for statement in (
+        "ALTER TABLE run_state ADD COLUMN place INTEGER",
+        "ALTER TABLE run_state ADD COLUMN queued_at REAL",
+        "CREATE TABLE lines (device TEXT PRIMARY KEY, held TEXT, released_at REAL) STRICT",
+        """CREATE TABLE sweeps (
+            name TEXT PRIMARY KEY, preset TEXT NOT NULL, settings TEXT NOT NULL, created_at REAL NOT NULL) STRICT""",
+        "ALTER TABLE runs ADD COLUMN sweep TEXT REFERENCES sweeps(name)",
+    ):
+        db.conn.execute(statement)
 
 
 def changes_in_flight(db: Database) -> None:

@@ -16,6 +16,7 @@ TABLES = (
     "archive",
     "samples",
     "run_labels",
+    "diagnostics",
     "metrics",
     "evals",
     "events",
@@ -24,6 +25,8 @@ TABLES = (
     "run_state",
     "runs",
     "jobs",
+    "lines",
+    "sweeps",
 )
 
 
@@ -36,6 +39,17 @@ def empty(home: Home) -> None:
     db.close()
     for folder in ("checkpoints", "datasets"):
         shutil.rmtree(home.path / folder, ignore_errors=True)
+
+
+def clear_lines(home: Home) -> None:
+    """Nothing waits in line and nothing is held."""
+    db = store.connect(home.database)
+    for run in store.queued_runs(db):
+        store.end_run(db, run["id"], "stopped")
+    for device in store.held_lines(db):
+        store.release_line(db, device)
+    store.set_preference(db, store.STOPS_AFTER_FAILURE, None)
+    db.close()
 
 
 def open_runs(home: Home) -> list[str]:

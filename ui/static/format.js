@@ -114,6 +114,8 @@ export function status(run) {
 
 export const statusName = (run) => (run.kind === "published" ? "published" : (STATUS[run.status] || run.status).toLowerCase());
 export const isOpen = (run) => ["queued", "preparing", "compiling", "running", "paused", "stopping"].includes(run.status);
+/** Whether a run has its device: it is open and does not wait in line. */
+export const owns = (run) => isOpen(run) && run.status !== "queued";
 export const isResumable = (run) => ["stopped", "crashed", "failed", "diverged"].includes(run.status);
 
 /**

@@ -4,11 +4,13 @@ import { $, $$, options, say } from "./dom.js";
 import { age, count, duration, isOpen, isResumable, loss, perplexity, speed, status, statusName } from "./format.js";
 import { emit, listed, on, run, state } from "./state.js";
 import { curveColour } from "./palette.js";
+import { placeOf } from "./queue.js";
 
 export function mount({ select, show }) {
   const chooser = $("#run-select select");
   chooser.addEventListener("change", () => select(chooser.value, { push: true }));
-  const offer = () => options(chooser, listed().map((one) => [one.id, `${one.name}, ${statusName(one)}`]));
+  const words = (one) => (one.status === "queued" ? `number ${placeOf(one)} in line` : statusName(one));
+  const offer = () => options(chooser, listed().map((one) => [one.id, `${one.name}, ${words(one)}`]));
   on("runs", () => {
     offer();
     chooser.value = state.selected;
@@ -85,7 +87,7 @@ function draw() {
   document.body.dataset.resumable = one.kind !== "published" && isResumable(one);
   $("#run-select .dot").style.background = curveColour(one);
   const done = isOpen(one) && one.status === "running" ? `, ${Math.floor(100 * share(one))}%` : "";
-  say($("#status .label"), state.connected ? status(one) + done + waited(one) : "Reconnecting");
+  say($("#status .label"), state.connected ? status(one) + (one.status === "queued" ? `, number ${placeOf(one)}` : done + waited(one)) : "Reconnecting");
   say($("#topbar .message"), state.connected ? (isOpen(one) && one.message) || "" : "The server does not answer. If app.py was closed, start it again: this page goes on by itself.");
   figures(one);
   progress(one);
