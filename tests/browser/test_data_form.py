@@ -81,7 +81,7 @@ def test_starting_anew_asks_before_it_throws_away(app: App, page: Any, answers: 
     assert not [what for path, what in answers.asked if path == "/api/prepare"]
 
     page.click("#prepare >> text=Start preparing")
-    page.click("#prepare .ask-first >> text=Start anew")
+    page.click("#prepare .ask-first >> role=button[name='Start anew']")
     page.wait_for_selector("#data-count >> text=parts is being prepared")
     (asked,) = [what for path, what in answers.asked if path == "/api/prepare"]
     assert asked["name"] == "parts" and asked["anew"] is True
