@@ -17,6 +17,8 @@ TABLES = (
     "samples",
     "machine",
     "preferences",
+    "run_labels",
+    "diagnostics",
     "metrics",
     "evals",
     "events",
@@ -25,6 +27,8 @@ TABLES = (
     "run_state",
     "runs",
     "jobs",
+    "lines",
+    "sweeps",
 )
 
 
@@ -37,6 +41,17 @@ def empty(home: Home) -> None:
     db.close()
     for folder in ("checkpoints", "datasets"):
         shutil.rmtree(home.path / folder, ignore_errors=True)
+
+
+def clear_lines(home: Home) -> None:
+    """Nothing waits in line and nothing is held."""
+    db = store.connect(home.database)
+    for run in store.queued_runs(db):
+        store.end_run(db, run["id"], "stopped")
+    for device in store.held_lines(db):
+        store.release_line(db, device)
+    store.set_preference(db, store.STOPS_AFTER_FAILURE, None)
+    db.close()
 
 
 def open_runs(home: Home) -> list[str]:

@@ -6,7 +6,7 @@ import { Curves } from "./chart-data.js";
 import { clip } from "./clip.js";
 import { Crosshair } from "./crosshair.js";
 import { extras } from "./chart-extras.js";
-import { KINDS, layoutOf, lineOf, needs, tracesOf, yLog } from "./figure.js";
+import { hasLine, KINDS, layoutOf, lineOf, needs, tracesOf, yLog } from "./figure.js";
 import { MARK_AXIS, markShapes, markTrace } from "./marks.js";
 import { strokes } from "./palette.js";
 import { runById, state, writeAddress } from "./state.js";
@@ -126,7 +126,7 @@ export class Board {
     const names = needs(chart.kind());
     const curves = this.runs().map((id) => this.curves.get(id));
     const ready = curves.every((one) => one && names.every((name) => one.names.has(name)));
-    chart.figure.classList.toggle("bare", ready && !curves.some((one) => lineOf(chart.kind(), one)[0]?.x.length));
+    chart.figure.classList.toggle("bare", ready && !curves.some((one) => hasLine(chart.kind(), one)));
   }
 
   describe(kind, runs) {

@@ -33,6 +33,9 @@ export function lineOf(kind, curves) {
   return [grown && curves.m.loss ? exp(smoothed(curves)) : undefined, null];
 }
 
+/** Whether a run has anything on a chart. */
+export const hasLine = (kind, { m, e }) => [m[KINDS[kind].m], e[KINDS[kind].e], KINDS[kind].grown && m.loss].some((curve) => curve?.x.length);
+
 const exp = ({ x, y }) => ({ x, y: y.map((value) => (value === null ? null : Math.exp(value))) });
 
 /** Traces of a chart; `runs` are [run, curves] pairs, the selected one first. */
