@@ -29,16 +29,17 @@ def parser() -> argparse.ArgumentParser:
 
     add("presets")
     start = add("start")
-    start.add_argument("--preset", default=DEFAULT_PRESET)
     start.add_argument("--name", default="", help="default: the preset's name and a number")
-    start.add_argument(
-        "--set",
-        nargs="+",
-        action="extend",
-        default=[],
-        metavar="KEY=VALUE",
-        help="change a setting, for example train.tokens=1M",
-    )
+    for choosing in (start, add("preflight")):
+        choosing.add_argument("--preset", default=DEFAULT_PRESET)
+        choosing.add_argument(
+            "--set",
+            nargs="+",
+            action="extend",
+            default=[],
+            metavar="KEY=VALUE",
+            help="change a setting, for example train.tokens=1M",
+        )
     add("runs").add_argument("--all", action="store_true", help="also those that are put away")
     add("status", run="RUN")
     add("stop", run="RUN").add_argument("--now", action="store_true", help="end at once, without a save")

@@ -8,11 +8,13 @@ from pathlib import Path
 
 import torch
 from sqlite_utils import Database
+from torch import Tensor
 
 from engine import store
 from engine.checkpoint import CorruptCheckpoint, checkpoints, look_up, newest_valid, set_aside, step_of, sweep
 from engine.config import RunConfig, from_json
 from engine.data.rows import EPOCH
+from engine.device import Place
 from engine.guard import RollBack
 from engine.home import Home
 from engine.model import Transformer
@@ -61,6 +63,30 @@ class Learner:
     scaler: torch.amp.GradScaler
     rate: float = 1.0
     """What all learning rates are multiplied with: halved at each roll-back."""
+
+    @classmethod
+    def new(cls, config: RunConfig, place: Place) -> "Learner":
+        """A model with its first weights at `place`, and what trains it."""
+        with place.device:
+            model = Transformer(config.model, place.dtype)
+        model.init_weights(config.train.seed)
+        optimizers = Optimizers(model, config.optimizer, place.muon_dtype)
+        return cls(model, optimizers, torch.amp.GradScaler(place.device.type, enabled=place.precision == "fp16"))
+
+    def clip_gradients(self, longest: float) -> Tensor:
+        """Cut the gradient to the length `longest`; returns how long it was."""
+        self.scaler.unscale_(self.optimizers)
+        return torch.nn.utils.clip_grad_norm_(self.model.parameters(), longest)
+
+    def update(self, loss: Tensor, grad_norm: Tensor, factor: float, momentum: float) -> None:
+        """Move the weights by their gradients at `factor` of the highest learning rates.
+
+        Where the loss or the gradient's length is no number, nothing moves. That is decided on the device, where nobody
+        waits for it (but an fp16 scaler); the meter learns of it later.
+        """
+        finite = loss.isfinite() & grad_norm.isfinite()
+        self.scaler.step(self.optimizers, self.rate * factor, finite, momentum)
+        self.scaler.update()
 
 
 def begin(home: Home, db: Database, run_id: str, recorder: Recorder | None = None) -> Run:

@@ -10,6 +10,7 @@ from pathlib import Path
 from engine import (
     commands_home,
     commands_money,
+    commands_preflight,
     commands_queue,
     commands_runs,
     commands_sweep,
@@ -239,6 +240,7 @@ def _short(given: Arguments, sentence: str) -> int:
 COMMANDS: dict[str, Callable[[Arguments], int]] = {
     "presets": presets,
     "start": start,
+    "preflight": commands_preflight.preflight,
     "runs": commands_runs.runs,
     "status": status,
     "stop": stop,

@@ -1,6 +1,7 @@
 """The devices of this machine and who holds the memory of its GPUs, from NVIDIA's library and without torch."""
 
 import os
+import platform
 import re
 import sys
 from collections.abc import Sequence
@@ -106,6 +107,33 @@ def look(runs: Sequence[Row] = (), nvml: Any = None) -> list[Gpu]:
         return []
     finally:
         nvml.nvmlShutdown()
+
+
+def device_name(device: str, nvml: Any = None) -> str:
+    """What `device` is called, as torch says it too: of a GPU by NVML, of a processor by its maker."""
+    if not device.startswith("cuda"):
+        return cpu_name()
+    nvml = nvml or library()
+    number = int(device.partition(":")[2] or 0)
+    shown = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")
+    if number < len(shown) and shown[number].strip().isdigit():
+        number = int(shown[number])
+    try:
+        nvml.nvmlInit()
+        name = text(nvml.nvmlDeviceGetName(nvml.nvmlDeviceGetHandleByIndex(number)))
+        nvml.nvmlShutdown()
+    except nvml.NVMLError:
+        return device
+    return name
+
+
+def cpu_name() -> str:
+    """The processor's name as its maker writes it, where the system tells."""
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as lines:  # noqa: PTH123
+            return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()
 
 
 def driver(nvml: Any = None) -> str:

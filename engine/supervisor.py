@@ -19,7 +19,7 @@ from types import FrameType
 
 from sqlite_utils import Database
 
-from engine import causes, process, store
+from engine import causes, probing, process, store
 from engine.children import LINGER, Child, apart, spawn, tell
 from engine.endings import BANNER, REQUESTS, STARTS, end_dead, is_lost, lock_of, stop_command
 from engine.home import Home
@@ -129,9 +129,11 @@ class Supervisor:
         return apart(f"run {run_id}", self.told, partial(store.add_event, db, run_id, "note"))
 
     def _ready_for(self, run: store.Row) -> bool:
-        """Whether the last trainer of a run is quite gone, and whoever else held its device."""
+        """Whether the last trainer of a run is quite gone, and whoever else held its device; a measurement is ended."""
         there = any(run_id == run["id"] or one.row["device"] == run["device"] for run_id, one in self.trainers.items())
-        return not there and not process.is_held(lock_of(self.home, run["id"]))
+        if there or process.is_held(lock_of(self.home, run["id"])):
+            return False
+        return not probing.make_way(self.home, run["device"])
 
     def _start(self, db: Database, run_id: str) -> None:
         """Take a waiting start and spawn the trainer, unless the run has been stopped meanwhile."""

@@ -33,8 +33,6 @@ from engine.gradients import Gradients
 from engine.guard import Diverged, Guard, Resumption, RollBack
 from engine.home import Home
 from engine.meter import Meter
-from engine.model import Transformer
-from engine.optim import Optimizers
 from engine.outage import patiently
 from engine.process import hold_lock
 from engine.questions import Questions
@@ -56,12 +54,8 @@ def train(run: Run) -> str:
     rows = Rows(dataset.train, config.model.context, config.train.seed, dataset.vocab_size)
     end = dataset.separator if config.train.documents else None
 
-    with place.device:
-        model = Transformer(config.model, place.dtype)
-    model.init_weights(config.train.seed)
-    optimizers = Optimizers(model, config.optimizer, place.muon_dtype)
-    scaler = torch.amp.GradScaler(place.device.type, enabled=place.precision == "fp16")
-    learner = Learner(model, optimizers, scaler)
+    learner = Learner.new(config, place)
+    model, optimizers, scaler = learner.model, learner.optimizers, learner.scaler
     step, elapsed_seconds = resume(run, dataset, learner)
     gradients = Gradients(model, config.rows_per_step, config.train.balance_loss, scaler.scale)
     if place.device.type == "cuda":
@@ -129,20 +123,16 @@ def train(run: Run) -> str:
             if recorder.pause.is_set():
                 meter.wait_while_paused()
                 continue
-            factor = learner.rate * learning_rate_factor(step, total_steps, config.schedule)
+            factor = learning_rate_factor(step, total_steps, config.schedule)
             loss, balance = gradients.of(feed.step(step))
-            scaler.unscale_(optimizers)
-            grad_norm = torch.nn.utils.clip_grad_norm_(model.parameters(), config.train.grad_clip)
-            # Decided on the device, where nobody waits for it (but an fp16 scaler); the meter learns of it later.
-            finite = loss.isfinite() & grad_norm.isfinite()
+            grad_norm = learner.clip_gradients(config.train.grad_clip)
             with examination.of(step + 1, grad_norm):
-                scaler.step(optimizers, factor, finite, momentum(step, total_steps, config.optimizer))
-            scaler.update()
+                learner.update(loss, grad_norm, factor, momentum(step, total_steps, config.optimizer))
 
             step += 1
             saver.check()
             measured = loss, grad_norm, *((balance,) if config.model.experts > 1 else ())
-            meter.add(step, config.optimizer.muon_lr * factor, *measured)
+            meter.add(step, config.optimizer.muon_lr * learner.rate * factor, *measured)
             look_up(finished=step == total_steps)
 
         if step < total_steps:

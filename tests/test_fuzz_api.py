@@ -34,13 +34,13 @@ POSTS = {
     "/api/remove": ("exhibit",),
     "/api/pause": ("run",),
     "/api/unpause": ("run",),
-    "/api/money/price": ("run", "home", "price"),
-    "/api/money/budget": ("run", "amount"),
     "/api/run/rename": ("run", "name"),
     "/api/run/tags": ("run", "add", "remove"),
     "/api/run/notes": ("run", "notes"),
     "/api/run/put-away": ("run", "away"),
     "/api/run/delete": ("run", "exhibits"),
+    "/api/money/price": ("run", "home", "price"),
+    "/api/money/budget": ("run", "amount"),
     "/api/dataset/delete": ("name",),
     "/api/tokenize": ("text", "tokenizers"),
     "/api/prepare": ("name", "recipe"),
@@ -56,6 +56,7 @@ POSTS = {
     "/api/sweep/take-out": ("name",),
     "/api/queue/hold": ("device", "held"),
     "/api/queue/after-failure": ("hold",),
+    "/api/preflight": ("preset", "overrides"),
 }
 DEEP = [b"[" * 50_000, b'{"run":' * 50_000, b'{"run": ' + b"9" * 5000 + b"}"]
 BODIES = [b"", b"[", b"[1]", b'"x"', b"\xff\xfe\x00", *DEEP]

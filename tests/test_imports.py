@@ -43,6 +43,8 @@ TORCH = {
         "saver",
         "train",
         "device",
+        "preflight",
+        "trial",
     )
 }
 DRIVERS = {"sqlite3", "pysqlite3", "apsw", "sqlean"}
@@ -69,6 +71,8 @@ WITHOUT_TORCH = [
     "engine.prompts",
     "engine.home",
     "engine.talk",
+    "engine.probing",
+    "engine.projection",
     "engine.worker",
     "engine.commands",
     "engine.config",
@@ -160,7 +164,7 @@ def test_config_imports_only_its_machinery_and_the_schedule_only_it() -> None:
         ("engine.experts", {"config"}),
         ("engine.optim", {"config", "experts", "kernels", "stacks"}),
         ("engine.model", {"attention", "config", "experts", "fused", "loss", "stacks"}),
-        ("engine.device", {"attention", "config"}),
+        ("engine.device", {"attention", "config", "gpu"}),
         ("engine.checkpoint", {"optim", "model", "manifest", "sync"}),
         ("engine.retention", {"config"}),
         ("engine.space", {"config", "home", "store"}),

@@ -6,7 +6,7 @@ import json
 import threading
 import time
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +46,7 @@ def served(folder: Path, **options: Any) -> Iterator[Page]:
 
     home = Home.at(folder)
     real_launch.open_home(home)
-    fakes = {"launch": FakeLaunch(), "talker": FakeTalker(), "preparing": FakePreparing()}
+    fakes = {"launch": FakeLaunch(), "talker": FakeTalker(), "preparing": FakePreparing(), "measure": fake_measure}
     app = create_app(home, **(fakes | options))
     with Page(app, base_url=ADDRESS, raise_server_exceptions=False) as page:
         page.home = home
@@ -191,6 +191,37 @@ class FakeLaunch:
 
     def default_device(self) -> str:
         return "cpu"
+
+
+MEASURED: dict[str, Any] = {
+    "measured_at": 1_700_000_000.0,
+    "step_seconds": 0.2,
+    "eval_token_seconds": 1e-5,
+    "prompts": 12,
+    "answer_seconds": 0.3,
+    "answer_token_seconds": 0.01,
+    "age_seconds": 0.1,
+    "save_seconds": 0.5,
+    "memory": 10**9,
+    "memory_shown": 2 * 10**9,
+    "memory_there": 8 * 10**9,
+    "micro_batch": 16,
+    "precision": "bf16",
+    "scaled": "",
+    "notes": [],
+    "cores_taken": 0.1,
+    "cores": 2,
+}
+"""What engine/preflight.py finds."""
+
+
+def fake_measure(
+    home: Home, chosen: config.RunConfig, cancelled: Callable[[], bool]
+) -> Generator[dict[str, Any], None, None]:
+    """engine.probing.measure without a process."""
+    yield {"message": "Warming up"}
+    yield {"message": "Measuring", "tokens_per_second": 20_480.0}
+    yield {"probe": MEASURED}
 
 
 class FakePreparing:

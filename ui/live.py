@@ -63,8 +63,8 @@ def check_number(runs: int) -> None:
 
 
 def version(runs: Iterable[Row], held: Mapping[str, str] | None = None) -> str:
-    """Changes whenever the list of runs does, a status, an attempt, a place in line, what people wrote about a run, a
-    price, or which lines are `held`."""
+    """Changes whenever the list of runs does, a status, an attempt, a place in line, a price, what people wrote about a
+    run, or which lines are `held`."""
     names = ("id", "name", "status", "attempt", "place", "tags", "notes", "put_away_at", *store.PRICE)
     text = json.dumps([[[run[name] for name in names] for run in runs], held or {}])
     return hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()[:10]

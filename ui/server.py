@@ -11,7 +11,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, JSONResponse
 from starlette.exceptions import HTTPException
 
-from engine import store
+from engine import probing, store
 from engine.home import Home
 from ui import warming
 from ui.actions import CLEAR, Actions, Launch, Talker, sentence
@@ -24,6 +24,7 @@ from ui.label_routes import make_labels
 from ui.machine_routes import Machine, make_machine
 from ui.money_routes import make_money
 from ui.previews import Previewer
+from ui.probe_routes import Measure, make_probes
 from ui.queue_routes import make_queue
 from ui.reading import Reader
 from ui.record_routes import make_records
@@ -42,6 +43,7 @@ def create_app(
     talker: Talker,
     preparing: Preparing,
     previewer: Previewer | None = None,
+    measure: Measure = probing.measure,
     hosts: tuple[str, ...] = (),
     user: str = "blueberry",
     password: str = "",
@@ -66,13 +68,14 @@ def create_app(
     app.include_router(make_ask(actions))
     app.include_router(make_exhibits(reader, actions, cache))
     app.include_router(make_records(reader, actions, cache))
-    app.include_router(make_money(reader))
-    machine = Machine(reader)
-    app.include_router(make_machine(reader, machine))
     app.include_router(make_labels(reader))
     app.include_router(make_queue(reader, actions))
     app.include_router(make_sweeps(reader))
+    app.include_router(make_money(reader))
+    machine = Machine(reader)
+    app.include_router(make_machine(reader, machine))
     app.include_router(make_data(home, preparing, previewer or Previewer()))
+    app.include_router(make_probes(home, measure))
     version = add_static(app)
     demo = build_page(actions)
     gr.mount_gradio_app(
@@ -96,9 +99,9 @@ def create_app(
     scripts = sorted(path.name for path in STATIC.glob("*.js"))
     app.add_middleware(Opening, base=f"/static/studio/{version}", scripts=scripts)
     app.add_middleware(Guard, hosts=hosts, user=user, password=password)
-    app.router.on_shutdown += [talker.close, machine.close]
     if ahead:
         app.router.on_startup.append(lambda: warming.start(home, cache))
+    app.router.on_shutdown += [talker.close, machine.close]
     return app
 
 

@@ -36,6 +36,7 @@ def page_head(version: str) -> str:
     <link rel="stylesheet" href="{base}/studio.css">
     <link rel="stylesheet" href="{base}/train.css">
     <link rel="stylesheet" href="{base}/money.css">
+    <link rel="stylesheet" href="{base}/preflight.css">
     <link rel="stylesheet" href="{base}/charts.css">
     <link rel="stylesheet" href="{base}/words.css">
     <link rel="stylesheet" href="{base}/rooms.css">

@@ -15,6 +15,9 @@ CHARTS = (
 )
 LEGEND = '<div class="legend" role="group" aria-label="Runs on the charts"></div>'
 PLAN = """<p class="problem" id="problem" role="alert"></p><p class="plan" id="plan" aria-live="polite"></p>
+<div id="preflight" hidden><p class="row"><button type="button" class="plain">Measure here</button>
+<span class="note doing" role="status"></span><span class="note pace" aria-hidden="true"></span></p>
+<details class="more"><summary></summary><dl></dl><div class="notes"></div></details></div>
 <div id="offer" hidden><button type="button" class="strong">Prepare its text</button></div>"""
 FACTS = """<section id="outlook" class="beside" aria-label="Where it is going" hidden></section>
 <section id="facts" aria-label="The run"></section>

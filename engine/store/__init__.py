@@ -66,6 +66,8 @@ from engine.store.machine import settled as settled
 from engine.store.migrations import ACTIVE as ACTIVE
 from engine.store.preferences import get_preference as get_preference
 from engine.store.preferences import set_preference as set_preference
+from engine.store.probes import get_probe as get_probe
+from engine.store.probes import put_probe as put_probe
 from engine.store.queue import STOPS_AFTER_FAILURE as STOPS_AFTER_FAILURE
 from engine.store.queue import begin_run as begin_run
 from engine.store.queue import held_lines as held_lines

@@ -150,6 +150,13 @@ def changes_in_flight(db: Database) -> None:
 
 def probes(db: Database) -> None:
     """What a short measurement before a run found."""
+    db.conn.execute("""CREATE TABLE probes (
+        key TEXT PRIMARY KEY,
+        device TEXT NOT NULL,
+        settings TEXT NOT NULL,
+        result TEXT NOT NULL,
+        measured_at REAL NOT NULL
+    ) STRICT""")
 
 
 def diagnostics(db: Database) -> None:

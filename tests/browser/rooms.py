@@ -15,10 +15,10 @@ PROMPTS = ("Once upon a time", "The captain of the ship")
 TABLES = (
     "archive",
     "samples",
-    "machine",
-    "preferences",
     "run_labels",
     "diagnostics",
+    "machine",
+    "preferences",
     "metrics",
     "evals",
     "events",
@@ -29,6 +29,7 @@ TABLES = (
     "jobs",
     "lines",
     "sweeps",
+    "probes",
 )
 
 

@@ -20,6 +20,7 @@ import * as runSheet from "./run-sheet.js";
 import * as data from "./data.js";
 import * as dataset from "./dataset.js";
 import * as health from "./health.js";
+import * as preflight from "./preflight.js";
 import * as prepare from "./prepare.js";
 import * as tokenize from "./tokenize.js";
 import * as queue from "./queue.js";
@@ -134,6 +135,7 @@ function whenDrawn(callback) {
 async function start() {
   readAddress();
   header.mount({ select, show });
+  preflight.mount();
   setup.mount({ select, refresh });
   queue.mount({ select });
   sweep.mount({ select });

@@ -195,7 +195,7 @@ export function addEvents(events) {
 function banner() {
   const one = run();
   const place = $("#banner");
-  const key = one ? `${one.id} ${one.status} ${one.error || ""} ${isOpen(one) ? `${one.message || ""} ${one.silent || ""}` : `${one.val_loss ?? ""} ${one.saved ?? ""} ${mustWait(one)} ${one.money?.used_up ?? ""}`} ${one.status === "queued" ? beginsWhen(one) : ""}` : "";
+  const key = one ? `${one.id} ${one.status} ${one.error || ""} ${isOpen(one) ? `${one.message || ""} ${one.silent || ""}` : `${one.val_loss ?? ""} ${one.saved ?? ""} ${one.money?.used_up ?? ""} ${mustWait(one)}`} ${one.status === "queued" ? beginsWhen(one) : ""}` : "";
   if (place.dataset.shown === key) return;
   place.dataset.shown = key;
   const words = one && sentence(one);
