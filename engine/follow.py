@@ -57,6 +57,8 @@ def end_of(home: Home, run: str) -> dict[str, Any]:
 
 def _progress(run: dict[str, Any]) -> str:
     """One line on what a run does now."""
+    if run["status"] == "queued":
+        return f"in line for {run['device']}; `python -m engine queue` shows it"
     if run["status"] == "preparing":
         share = "" if run["progress"] is None else f" {run['progress']:.0%}"
         return f"preparing: {run['message'] or 'starting'}{share}"

@@ -26,9 +26,10 @@ RESUME_WAIT = 30.0
 """Seconds that a resume waits for the run's last trainer to be gone, and a start for one that is stopping."""
 RESTART = 5.0
 """Seconds between two supervisors started by readers; one needs half a second until it holds its lock."""
+LABELS = ("name", "tags", "notes", "put_away_at")
 STATUS = (
     "id",
-    "name",
+    *LABELS,
     "preset",
     "kind",
     "status",
@@ -52,6 +53,7 @@ STATUS = (
     "ended_at",
     "heartbeat_at",
     "error",
+    "sweep",
 )
 
 
@@ -81,10 +83,13 @@ def open_home(home: Home) -> None:
         db.close()
 
 
-def start_run(home: Home, preset: str, name: str = "", overrides: Mapping[str, Any] | None = None) -> str:
+def start_run(
+    home: Home, preset: str, name: str = "", overrides: Mapping[str, Any] | None = None, queue: bool = False
+) -> str:
     """Begin a detached run of a preset and return its id; raises ConfigError or Refused.
 
-    Waits up to 30 s for a run on the same device that is stopping.
+    Waits up to 30 s for a run on the same device that is stopping; with `queue` the run waits in line instead, and
+    begins once it is its turn.
     """
     from engine.data import check_available  # numpy and tokenizers: not for a status line
 
@@ -94,8 +99,9 @@ def start_run(home: Home, preset: str, name: str = "", overrides: Mapping[str, A
     check_disk(home, config)
     db = store.connect(home.database, durable=True)
     try:
-        _wait_for_device(home, db, device)
-        run_id = store.create_run(db, config, preset, name or _next_name(db, preset), device)
+        if not queue:
+            _wait_for_device(home, db, device)
+        run_id = store.create_run(db, config, preset, name or _next_name(db, preset), device, queue=queue)
     finally:
         db.close()
     ensure_supervisor(home)
@@ -103,7 +109,7 @@ def start_run(home: Home, preset: str, name: str = "", overrides: Mapping[str, A
 
 
 def stop_run(home: Home, run: str, now: bool = False) -> None:
-    """Ask a run to save and end, or with `now` to end without saving; returns at once."""
+    """Ask a run to save and end, or with `now` to end without saving; one in line leaves it. Returns at once."""
     db = store.connect(home.database, durable=True)
     try:
         reconcile(home, db)
@@ -120,10 +126,10 @@ def stop_run(home: Home, run: str, now: bool = False) -> None:
     ensure_supervisor(home)
 
 
-def resume_run(home: Home, run: str) -> None:
+def resume_run(home: Home, run: str, queue: bool = False) -> None:
     """Begin one more attempt of a run that ended early, after up to 30 s for the last trainer to be gone.
 
-    A paused run goes on.
+    A paused run goes on. With `queue` the run waits in line for its device and goes on once it is its turn.
     """
     db = store.connect(home.database, durable=True)
     try:
@@ -138,7 +144,7 @@ def resume_run(home: Home, run: str) -> None:
             time.sleep(0.05)
         config = from_json(store.get_config(db, found["id"])) if found["kind"] == "trained" else None
         device = choose_device(config.train.device) if config else found["device"]
-        store.request_resume(db, found["id"], device)
+        store.request_resume(db, found["id"], device, queue=queue)
     finally:
         db.close()
     ensure_supervisor(home)
@@ -195,8 +201,8 @@ def reconcile(home: Home, db: Database) -> None:
 
     Cheap enough before every read. Not for the supervisor or a trainer, which would lose their locks by it.
     """
-    runs, working = _active_runs(db), bool(store.open_jobs(db))
-    if not runs and not working:
+    runs, working, waiting = _active_runs(db), bool(store.open_jobs(db)), bool(store.lines_that_move(db))
+    if not (runs or working or waiting):
         return
     watched = process.is_held(home.supervisor_lock)
     working = working and jobs.reconcile(home, db, watched)
@@ -205,7 +211,7 @@ def reconcile(home: Home, db: Database) -> None:
         end_dead(home, db, run)
     if lost:
         runs = _active_runs(db)
-    if (runs or working) and not watched and not _just_started(home):
+    if (runs or working or waiting) and not watched and not _just_started(home):
         start_supervisor(home)
 
 
@@ -233,6 +239,8 @@ def start_supervisor(home: Home) -> None:
 
 def _ask_to_stop(db: Database, run: store.Row, now: bool) -> bool:
     """Leave the rows of a stop request; False when nobody has to be told any more."""
+    if store.leave_line(db, run["id"]):
+        return False
     if store.drop_commands(db, run["id"], STARTS, "stopped before it began"):
         store.end_run(db, run["id"], "stopped")
         store.add_event(db, run["id"], "stopped", "Stopped before the trainer was started.", run["step"])

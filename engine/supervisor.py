@@ -25,6 +25,7 @@ from engine.endings import BANNER, REQUESTS, STARTS, end_dead, is_lost, lock_of,
 from engine.home import Home
 from engine.jobs import JOB, Jobs
 from engine.ladder import GRACE, GRACE_NOW, Ladder
+from engine.turns import give_turns
 
 TRAINER = (sys.executable, "-m", "engine.train")
 TICK = 0.1
@@ -83,12 +84,13 @@ class Supervisor:
     def tick(self, db: Database) -> bool:
         """Look once at everything; whether anything runs or waits."""
         self._reap(db)
+        in_line = give_turns(self.home, db)
         waiting = store.waiting_commands(db, STARTS)
         for command in waiting:
             with self._apart(db, command["run_id"]):
                 if self._ready_for(store.get_run(db, command["run_id"])):
                     self._start(db, command["run_id"])
-        runs = store.open_runs(db)
+        runs = [run for run in store.open_runs(db) if run["status"] in store.ACTIVE]
         for run in runs:
             with self._apart(db, run["id"]):
                 self._watch(db, run)
@@ -96,7 +98,7 @@ class Supervisor:
         for run_id, trainer in self.trainers.items():  # one that stays would keep memory and the run's lock
             if trainer.shaken_off(run_id not in still_open, self.linger):
                 tell(f"run {run_id}: its trainer had ended the run {self.linger:g} s ago and was killed")
-        return self.jobs.tick(db) or bool(self.trainers or waiting or runs)
+        return self.jobs.tick(db) or bool(self.trainers or waiting or runs or in_line)
 
     def _reap(self, db: Database) -> None:
         """Bury trainers that have ended, with what is left of their group, and end their runs if they did not."""
@@ -215,7 +217,7 @@ def _work_waits(home: Home) -> bool:
     """Whether something came in while the lock was still held: its sender has taken us for alive."""
     db = store.connect(home.database)
     try:
-        return bool(store.waiting_commands(db, STARTS) or store.open_jobs(db))
+        return bool(store.waiting_commands(db, STARTS) or store.lines_that_move(db) or store.open_jobs(db))
     finally:
         db.close()
 

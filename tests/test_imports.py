@@ -48,7 +48,10 @@ TORCH = {
 DRIVERS = {"sqlite3", "pysqlite3", "apsw", "sqlean"}
 WITHOUT_TORCH = [
     "engine.launch",
+    "engine.queue",
     "engine.supervisor",
+    "engine.sweep",
+    "engine.turns",
     "engine.jobs",
     "engine.preparing",
     "engine.data.job",

@@ -157,16 +157,24 @@ class FakeLaunch:
     def __init__(self) -> None:
         self.asked: list[tuple[Any, ...]] = []
 
-    def start_run(self, home: Home, preset: str, name: str = "", overrides: dict[str, Any] | None = None) -> str:
+    def start_run(
+        self,
+        home: Home,
+        preset: str,
+        name: str = "",
+        overrides: dict[str, Any] | None = None,
+        queue: bool = False,
+    ) -> str:
         db = store.connect(home.database)
         self.asked.append(("start", preset, name, overrides))
-        return store.create_run(db, config.load_preset(preset, overrides), preset, name or "run", "cpu")
+        chosen = config.load_preset(preset, overrides)
+        return store.create_run(db, chosen, preset, name or "run", "cpu", queue=queue)
 
     def stop_run(self, home: Home, run: str, now: bool = False) -> None:
         self.asked.append(("stop", run))
 
-    def resume_run(self, home: Home, run: str) -> None:
-        self.asked.append(("resume", run))
+    def resume_run(self, home: Home, run: str, queue: bool = False) -> None:
+        self.asked.append(("resume", run, "queue") if queue else ("resume", run))
 
     def pause_run(self, home: Home, run: str) -> None:
         self.asked.append(("pause", run))

@@ -27,9 +27,11 @@ TOKENIZER_NAME = re.compile(r"smollm2|bpe:[0-9]{1,7}")
 class Launch(Protocol):
     """The part of engine.launch that the page uses."""
 
-    def start_run(self, home: Home, preset: str, name: str = ..., overrides: dict[str, Any] | None = ...) -> str: ...
+    def start_run(
+        self, home: Home, preset: str, name: str = ..., overrides: dict[str, Any] | None = ..., queue: bool = ...
+    ) -> str: ...
     def stop_run(self, home: Home, run: str, now: bool = ...) -> None: ...
-    def resume_run(self, home: Home, run: str) -> None: ...
+    def resume_run(self, home: Home, run: str, queue: bool = ...) -> None: ...
     def pause_run(self, home: Home, run: str) -> None: ...
     def unpause_run(self, home: Home, run: str) -> None: ...
     def run_status(self, home: Home, run: str) -> dict[str, Any]: ...
@@ -67,11 +69,18 @@ class Actions:
 
     def start_run(self, preset: str, name: str = "", overrides_json: str = "{}") -> str:
         """Start a detached run and return its id."""
+        return self._start(preset, name, overrides_json, queue=False)
+
+    def queue_run(self, preset: str, name: str = "", overrides_json: str = "{}") -> str:
+        """Put a run in line for its device, where it begins once it is its turn; returns its id."""
+        return self._start(preset, name, overrides_json, queue=True)
+
+    def _start(self, preset: str, name: str, overrides_json: str, *, queue: bool) -> str:
         overrides = describe.parse_overrides(_text(overrides_json, "The settings", 20_000))
         name = _text(name, "The name", 200).strip()
         chosen = config.load_preset(_text(preset, "The preset", 80), overrides)
         check_data(chosen.data)
-        return self.launch.start_run(self.home, preset, name, overrides)
+        return self.launch.start_run(self.home, preset, name, overrides, queue)
 
     def stop_run(self, run: str) -> str:
         """Ask a run to save and stop; returns at once with its id."""
@@ -83,6 +92,12 @@ class Actions:
         """Go on from the newest checkpoint; returns the run's id."""
         run_id = self._run(run)["id"]
         self.launch.resume_run(self.home, run_id)
+        return str(run_id)
+
+    def queue_resume(self, run: str) -> str:
+        """The same once it is its turn: the run waits in line for its device."""
+        run_id = self._run(run)["id"]
+        self.launch.resume_run(self.home, run_id, queue=True)
         return str(run_id)
 
     def pause_run(self, run: str) -> str:

@@ -93,12 +93,16 @@ def summary(run: Row, order: int) -> dict[str, Any]:
         "error",
         "parent_run_id",
         "parent_step",
+        "tags",
+        "place",
+        "sweep",
     )
     environment = run["environment"]
     return {name: run[name] for name in names} | {
         "colour": order,
         "created": round(run["created_at"]),
         "ended": run["ended_at"] and round(run["ended_at"]),
+        "away": run["put_away_at"] is not None,
         "active": run["status"] in store.OPEN,
         "resumable": run["status"] in store.RESUMABLE,
         "device_name": environment.get("device_name", run["device"]),

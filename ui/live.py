@@ -3,7 +3,7 @@
 import hashlib
 import json
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -61,9 +61,11 @@ def check_number(runs: int) -> None:
         raise Refused(f"{runs} runs are too many for one chart; {SHOWN} at most.")
 
 
-def version(runs: Iterable[Row]) -> str:
-    """Changes whenever the list of runs, a name, a status or an attempt does."""
-    text = json.dumps([[run["id"], run["name"], run["status"], run["attempt"]] for run in runs])
+def version(runs: Iterable[Row], held: Mapping[str, str] | None = None) -> str:
+    """Changes whenever the list of runs does, a status, an attempt, a place in line, what people wrote about a run, or
+    which lines are `held`."""
+    names = ("id", "name", "status", "attempt", "place", "tags", "notes", "put_away_at")
+    text = json.dumps([[[run[name] for name in names] for run in runs], held or {}])
     return hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()[:10]
 
 
@@ -134,7 +136,8 @@ def live(
     check_axis(axis)
     check_curves(curves)
     by_id = {run["id"]: run for run in runs}
-    answer: dict[str, Any] = {"v": version(runs), "active": sum(run["status"] in store.OPEN for run in runs)}
+    seen = version(runs, store.held_lines(db))
+    answer: dict[str, Any] = {"v": seen, "active": sum(run["status"] in store.OPEN for run in runs)}
     grown = {
         one.run_id: increments(db, one, by_id[one.run_id], axis, curves if one.run_id == selected else ("loss",))
         for one in shown

@@ -41,6 +41,14 @@ def add_api(actions: Actions) -> None:
         """All runs, newest first."""
         return spoken(actions.list_runs)()
 
+    def queue_run(preset: str, name: str = "", overrides_json: str = "{}") -> str:
+        """Put a run in line for its device, where it begins once it is its turn; returns its id."""
+        return spoken(actions.queue_run)(preset, name, overrides_json)
+
+    def queue_resume(run: str) -> str:
+        """Let a run that ended early go on once it is its turn; returns its id."""
+        return spoken(actions.queue_resume)(run)
+
     def search_samples(query: str = "", run: str = "", category: str = "") -> dict[str, Any]:
         """The newest 50 exhibits that match."""
         return spoken(actions.search_samples)(query, run, category)
@@ -67,7 +75,7 @@ def add_api(actions: Actions) -> None:
         for piece in streamed(actions.ask)(run, step, prompt, max_tokens, temperature, top_k, top_p, seed):
             yield piece["text"]
 
-    for handler in (run_status, list_runs, search_samples, list_samples, archive_sample):
+    for handler in (run_status, list_runs, queue_run, queue_resume, search_samples, list_samples, archive_sample):
         gr.api(handler, api_name=handler.__name__)
     gr.api(generate, api_name="generate", concurrency_limit=AT_ONCE)
 

@@ -53,7 +53,9 @@ def make_router(reader: Reader, launch: Launch, cache: SeriesCache) -> APIRouter
     @router.get("/runs")
     def runs(request: Request) -> Response:
         rows = reader.runs()
-        return reply(request, {"v": live.version(rows), "runs": describe.summaries(rows)})
+        return reply(
+            request, {"v": live.version(rows, store.held_lines(reader.db())), "runs": describe.summaries(rows)}
+        )
 
     @router.get("/live")
     def refresh(

@@ -20,10 +20,13 @@ from ui.columns import SeriesCache
 from ui.data_routes import Preparing, make_data
 from ui.exhibits import make_exhibits
 from ui.guard import Guard
+from ui.label_routes import make_labels
 from ui.previews import Previewer
+from ui.queue_routes import make_queue
 from ui.reading import Reader
 from ui.record_routes import make_records
 from ui.routes import make_router
+from ui.sweep_routes import make_sweeps
 
 STATIC = Path(__file__).resolve().parent / "static"
 YEAR = "public, max-age=31536000, immutable"
@@ -61,6 +64,9 @@ def create_app(
     app.include_router(make_ask(actions))
     app.include_router(make_exhibits(reader, actions, cache))
     app.include_router(make_records(reader, actions, cache))
+    app.include_router(make_labels(reader))
+    app.include_router(make_queue(reader, actions))
+    app.include_router(make_sweeps(reader))
     app.include_router(make_data(home, preparing, previewer or Previewer()))
     version = add_static(app)
     demo = build_page(actions)

@@ -38,8 +38,11 @@ def page_head(version: str) -> str:
     <link rel="stylesheet" href="{base}/charts.css">
     <link rel="stylesheet" href="{base}/words.css">
     <link rel="stylesheet" href="{base}/rooms.css">
+    <link rel="stylesheet" href="{base}/runs.css">
     <link rel="stylesheet" href="{base}/data.css">
     <link rel="stylesheet" href="{base}/sheets.css">
+    <link rel="stylesheet" href="{base}/queue.css">
+    <link rel="stylesheet" href="{base}/sweep.css">
     <script type="module" src="{base}/app.js"></script>
     <script src="{base}/plotly.min.js" async></script>
     """

@@ -25,6 +25,7 @@ def build(start_run: Callable[[str, str, str], str]) -> None:
     """The panel, and Start with its handler."""
     with gr.Row(elem_id="panel-train"):
         with gr.Column(elem_id="side"):
+            gr.HTML('<section id="line" aria-labelledby="line-title" hidden></section>', apply_default_css=False)
             gr.HTML(_form(), apply_default_css=False)
             with gr.Column(elem_id="go"):
                 gr.HTML(PLAN, apply_default_css=False)
@@ -58,6 +59,7 @@ def _form() -> str:
         <small id="help-name" class="help"></small></label>
       <div class="settings front"></div>
       <details class="more"><summary>More settings</summary><div class="folded"></div></details>
+      <details class="more" id="sweep"><summary>Try several values</summary></details>
     </section>"""
 
 

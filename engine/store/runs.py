@@ -5,6 +5,7 @@ import math
 import re
 import secrets
 import time
+from collections.abc import Sequence
 from typing import Any
 
 from sqlite_utils import Database
@@ -19,11 +20,12 @@ OPEN = (*ACTIVE, "queued")
 RESUMABLE = ("stopped", "crashed", "failed", "diverged")
 
 _RUN = """
-    SELECT runs.id, name, preset, kind, parent_run_id, parent_step, parameters, target_tokens, total_steps, dataset,
+    SELECT runs.id, name, coalesce(tags, '[]') AS tags, coalesce(notes, '') AS notes, put_away_at,
+           preset, kind, parent_run_id, parent_step, parameters, target_tokens, total_steps, dataset,
            note, created_at, status, phase, message, progress, attempt, device, environment, pid, process_started_at,
            boot_id, step, tokens, train_loss, val_loss, tokens_per_second, elapsed_seconds, eta_seconds, heartbeat_at,
-           started_at, ended_at, error, save_seconds, auto_resumes
-    FROM runs JOIN run_state ON run_state.run_id = runs.id
+           started_at, ended_at, error, save_seconds, auto_resumes, place, queued_at, sweep
+    FROM runs JOIN run_state ON run_state.run_id = runs.id LEFT JOIN run_labels ON run_labels.run_id = runs.id
 """
 
 
@@ -35,62 +37,83 @@ def check_run_name(name: str) -> None:
         )
 
 
-def create_run(db: Database, config: RunConfig, preset: str, name: str, device: str) -> str:
-    """Insert a run and the command that starts it, unless `device` is taken; returns the run's id."""
-    check_run_name(name)
-    run_id, now = secrets.token_hex(5), time.time()
+def create_run(db: Database, config: RunConfig, preset: str, name: str, device: str, *, queue: bool = False) -> str:
+    """Insert a run and the command that starts it, unless `device` is taken, or with `queue` a run at the end of its
+    line; returns the run's id."""
     with writing(db):
+        return add_run(db, config, preset, name, device, queue=queue)
+
+
+def add_run(
+    db: Database,
+    config: RunConfig,
+    preset: str,
+    name: str,
+    device: str,
+    *,
+    queue: bool = False,
+    sweep: str | None = None,
+) -> str:
+    """What `create_run` does, inside a transaction of the caller's; `sweep`: the one it belongs to."""
+    check_run_name(name)
+    run_id = secrets.token_hex(5)
+    if not queue:
         refuse_second_run(db, device)
-        insert(
-            db,
-            "runs",
-            {
-                "id": run_id,
-                "name": name,
-                "preset": preset,
-                "config": config.to_json(),
-                "parameters": config.model.parameters,
-                "target_tokens": config.total_steps * config.train.batch_tokens,
-                "total_steps": config.total_steps,
-                "dataset": config.data.dataset,
-                "created_at": now,
-            },
-        )
-        insert(
-            db,
-            "run_state",
-            {
-                "run_id": run_id,
-                "status": "preparing",
-                "phase": "starting",
-                "device": device,
-                "message": "Waking the trainer",
-            },
-        )
-        insert(db, "commands", {"run_id": run_id, "kind": "start", "created_at": now})
+    insert(
+        db,
+        "runs",
+        {
+            "id": run_id,
+            "name": name,
+            "preset": preset,
+            "config": config.to_json(),
+            "parameters": config.model.parameters,
+            "target_tokens": config.total_steps * config.train.batch_tokens,
+            "total_steps": config.total_steps,
+            "dataset": config.data.dataset,
+            "created_at": time.time(),
+            "sweep": sweep,
+        },
+    )
+    insert(db, "run_state", {"run_id": run_id, "status": "queued", "device": device})
+    wait_in_line(db, run_id) if queue else wake(db, run_id, "start")
     return run_id
 
 
-def request_resume(db: Database, run_id: str, device: str) -> None:
-    """Ask for one more attempt of an ended run; refused in a sentence where that makes no sense."""
+def wait_in_line(db: Database, run_id: str) -> None:
+    """Put a run behind all that wait, inside a transaction of the caller's."""
+    last = rows(db, "SELECT coalesce(max(place), 0) AS place FROM run_state")[0]["place"]
+    update_state(db, run_id, status="queued", phase="", message="", place=last + 1, queued_at=time.time())
+
+
+def wake(db: Database, run_id: str, kind: str) -> None:
+    """Leave the command, `start` or `resume`, for a run's next trainer, inside a transaction of the caller's."""
+    update_state(
+        db, run_id, status="preparing", phase="starting", message="Waking the trainer", place=None, queued_at=None
+    )
+    insert(db, "commands", {"run_id": run_id, "kind": kind, "created_at": time.time()})
+
+
+def request_resume(db: Database, run_id: str, device: str, *, queue: bool = False) -> None:
+    """Ask for one more attempt of an ended run, with `queue` at the end of its device's line; refused in a sentence
+    where that makes no sense."""
     with writing(db):
-        reopen(db, run_id, device)
+        reopen(db, run_id, device, queue=queue)
 
 
-def reopen(db: Database, run_id: str, device: str, auto_resumes: int = 0) -> None:
+def reopen(db: Database, run_id: str, device: str, auto_resumes: int = 0, *, queue: bool = False) -> None:
     """What `request_resume` does, inside a transaction of the caller's; `auto_resumes`: how often without a person."""
     run = get_run(db, run_id)
     if run["status"] not in RESUMABLE:
         raise Refused(
             f"{run['name']} is {run['status']}; only a run that has ended before its last step can be resumed."
         )
-    refuse_second_run(db, device)
+    if not queue:
+        refuse_second_run(db, device)
+    db.conn.execute("UPDATE run_labels SET put_away_at = NULL WHERE run_id = ?", [run_id])
     update_state(
         db,
         run_id,
-        status="preparing",
-        phase="starting",
-        message="Waking the trainer",
         progress=None,
         error=None,
         ended_at=None,
@@ -99,7 +122,7 @@ def reopen(db: Database, run_id: str, device: str, auto_resumes: int = 0) -> Non
         device=device,
         auto_resumes=auto_resumes,
     )
-    insert(db, "commands", {"run_id": run_id, "kind": "resume", "created_at": time.time()})
+    wait_in_line(db, run_id) if queue else wake(db, run_id, "resume")
 
 
 def refuse_second_run(db: Database, device: str) -> None:
@@ -107,8 +130,14 @@ def refuse_second_run(db: Database, device: str) -> None:
     marks = ", ".join("?" for _ in ACTIVE)
     for other in rows(db, f"{_RUN} WHERE device = ? AND status IN ({marks})", [device, *ACTIVE]):
         raise Refused(
-            f"{other['name']} is {other['status']} on {device}; stop it first, or wait until it has finished."
+            f"{other['name']} is {other['status']} on {device}; stop it first, or wait until it has finished, or put "
+            "this one in line behind it (--queue)."
         )
+
+
+def runs_where(db: Database, condition: str, values: Sequence[Any] = ()) -> list[Row]:
+    """The runs that meet a condition in SQL, which may end with an order; for this package alone."""
+    return [_decoded(row) for row in rows(db, f"{_RUN} WHERE {condition}", values)]
 
 
 def list_runs(db: Database) -> list[Row]:
@@ -119,7 +148,7 @@ def list_runs(db: Database) -> list[Row]:
 def open_runs(db: Database) -> list[Row]:
     """The runs that have not ended, oldest first."""
     marks = ", ".join("?" for _ in OPEN)
-    return [_decoded(row) for row in rows(db, f"{_RUN} WHERE status IN ({marks}) ORDER BY runs.rowid", OPEN)]
+    return runs_where(db, f"status IN ({marks}) ORDER BY runs.rowid", OPEN)
 
 
 def get_run(db: Database, run_id: str) -> Row:
@@ -162,6 +191,12 @@ def get_config(db: Database, run_id: str) -> str:
     return str(found[0]["config"])
 
 
+def get_configs(db: Database, run_ids: Sequence[str]) -> dict[str, str]:
+    """The snapshots of several runs by id; those that are not there are left out."""
+    marks = ", ".join("?" for _ in run_ids)
+    return {row["id"]: row["config"] for row in rows(db, f"SELECT id, config FROM runs WHERE id IN ({marks})", run_ids)}
+
+
 def update_state(db: Database, run_id: str, **values: Any) -> None:
     """Overwrite some columns of a run's state; `environment` may be a dict."""
     if isinstance(values.get("environment"), dict):
@@ -189,7 +224,7 @@ def end_run(
     """Move a run that has not ended to an end status; False when it had ended already or a newer attempt runs."""
     marks = ", ".join("?" for _ in only_from)
     sql = f"""UPDATE run_state SET status = ?, phase = '', message = '', progress = NULL, error = ?, ended_at = ?,
-              eta_seconds = NULL WHERE run_id = ? AND status IN ({marks})"""
+              eta_seconds = NULL, place = NULL, queued_at = NULL WHERE run_id = ? AND status IN ({marks})"""
     values: list[Any] = [status, error, time.time(), run_id, *only_from]
     if attempt is not None:
         sql, values = sql + " AND attempt = ?", [*values, attempt]
@@ -249,4 +284,4 @@ def finish_command(db: Database, command_id: int, result: str = "") -> None:
 
 
 def _decoded(row: Row) -> Row:
-    return row | {"environment": json.loads(row["environment"])}
+    return row | {"environment": json.loads(row["environment"]), "tags": json.loads(row["tags"])}

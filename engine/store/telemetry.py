@@ -85,6 +85,16 @@ def last_eval(db: Database, run_id: str, step: int | None = None) -> Row | None:
     return found[0] if found else None
 
 
+def last_evals(db: Database) -> dict[str, Row]:
+    """The newest current evaluation of every run that has one, by run."""
+    found = rows(
+        db,
+        """SELECT evals.* FROM runs JOIN evals ON evals.id = (
+               SELECT max(id) FROM current_evals WHERE current_evals.run_id = runs.id)""",
+    )
+    return {row["run_id"]: row for row in found}
+
+
 def expert_load(db: Database, run_id: str) -> list[list[float]] | None:
     """The share of the validation text that each expert of each layer got at the newest evaluation, or None."""
     newest = last_eval(db, run_id)

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from helpers import end_trainers, supervised, wait_for
 from pages import App, app_for
-from rooms import empty, open_runs
+from rooms import clear_lines, empty, open_runs
 
 from docs import chromium, scenes
 from engine import launch
@@ -88,6 +88,7 @@ def factory(tmp_path_factory: pytest.TempPathFactory) -> Iterator[App]:
 def workshop(factory: App) -> Iterator[App]:
     """An app in which fake trainers make 40 steps a second, and nothing trains yet; there may be runs that ended."""
     yield factory
+    clear_lines(factory.home)
     end_trainers(factory.home)
     wait_for(lambda: not open_runs(factory.home))
 

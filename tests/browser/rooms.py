@@ -12,7 +12,22 @@ from engine.store.reference import add_reference
 PROMPTS = ("Once upon a time", "The captain of the ship")
 
 
-TABLES = ("archive", "samples", "metrics", "evals", "events", "commands", "checkpoints", "run_state", "runs", "jobs")
+TABLES = (
+    "archive",
+    "samples",
+    "run_labels",
+    "diagnostics",
+    "metrics",
+    "evals",
+    "events",
+    "commands",
+    "checkpoints",
+    "run_state",
+    "runs",
+    "jobs",
+    "lines",
+    "sweeps",
+)
 
 
 def empty(home: Home) -> None:
@@ -24,6 +39,17 @@ def empty(home: Home) -> None:
     db.close()
     for folder in ("checkpoints", "datasets"):
         shutil.rmtree(home.path / folder, ignore_errors=True)
+
+
+def clear_lines(home: Home) -> None:
+    """Nothing waits in line and nothing is held."""
+    db = store.connect(home.database)
+    for run in store.queued_runs(db):
+        store.end_run(db, run["id"], "stopped")
+    for device in store.held_lines(db):
+        store.release_line(db, device)
+    store.set_preference(db, store.STOPS_AFTER_FAILURE, None)
+    db.close()
 
 
 def open_runs(home: Home) -> list[str]:

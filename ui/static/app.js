@@ -2,6 +2,7 @@
 // every ten seconds otherwise, never while nobody looks.
 
 import { $ } from "./dom.js";
+import { owns } from "./format.js";
 import { Away, emit, get, on, readAddress, run, state, writeAddress } from "./state.js";
 import * as header from "./header.js";
 import * as charts from "./charts.js";
@@ -11,11 +12,16 @@ import * as keep from "./keep.js";
 import * as play from "./play.js";
 import * as capsule from "./capsule.js";
 import * as compare from "./compare.js";
+import * as runsTable from "./runs-table.js";
+import * as differences from "./differences.js";
+import * as runSheet from "./run-sheet.js";
 import * as data from "./data.js";
 import * as dataset from "./dataset.js";
 import * as health from "./health.js";
 import * as prepare from "./prepare.js";
 import * as tokenize from "./tokenize.js";
+import * as queue from "./queue.js";
+import * as sweep from "./sweep.js";
 import * as diagnosis from "./diagnosis.js";
 import * as outlook from "./outlook.js";
 import * as report from "./report.js";
@@ -77,8 +83,8 @@ async function loadRuns(version) {
 }
 
 function defaultRun() {
-  const open = state.runs.find((one) => one.active);
-  return (open || state.runs.find((one) => one.kind === "trained") || state.runs[0] || { id: "" }).id;
+  const open = state.runs.find(owns) || state.runs.find((one) => one.active);
+  return (open || state.runs.find((one) => one.kind === "trained" && !one.away) || state.runs[0] || { id: "" }).id;
 }
 
 export function select(id, { quiet = false, push = false } = {}) {
@@ -111,7 +117,7 @@ function connected(value, message = "") {
 }
 
 function whenDrawn(callback) {
-  const parts = ["#topbar .tabs", "#panel-train .charts", "#panel-play #prompt", "#panel-capsule #gallery", "#panel-compare #runs-table", "#datasets", "#report",
+  const parts = ["#topbar .tabs", "#panel-train .charts", "#panel-play #prompt", "#panel-capsule #gallery", "#panel-compare #runs-table", "#datasets", "#report", "#line",
     "#start", "#stop", "#resume"];
   const ready = () => parts.every((part) => $(part));
   if (ready()) return callback();
@@ -127,6 +133,8 @@ async function start() {
   readAddress();
   header.mount({ select, show });
   setup.mount({ select, refresh });
+  queue.mount({ select });
+  sweep.mount({ select });
   charts.mount();
   feed.mount();
   play.mount({ select, show });
@@ -134,6 +142,9 @@ async function start() {
   capsule.mount();
   exhibit.mount();
   compare.mount();
+  runsTable.mount();
+  differences.mount();
+  runSheet.mount({ select, show });
   dataset.mount();
   prepare.mount();
   tokenize.mount();
@@ -174,6 +185,7 @@ window.blueberry = {
   startArguments: setup.startArguments,
   started: (id) => { setup.started(); show("train", { push: false }); loadRuns().then(() => select(id, { push: true })); },
   notStarted: setup.notStarted,
+  form: setup.form,
 };
 
 whenDrawn(start);

@@ -2,6 +2,7 @@
 
 import { $, $$, fill, h, say } from "./dom.js";
 import { age, clock, continuation, count, date, duration, isOpen, percent } from "./format.js";
+import { beginsWhen, mustWait, placeOf } from "./queue.js";
 import { emit, get, on, run, state } from "./state.js";
 import { explainSigns } from "./texts.js";
 
@@ -19,7 +20,7 @@ export function mount() {
     say($("#all-answers"), $("#feed").classList.toggle("all") ? "Fewer prompts" : `All ${cards.size} prompts`);
     beside();
   });
-  on("runs", banner);
+  for (const news of ["runs", "line"]) on(news, banner);
 }
 
 function reset() {
@@ -194,7 +195,7 @@ export function addEvents(events) {
 function banner() {
   const one = run();
   const place = $("#banner");
-  const key = one ? `${one.id} ${one.status} ${one.error || ""} ${isOpen(one) ? `${one.message || ""} ${one.silent || ""}` : `${one.val_loss ?? ""} ${one.saved ?? ""}`}` : "";
+  const key = one ? `${one.id} ${one.status} ${one.error || ""} ${isOpen(one) ? `${one.message || ""} ${one.silent || ""}` : `${one.val_loss ?? ""} ${one.saved ?? ""} ${mustWait(one)}`} ${one.status === "queued" ? beginsWhen(one) : ""}` : "";
   if (place.dataset.shown === key) return;
   place.dataset.shown = key;
   const words = one && sentence(one);
@@ -206,7 +207,7 @@ function banner() {
 }
 
 function sentence(one) {
-  const resume = ["Resume", () => $("#resume").click(), true];
+  const resume = mustWait(one) ? ["Resume in line", () => $("#resume-in-line").click(), true] : ["Resume", () => $("#resume").click(), true];
   const talk = ["Talk to it", () => emit("talk", { run: one.id }), true];
   if (one.kind === "published") {
     return { tone: "calm", title: "An example to look at: the published Blueberry-Nano, 157 minutes on one RTX 4090.",
@@ -241,7 +242,7 @@ function stopped(one) {
 /** While a run is on, the same place tells what it does, so that nothing jumps when it starts, pauses or ends. */
 function goingOn(one) {
   return {
-    queued: { title: "It waits for the device.", text: "It starts by itself once the run before it has ended." },
+    queued: { title: `It waits in line, number ${placeOf(one)}.`, text: beginsWhen(one), actions: [["Take it out", () => emit("take-out", one.id)]] },
     preparing: { title: `${one.message || "Getting ready"}.`, text: one.step ? "It goes on from its last save." : "Its curve starts with its first steps, and its first words come soon after." },
     compiling: { title: "Its kernels are being made ready for this GPU.", text: "That takes some ten seconds, a little more the first time; then the curve starts." },
     paused: { title: "It holds still.", text: "Go on when you like.", actions: [["Go on", () => $("#unpause")?.click(), true]] },

@@ -2,18 +2,21 @@
 
 import { $, $$, options, say } from "./dom.js";
 import { age, count, duration, isOpen, isResumable, loss, perplexity, speed, status, statusName } from "./format.js";
-import { emit, on, run, state } from "./state.js";
+import { emit, listed, on, run, state } from "./state.js";
 import { curveColour } from "./palette.js";
+import { placeOf } from "./queue.js";
 
 export function mount({ select, show }) {
   const chooser = $("#run-select select");
   chooser.addEventListener("change", () => select(chooser.value, { push: true }));
+  const words = (one) => (one.status === "queued" ? `number ${placeOf(one)} in line` : statusName(one));
+  const offer = () => options(chooser, listed().map((one) => [one.id, `${one.name}, ${words(one)}`]));
   on("runs", () => {
-    options(chooser, state.runs.map((one) => [one.id, `${one.name}, ${statusName(one)}`]));
+    offer();
     chooser.value = state.selected;
     draw();
   });
-  on("selected", () => { chooser.value = state.selected; draw(); });
+  on("selected", () => { offer(); chooser.value = state.selected; draw(); });
   on("now", draw);
   on("connected", draw);
   const hint = "Writes a checkpoint, then ends the process and frees the device. Resume goes on exactly there.";
@@ -84,7 +87,7 @@ function draw() {
   document.body.dataset.resumable = one.kind !== "published" && isResumable(one);
   $("#run-select .dot").style.background = curveColour(one);
   const done = isOpen(one) && one.status === "running" ? `, ${Math.floor(100 * share(one))}%` : "";
-  say($("#status .label"), state.connected ? status(one) + done + waited(one) : "Reconnecting");
+  say($("#status .label"), state.connected ? status(one) + (one.status === "queued" ? `, number ${placeOf(one)}` : done + waited(one)) : "Reconnecting");
   say($("#topbar .message"), state.connected ? (isOpen(one) && one.message) || "" : "The server does not answer. If app.py was closed, start it again: this page goes on by itself.");
   figures(one);
   progress(one);

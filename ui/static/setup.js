@@ -3,6 +3,7 @@
 import { $, $$, fill, h, say } from "./dom.js";
 import { age, bytes, count, date, duration, isOpen, perplexity, readable, setting, status as statusWords, statusName } from "./format.js";
 import { offer, takeOffer } from "./offer.js";
+import { startOrWait } from "./queue.js";
 import { emit, get, on, run, send, state } from "./state.js";
 
 let presets = [];
@@ -22,12 +23,12 @@ export function mount() {
   on("log", () => { const log = $("#facts .log"); if (log) { log.open = true; log.scrollIntoView({ block: "nearest" }); $("pre", log).focus(); } });
   $("#back-to-run").addEventListener("click", () => { wantsForm = false; view(); });
   const name = $("#run-name input");
-  name.addEventListener("keydown", (event) => event.key === "Enter" && $("#start").click());
+  name.addEventListener("keydown", (event) => event.key === "Enter" && $("#go > button:not([hidden])").click());
   name.addEventListener("input", () => {
     if (/\s/.test(name.value)) name.value = name.value.replace(/\s+/g, "-");
     soon();
   });
-  on("runs", check);
+  for (const news of ["runs", "line"]) on(news, check);
   on("data", texts);
   on("train-on", trainOn);
   $("#setup").append(h("datalist", { id: "datasets-here" }));
@@ -181,22 +182,23 @@ async function check() {
   // Seen at its field, the sentence is here for screen readers only.
   $("#problem").classList.toggle("sr", answer.key === "name" || fields.some((field) => field.key === answer.key));
   say($("#problem"), answer.error);
-  const busy = state.runs.find((one) => one.active && one.device === preset.device && one.status !== "queued");
-  $("#start").disabled = Boolean(answer.missing || busy);
+  const line = startOrWait(preset.device, Boolean(answer.missing));
   const lacking = offer(answer.missing && !answer.error ? wanted() : "");
   const estimate = answer.measured ? "" : " (estimate)";
   const epochs = answer.epochs ? `, reading its text ${answer.epochs < 0.95 ? "once in part" : `${answer.epochs.toFixed(1).replace(".0", "")} times`},` : "";
   say($("#plan"), answer.error ? "The marked field needs another value." : answer.missing ? lacking
-    : busy ? `${busy.name} is still on; one model at a time trains on this device. Stop it first, or let it finish.`
-    : `${size(answer)}, ${count(answer.tokens)} tokens in ${answer.steps.toLocaleString("en")} steps${epochs || ","} about ${duration(answer.seconds)} on ${preset.device === "cpu" ? "this processor" : "this GPU"}${estimate} if nothing else runs.`);
+    : `${size(answer)}, ${count(answer.tokens)} tokens in ${answer.steps.toLocaleString("en")} steps${epochs || ","} about ${duration(answer.seconds)} on ${preset.device === "cpu" ? "this processor" : "this GPU"}${estimate} if nothing else runs.${line}`);
+  emit("checked", fields);
 }
 
 const overrides = () => JSON.stringify(Object.fromEntries(typed));
 
+/** Preset, name, and the settings that differ from the preset's, as JSON. */
+export const form = () => [chosen, $("#run-name input").value, overrides()];
 export function startArguments() {
   document.body.classList.add("starting");
   say($("#plan"), "Starting: its own process is being made, which takes a few seconds.");
-  return [chosen, $("#run-name input").value, overrides()];
+  return form();
 }
 
 export function started() {
@@ -253,6 +255,7 @@ async function facts() {
 const STOP = ["Stop and save ", "writes a checkpoint and frees the device. Resume goes on exactly there."];
 const CLOSE = ["Closing this page ", "or restarting the app changes nothing: the run goes on."];
 const WORDS = {
+  queued: [["In line: ", "it begins by itself, also when the run before it fails."], CLOSE],
   running: [["Pause ", "holds it still; its memory and the device stay taken."], STOP, CLOSE],
   paused: [["Paused, ", "the device stays taken, and what it learned since the last save is only in memory."], ["Go on ", "takes a moment."], STOP],
   stopping: [["It writes a checkpoint, ", "then its process ends and the device is free."]],

@@ -1,6 +1,7 @@
 // What this page is looking at. The database is the truth about runs; here are only its latest words and the selection.
 
 export const state = {
+  table: {},
   runs: [], version: "", selected: "", now: {}, tab: "train", axis: "tokens", zoom: null, compare: new Set(),
   connected: true, hidden: new Set(), compareZoom: null,
   view: { smooth: 2.5, logx: null, logy: false, clip: false }, presets: null, exhibit: 0, categories: [], chosen: null, capsule: {}, data: null, cost: null,
@@ -22,6 +23,8 @@ export function run() {
   return summary && { ...summary, ...state.now };
 }
 
+/** The runs that lists offer: all but those that a person put away; the selected one in any case. */
+export const listed = () => state.runs.filter((one) => !one.away || one.id === state.selected);
 export const runById = (id) => state.runs.find((one) => one.id === id);
 
 const PATIENCE_MS = 15000;
@@ -80,6 +83,8 @@ async function answerTo(address, request, patience) {
 
 /** What the time capsule is searched for, as it is called in the address. */
 export const CAPSULE = ["q", "category", "of", "young", "old", "leaf"]; // "page" is Gradio's own
+/** How the table of runs is sorted and what is left out of it. */
+export const TABLE = ["sort", "find", "is", "tag", "away"];
 const TABS = ["train", "compare", "play", "capsule", "data", "report"];
 
 export function readAddress() {
@@ -91,6 +96,7 @@ export function readAddress() {
   readView(query);
   state.chosen = query.has("chosen") ? new Set(query.get("chosen").split(",").filter(Boolean)) : null;
   state.compare = new Set((query.get("with") || "").split(",").filter(Boolean));
+  state.table = Object.fromEntries(TABLE.map((name) => [name, query.get(name) || ""]));
 }
 
 /** How the charts are looked at. */
@@ -125,6 +131,7 @@ export function writeAddress(push = false) {
   put("hide", [...state.hidden].join(","));
   put("chosen", state.chosen && state.tab === "compare" ? [...state.chosen].join(",") : "");
   put("with", [...state.compare].join(","));
+  for (const name of TABLE) put(name, state.tab === "compare" ? state.table[name] : "");
   const address = `${location.pathname}${query.size ? "?" : ""}${query}`;
   if (address === location.pathname + location.search) return;
   history[push ? "pushState" : "replaceState"](history.state, "", address);
