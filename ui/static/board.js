@@ -125,13 +125,14 @@ export class Board {
     const traces = tracesOf(kind, runs, { selected: this.selected(), zoomed: this.zoom.get() });
     const log = { x: this.logX(), y: state.view.logy };
     const range = this.xRange();
-    const cut = state.view.clip ? clip(traces, runs, range, yLog(kind, { log: log.y })) : null;
+    const more = extras(chart.name, state.axis, this.place);
+    const lines = more.traces.filter((trace) => trace.mode === "lines" && !trace.fill);
+    const cut = state.view.clip ? clip([...traces, ...lines], runs, range, yLog(kind, { log: log.y })) : null;
     const layout = layoutOf(kind, traces, { wide: chart.wide, key: `${this.selected()} ${state.axis} ${kind}`,
       x: { axis: state.axis, log: log.x, range, title: this.title(chart.wide) }, y: { log: log.y, range: cut?.range } });
-    const more = extras(chart.name, state.axis, this.place);
     const marked = this.marks && chart.wide;
     const data = [...traces, ...(cut?.marks || []), ...more.traces, ...(marked && traces.length ? markTrace((x) => this.onAxis(x)) : [])];
-    layout.shapes = [...(marked ? markShapes((x) => this.onAxis(x)) : []), ...more.shapes];
+    layout.shapes = [...(marked ? markShapes((x) => this.onAxis(x), (x) => this.shareOf(x)) : []), ...more.shapes];
     layout.annotations = more.annotations;
     if (marked) layout.yaxis2 = MARK_AXIS;
     return { data, layout, cut };
