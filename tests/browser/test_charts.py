@@ -164,9 +164,11 @@ def test_a_saved_page_needs_no_network(app: App, page: Any, runs: list[str], tmp
     asked: list[str] = []
     alone.on("request", lambda request: asked.append(request.url))
     alone.goto(file.as_uri())
-    alone.wait_for_selector("#chart .legendtext >> text=long smoothed")
+    alone.wait_for_function("document.querySelectorAll('#chart .legendtext').length === 2", timeout=60_000)
+    names = alone.locator("#chart .legendtext").all_text_contents()
     context.close()
 
+    assert sorted(names) == ["long", "short-10"]
     assert [address for address in asked if not address.startswith(("file:", "data:", "blob:"))] == []
 
 
