@@ -5,8 +5,8 @@ import { placeOn } from "./axes.js";
 import { get } from "./state.js";
 
 /** Points of all curves of one chart together, and of one. */
-const TOGETHER = 16000;
-const [FEWEST, MOST] = [200, 1500];
+const TOGETHER = 12000;
+const [FEWEST, MOST] = [200, 1200];
 /** A server that has not read these runs yet takes a second for a million steps. */
 const PATIENCE_MS = 120000;
 
@@ -97,7 +97,6 @@ export class Curves {
       const most = curves.whole ? curves.most - (curves.rows - curves.grown) : Math.max(curves.most / 4, curves.rows / 10);
       if (curves.grown > most) { this.again([id]); again = true; }
     }
-    if (Object.keys(news).length) this.changed();
     return again;
   }
 }
