@@ -11,7 +11,7 @@ import webbrowser
 from pathlib import Path
 from typing import NoReturn
 
-from engine import launch, preparing, store
+from engine import deleting, launch, preparing, store
 from engine.home import Home
 
 UNUSABLE: tuple[type[Exception], ...] = (store.StoreError, *store.DatabaseError, OSError)
@@ -114,12 +114,23 @@ def serve(home: Home, listener: socket.socket, args: argparse.Namespace, passwor
         hosts=(args.host, *args.allow_host),
         user=args.auth_user,
         password=password,
+        ahead=True,
     )
     # Open pages hold their event streams; without a limit Ctrl-C would wait for them.
     server = uvicorn.Server(uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=1))
     threading.Thread(target=greet, args=(server, listener, args), daemon=True).start()
+    threading.Thread(target=finish_deletions, args=(home,), daemon=True).start()
     server.run(sockets=[listener])
     print("The page is closed. A model that trains goes on; python app.py shows it again.", flush=True)
+
+
+def finish_deletions(home: Home) -> None:
+    """Remove what is left of runs whose deletion was interrupted; nobody waits for it."""
+    try:
+        for problem in deleting.finish(home).values():
+            print(f"Not all of a deleted run is removed: {problem}.", file=sys.stderr)
+    except UNUSABLE as error:
+        print(f"What is left of deleted runs stays until the next start: {error}", file=sys.stderr)
 
 
 def greet(server: object, listener: socket.socket, args: argparse.Namespace) -> None:

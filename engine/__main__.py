@@ -7,7 +7,7 @@ import re
 import sys
 from collections.abc import Callable, Sequence
 
-from engine import commands, commands_queue, commands_sweep, store
+from engine import commands, commands_queue, commands_runs, commands_sweep, store
 from engine.config import DEFAULT_PRESET, ConfigError
 from engine.home import PROJECT
 
@@ -39,7 +39,7 @@ def parser() -> argparse.ArgumentParser:
         metavar="KEY=VALUE",
         help="change a setting, for example train.tokens=1M",
     )
-    add("runs")
+    add("runs").add_argument("--all", action="store_true", help="also those that are put away")
     add("status", run="RUN")
     add("stop", run="RUN").add_argument("--now", action="store_true", help="end at once, without a save")
     add("pause", run="RUN")
@@ -67,9 +67,24 @@ def parser() -> argparse.ArgumentParser:
     keep.add_argument("--category", required=True, help="good, strange, hallucination, or one of your own")
     keep.add_argument("--title", required=True)
     keep.add_argument("--note", default="")
+    _labels(add)
     _of_the_home(add)
     names.add_parser("bench", help="Measure: " + ", ".join(benchmarks()), add_help=False)
     return top
+
+
+def _labels(add: Callable[..., argparse.ArgumentParser]) -> None:
+    """What people say about runs, and their end."""
+    add("rename", run="RUN").add_argument("name", metavar="NAME", help="1 to 64 letters, digits or . _ -")
+    label = add("tag", run="RUN")
+    label.add_argument("--add", action="append", default=[], metavar="TAG", help="a tag that it gets; also +TAG")
+    label.add_argument("--remove", action="append", default=[], metavar="TAG", help="one that it loses; also -TAG")
+    add("note", run="RUN").add_argument("text", metavar="TEXT", help="in place of what was noted before")
+    add("put-away", run="RUN").add_argument("--back", action="store_true", help="bring it back")
+    add("settings", run="RUN")
+    end = add("delete", run="RUN")
+    end.add_argument("--yes", action="store_true", help="do it; without this it only says what it would free")
+    end.add_argument("--exhibits", action="store_true", help="also what the time capsule has of it")
 
 
 def _of_the_home(add: Callable[..., argparse.ArgumentParser]) -> None:
@@ -135,6 +150,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         if words[:1] == ["bench"]:
             return bench(words[1:])
+        if words[:1] == ["tag"]:
+            words = commands_runs.signed(words)
         given = parser().parse_args(words)
         return commands.COMMANDS[given.command](given)
     except (ConfigError, store.Refused, store.StoreError) as error:

@@ -7,7 +7,7 @@ from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
 
-from engine import commands_home, commands_queue, commands_sweep, config, gpu, launch, store
+from engine import commands_home, commands_queue, commands_runs, commands_sweep, config, gpu, launch, store
 from engine.estimate import training_bytes
 from engine.follow import begun, end_of, ended, print_json
 from engine.home import Home
@@ -61,37 +61,6 @@ def start(given: Arguments) -> int:
     launch.open_home(home)
     run_id = launch.start_run(home, given.preset, given.name, config.parse_overrides(given.set), given.queue)
     return begun(home, run_id, given)
-
-
-def runs(given: Arguments) -> int:
-    """List the runs, newest first."""
-    home = Home.at(given.home)
-    launch.open_home(home)
-    with closing(store.connect(home.database)) as db:
-        launch.reconcile(home, db)
-        found = [launch.status_of(run) for run in store.list_runs(db)]
-    if given.json:
-        return print_json(found)
-    print(
-        table(
-            ("ID", "NAME", "PRESET", "STATUS", "AGE", "LOSS", "VAL LOSS", "TOK/S"),
-            [
-                (
-                    run["id"],
-                    run["name"],
-                    run["preset"],
-                    run["status"],
-                    count(run["tokens"]),
-                    loss(run["train_loss"]),
-                    loss(run["val_loss"]),
-                    count(run["tokens_per_second"]),
-                )
-                for run in found
-            ],
-            right=("AGE", "LOSS", "VAL LOSS", "TOK/S"),
-        )
-    )
-    return 0
 
 
 def status(given: Arguments) -> int:
@@ -258,7 +227,7 @@ def _short(given: Arguments, sentence: str) -> int:
 COMMANDS: dict[str, Callable[[Arguments], int]] = {
     "presets": presets,
     "start": start,
-    "runs": runs,
+    "runs": commands_runs.runs,
     "status": status,
     "stop": stop,
     "pause": pause,
@@ -267,6 +236,12 @@ COMMANDS: dict[str, Callable[[Arguments], int]] = {
     "export": export,
     "samples": samples,
     "archive": archive,
+    "rename": commands_runs.rename,
+    "tag": commands_runs.tag,
+    "note": commands_runs.note,
+    "put-away": commands_runs.put_away,
+    "settings": commands_runs.settings,
+    "delete": commands_runs.delete,
     "queue": commands_queue.show,
     "sweep": commands_sweep.run,
     "prepare": commands_home.prepare,

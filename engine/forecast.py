@@ -10,6 +10,7 @@ explain them. What has not been seen yet, above all D before the rate falls, com
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +18,7 @@ from numpy.typing import NDArray
 from engine.config import RunConfig
 from engine.schedule import learning_rate_factor
 
-Array = NDArray[np.float64]
+Array = NDArray[np.floating[Any]]
 LEAST_POWER, GREATEST_POWER, POWERS = 0.08, 1.5, 40
 POWER, POWER_SPREAD = 0.45, 0.6
 """Prior of the power: its middle, and how far its logarithm spreads."""

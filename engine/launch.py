@@ -26,9 +26,10 @@ RESUME_WAIT = 30.0
 """Seconds that a resume waits for the run's last trainer to be gone, and a start for one that is stopping."""
 RESTART = 5.0
 """Seconds between two supervisors started by readers; one needs half a second until it holds its lock."""
+LABELS = ("name", "tags", "notes", "put_away_at")
 STATUS = (
     "id",
-    "name",
+    *LABELS,
     "preset",
     "kind",
     "status",

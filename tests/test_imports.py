@@ -164,7 +164,7 @@ def test_config_imports_only_its_machinery_and_the_schedule_only_it() -> None:
         ("engine.guard", {"recorder"}),
         ("engine.recorder", {"store", "home", "outage", "say"}),
         ("engine.outage", {"store", "say"}),
-        ("engine.meter", {"config", "data", "guard", "recorder"}),
+        ("engine.meter", {"config", "data", "diagnose", "guard", "recorder"}),
         ("engine.tokenizer", {"config", "home", "store"}),
         ("engine.pieces", {"config", "store", "tokenizer"}),
         ("engine.prompts", {"config"}),

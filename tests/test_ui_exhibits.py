@@ -11,9 +11,9 @@ from ui_helpers import FakeLaunch, FakeTalker, add_answer, make_run
 from engine import store
 from engine.home import Home
 from ui.actions import Actions
+from ui.columns import SeriesCache
 from ui.exhibits import make_exhibits
 from ui.reading import Reader
-from ui.series import SeriesCache
 from ui.server import add_error_answers
 
 

@@ -1,14 +1,11 @@
-"""ui/series.py: reading columns once, thinning them without losing anything a person would miss."""
+"""ui/series.py: thinning without losing anything a person would miss, smoothing alike at every zoom."""
 
 import json
 
 import numpy as np
 import pytest
-from sqlite_utils import Database
-from ui_helpers import add_rows
 
-from engine import store
-from ui.series import Columns, SeriesCache, number, numbers, pack, smooth, smoothing_window, thin, window
+from ui.series import broken, number, pack, smooth, smoothing_window, thin, window
 
 
 def unpack(packed: object) -> list[float]:
@@ -39,24 +36,32 @@ def test_every_length_keeps_ends_order_and_extremes(count: int) -> None:
     kept = thin(y, 2000)
 
     assert kept[0] == 0 and kept[-1] == count - 1
-    assert (np.diff(kept) > 0).all()
+    assert (np.diff(kept) >= 0).all()
     assert len(kept) <= 2010
     assert y[kept].max() == y.max() and y[kept].min() == y.min()
 
 
-def test_a_value_that_is_not_finite_stays_and_becomes_null() -> None:
+def test_thinned_values_come_in_pairs_of_a_lowest_and_a_highest() -> None:
+    y = np.random.default_rng(7).normal(size=10_000)
+
+    pairs = y[thin(y, 400)].reshape(-1, 2)[1:-1]  # without the ends
+    blocks = y.reshape(200, 50)
+
+    assert np.allclose(pairs.min(axis=1), blocks.min(axis=1)) and np.allclose(pairs.max(axis=1), blocks.max(axis=1))
+
+
+def test_steps_that_were_no_numbers_are_told_beside_the_curve() -> None:
     y = np.ones(50_000)
-    y[31_415] = np.nan
+    y[[31_415, 31_416, 49_999]] = np.nan
 
-    kept = thin(y, 500)
-
-    assert 31_415 in kept
-    assert numbers(y[kept]).count(None) == 1
+    assert np.isfinite(y[thin(y, 500)[:-2]]).all()
+    assert broken(y, 500).tolist() == [31_415, 49_999]  # one a bucket
+    assert broken(y[31_400:31_430], 500).tolist() == [15, 16]  # each, where nothing is thinned
 
 
 def test_a_curve_of_nothing_but_nan_does_not_fail() -> None:
     assert len(thin(np.full(10_000, np.nan), 100)) > 0
-    at, mean, _ = smooth(np.full(10_000, np.nan), 100)
+    at, mean = smooth(np.full(10_000, np.nan), slice(0, 10_000), 100, 2.5)
     assert len(at) == 100 and np.isnan(mean).all()
 
 
@@ -73,10 +78,11 @@ def test_the_window_keeps_a_neighbour_on_each_side() -> None:
 def test_smoothing_keeps_the_ends_and_a_straight_line() -> None:
     y = np.linspace(8, 3, 4001)
 
-    at, mean, span = smooth(y, 500)
+    at, mean = smooth(y, slice(0, 4001), 500, 2.5)
 
-    assert span == smoothing_window(4001) == 101
-    assert np.allclose(mean, y[at])
+    assert smoothing_window(4001, 2.5) == 101
+    assert np.allclose(mean, y[at], atol=0.005)  # the ends lean by some steps
+    assert np.allclose(mean[10:-10], y[at[10:-10]])
     assert at[0] == 0 and at[-1] == 4000
 
 
@@ -84,9 +90,28 @@ def test_smoothing_leaves_out_what_is_not_finite() -> None:
     y = np.full(400, 2.0)
     y[200] = np.nan
 
-    _, mean, _ = smooth(y, 400)
+    _, mean = smooth(y, slice(0, 400), 400, 2.5)
 
     assert np.allclose(mean, 2.0)
+
+
+@pytest.mark.parametrize("part", [slice(0, 900), slice(5000, 6000), slice(9_500, 10_000)])
+def test_a_part_is_smoothed_as_the_whole_is(part: slice) -> None:
+    y = np.random.default_rng(7).normal(size=10_000)
+
+    all_at, all_mean = smooth(y, slice(0, 10_000), 10_000, 3.0)
+    at, mean = smooth(y, part, 10_000, 3.0)
+
+    assert np.allclose(mean, all_mean[part]) and (at == all_at[part]).all()
+
+
+def test_a_running_mean_is_what_it_says() -> None:
+    y = np.random.default_rng(7).normal(size=1000).astype(np.float32)
+
+    at, mean = smooth(y, slice(100, 900), 1000, 2.0)
+
+    half = smoothing_window(1000, 2.0) // 2
+    assert mean[50] == pytest.approx(y[at[50] - half : at[50] + half + 1].mean(), rel=1e-5)
 
 
 @pytest.mark.parametrize("values", [[], [7.0], [0.0, 4096.0, 8192.0], [1.0, 2.0, 4.0, 4.0], [0.1, 0.3, 0.35]])
@@ -102,47 +127,3 @@ def test_numbers_have_the_digits_of_a_float32() -> None:
     assert number(loss) == pytest.approx(loss, rel=1e-6)
     assert number(float("nan")) is None and number(None) is None and number(float("inf")) is None
     assert number(1e15) == 10**15
-
-
-def test_columns_grow_by_cursor() -> None:
-    columns = Columns(("id", "loss"))
-    columns.extend([(5, 1.0), (9, None)])
-    columns.extend([(12, 3.0)])
-
-    assert columns.cursor == 12 and columns.rows == 3
-    assert columns["loss"][0] == 1.0 and np.isnan(columns["loss"][1]) and columns["loss"][2] == 3.0
-
-
-def metric(step: int, attempt: int = 1) -> tuple[str, store.Row]:
-    return "metrics", {
-        "run_id": store.REFERENCE_ID,
-        "attempt": attempt,
-        "step": step,
-        "tokens": step * 10,
-        "train_loss": 9 - step / 1000,
-        "elapsed_seconds": step / 10,
-    }
-
-
-def test_the_cache_reads_only_what_is_new(db: Database) -> None:
-    cache = SeriesCache()
-    before = cache.metrics(db, store.REFERENCE_ID, 1).rows
-    add_rows(db, [metric(step) for step in range(100, 110)])
-
-    after = cache.metrics(db, store.REFERENCE_ID, 1)
-
-    assert after.rows == before + 10
-    assert after["step"][-1] == 109
-
-
-def test_a_new_attempt_is_read_anew_without_superseded_rows(db: Database) -> None:
-    cache = SeriesCache()
-    add_rows(db, [metric(step) for step in range(70_000, 70_010)])
-    first = cache.metrics(db, store.REFERENCE_ID, 1).rows
-    store.supersede_after(db, store.REFERENCE_ID, 70_004)
-    add_rows(db, [metric(70_005, attempt=2)])
-
-    again = cache.metrics(db, store.REFERENCE_ID, 2)
-
-    assert again.rows == first - 5 + 1
-    assert again["step"][-1] == 70_005

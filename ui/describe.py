@@ -93,6 +93,7 @@ def summary(run: Row, order: int) -> dict[str, Any]:
         "error",
         "parent_run_id",
         "parent_step",
+        "tags",
         "place",
         "sweep",
     )
@@ -101,6 +102,7 @@ def summary(run: Row, order: int) -> dict[str, Any]:
         "colour": order,
         "created": round(run["created_at"]),
         "ended": run["ended_at"] and round(run["ended_at"]),
+        "away": run["put_away_at"] is not None,
         "active": run["status"] in store.OPEN,
         "resumable": run["status"] in store.RESUMABLE,
         "device_name": environment.get("device_name", run["device"]),

@@ -5,11 +5,11 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 
 from engine import store
-from ui import live
 from ui.actions import Actions
 from ui.answers import reply
+from ui.columns import SeriesCache
+from ui.curves import miniature
 from ui.reading import Reader
-from ui.series import SeriesCache
 
 
 def make_exhibits(reader: Reader, actions: Actions, cache: SeriesCache) -> APIRouter:
@@ -32,7 +32,7 @@ def make_exhibits(reader: Reader, actions: Actions, cache: SeriesCache) -> APIRo
         if run in ("", store.REFERENCE_ID):
             published = store.search_archive(db, q[:1000], category[:200], store.REFERENCE_ID, 0, *ages)[1]
         curves = {
-            run_id: live.miniature(db, cache, store.get_run(db, run_id)) for run_id in {row["run_id"] for row in found}
+            run_id: miniature(db, cache, store.get_run(db, run_id)) for run_id in {row["run_id"] for row in found}
         }
         return reply(
             request,
@@ -50,7 +50,7 @@ def make_exhibits(reader: Reader, actions: Actions, cache: SeriesCache) -> APIRo
     def exhibit(request: Request, id: int) -> Response:
         db = reader.db()
         found = store.get_exhibit(db, _id(id))
-        curve = live.miniature(db, cache, store.get_run(db, found["run_id"]))
+        curve = miniature(db, cache, store.get_run(db, found["run_id"]))
         return reply(request, {"exhibit": found, "curve": curve})
 
     @router.post("/keep")

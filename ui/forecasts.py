@@ -1,6 +1,7 @@
 """Where a run is going, for the page: its end and band, when that is, and how it stands beside others."""
 
 import threading
+import time
 from typing import Any
 
 import numpy as np
@@ -9,8 +10,9 @@ from sqlite_utils import Database
 from engine import config, store
 from engine.forecast import Array, Curve, forecast, remaining, standing
 from engine.store import Row
-from ui.live import check_axis
-from ui.series import SeriesCache, number, numbers
+from ui.columns import SeriesCache
+from ui.curves import check_axis
+from ui.series import number, numbers
 
 TOO_EARLY = "Too early to tell where it ends: a forecast comes once a twentieth of the steps is done."
 UNKNOWN = "What it has measured so far does not tell where it ends."
@@ -32,7 +34,7 @@ class Outlook:
         answer: dict[str, Any] = {"run": run["id"], "x": axis, "beside": self.beside(db, run, runs)}
         if run["kind"] == "published" or run["status"] not in (*store.OPEN, *store.RESUMABLE):
             return answer
-        metrics = self.cache.metrics(db, run["id"], run["attempt"])
+        metrics = self.cache.metrics(db, run["id"], run["attempt"], ("step", "elapsed_seconds"))
         steps, elapsed = metrics["step"], metrics["elapsed_seconds"]
         left = remaining(steps, elapsed, run["total_steps"])
         if left and run["status"] in store.OPEN:
@@ -43,14 +45,16 @@ class Outlook:
         if curve is None:
             return answer | {"why": UNKNOWN}
         pace = (elapsed[-1] - elapsed[0]) / max(steps[-1] - steps[0], 1) if len(steps) > 1 else 0.0
+        later = (curve.steps - curve.steps[0]) * pace
         x = {
             "steps": curve.steps,
             "tokens": curve.steps * (run["target_tokens"] / run["total_steps"]),
-            "time": (elapsed[-1] if len(elapsed) else 0.0) + (curve.steps - curve.steps[0]) * pace,
+            "time": (elapsed[-1] if len(elapsed) else 0.0) + later,
+            "date": (run["ended_at"] or time.time()) + later,
         }[axis]
         end = {name: number(float(getattr(curve, name)[-1]), 4) for name in ("loss", "low", "high")}
         band = {name: numbers(getattr(curve, name), 4) for name in ("loss", "low", "high")}
-        return answer | {"end": end, "curve": {"x": numbers(x, 6), **band}}
+        return answer | {"end": end, "curve": {"x": numbers(x, 12), **band}}
 
     def beside(self, db: Database, run: Row, runs: list[Row]) -> list[dict[str, Any]]:
         """How far it is ahead of the run before it that read the same text, and of the published one, in nats."""
@@ -82,7 +86,7 @@ class Outlook:
         return evals["tokens"], evals["elapsed_seconds"], evals["val_loss"]
 
     def _curve(self, db: Database, run: Row) -> Curve | None:
-        metrics = self.cache.metrics(db, run["id"], run["attempt"])
+        metrics = self.cache.metrics(db, run["id"], run["attempt"], ("step", "train_loss"))
         evals = self.cache.evals(db, run["id"], run["attempt"])
         # Between evaluations a fiftieth of the run tells something new.
         key = (run["attempt"], run["total_steps"], evals.cursor, 50 * run["step"] // run["total_steps"])

@@ -12,26 +12,16 @@ from sqlite_utils import Database
 
 from engine import store
 from engine.store import Refused, Row
+from ui.curves import AXES, CURVES, DIGITS, EVAL_COLUMNS, METRIC_COLUMNS, check_axis, check_curves
 from ui.describe import speed
-from ui.series import AXES, Array, Columns, SeriesCache, number, numbers, pack, smooth, thin, window
+from ui.series import number, numbers, pack
 
-SHOWN = 50
+SHOWN = 200
 """Runs on one chart at most."""
 INCREMENT = 600
 """Rows of a run in one refresh at most; a page that slept longer reads the whole curve again."""
-SIDE_POINTS = 600
-"""Points of the small charts, whose width is half of the large one's."""
-METRIC_COLUMNS = {"loss": "train_loss", "rate": "learning_rate", "norm": "grad_norm", "speed": "tokens_per_second"}
-EVAL_COLUMNS = {
-    "loss": "val_loss",
-    "accuracy": "val_accuracy",
-    "perplexity": "val_perplexity",
-    "bits": "val_bits_per_byte",
-}
-LOSS_ONLY = {"loss": "train_loss"}
 SILENT = 8.0
 """Seconds without a word after which a page says so."""
-DIGITS = {"loss": 7, "rate": 4, "norm": 4, "speed": 4, "accuracy": 5, "perplexity": 6, "bits": 6}
 
 
 @dataclass(frozen=True)
@@ -52,14 +42,29 @@ def parse_shown(text: str) -> list[Shown]:
         if len(counts) != 3 or not all(count.isdecimal() and len(count) < 18 for count in counts):
             raise Refused("runs takes id:attempt:metrics_cursor:evals_cursor, comma separated.")
         shown.append(Shown(run_id, *map(int, counts)))
-    if len(shown) > SHOWN:
-        raise Refused(f"{len(shown)} runs are too many for one chart; {SHOWN} at most.")
+    check_number(len(shown))
     return shown
 
 
+def parse_ids(text: str) -> set[str]:
+    """Read `id,id,...`, one at least; raises Refused."""
+    ids = set(filter(None, text.split(",")))
+    if not ids:
+        raise Refused("runs takes the ids of one run or more, comma separated.")
+    check_number(len(ids))
+    return ids
+
+
+def check_number(runs: int) -> None:
+    """Raise Refused for more runs than one chart shows."""
+    if runs > SHOWN:
+        raise Refused(f"{runs} runs are too many for one chart; {SHOWN} at most.")
+
+
 def version(runs: Iterable[Row], held: Mapping[str, str] | None = None) -> str:
-    """Changes whenever the list of runs, a name, a status, an attempt or a place in line does, or a line is `held`."""
-    names = ("id", "name", "status", "attempt", "place")
+    """Changes whenever the list of runs does, a status, an attempt, a place in line, what people wrote about a run, or
+    which lines are `held`."""
+    names = ("id", "name", "status", "attempt", "place", "tags", "notes", "put_away_at")
     text = json.dumps([[[run[name] for name in names] for run in runs], held or {}])
     return hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()[:10]
 
@@ -93,36 +98,52 @@ def silence(run: Row) -> int | None:
     return round(seconds) if seconds > SILENT else None
 
 
-def increments(db: Database, shown: Shown, attempt: int, axis: str, selected: bool) -> dict[str, Any]:
+def increments(db: Database, shown: Shown, run: Row, axis: str, wanted: Iterable[str]) -> dict[str, Any]:
     """New rows of one run since its cursors; `again` when the page must read the whole curve anew."""
-    if shown.attempt != attempt:
+    if shown.attempt != run["attempt"]:
         return {"again": True}
     metrics = store.metrics_after(db, shown.run_id, shown.metrics, INCREMENT + 1)
     evals = store.evals_after(db, shown.run_id, shown.evals, INCREMENT + 1)
     if len(metrics) > INCREMENT or len(evals) > INCREMENT:
         return {"again": True}
+    # A row has no date; the newest state has one, and what is new was measured just before it.
+    began = (run["heartbeat_at"] or 0) - run["elapsed_seconds"] if axis == "date" else 0
     answer: dict[str, Any] = {}
     if metrics:
-        answer["m"] = _rows(metrics, store.METRICS, axis, METRIC_COLUMNS if selected else LOSS_ONLY)
+        columns = {name: column for name, column in METRIC_COLUMNS.items() if name in wanted}
+        answer["m"] = _rows(metrics, store.METRICS, AXES[axis], began, columns)
     if evals:
-        answer["e"] = _rows(evals, store.EVALS, axis, EVAL_COLUMNS)
+        answer["e"] = _rows(evals, store.EVALS, AXES[axis], began, EVAL_COLUMNS)
     if answer:
         answer["at"] = [metrics[-1][0] if metrics else shown.metrics, evals[-1][0] if evals else shown.evals]
     return answer
 
 
-def live(db: Database, runs: list[Row], shown: list[Shown], axis: str, selected: str, events: int) -> dict[str, Any]:
-    """One refresh. `runs` are all runs, with true statuses; unknown ids among `shown` are left out."""
+def live(
+    db: Database,
+    runs: list[Row],
+    shown: list[Shown],
+    axis: str,
+    selected: str,
+    events: int,
+    curves: tuple[str, ...] = CURVES,
+) -> dict[str, Any]:
+    """One refresh. `runs` are all runs, with true statuses; unknown ids among `shown` are left out.
+
+    `curves` are the metrics of the selected run; of the others only the loss comes with every refresh. Evaluations are
+    few and come whole.
+    """
     check_axis(axis)
+    check_curves(curves)
     by_id = {run["id"]: run for run in runs}
     seen = version(runs, store.held_lines(db))
     answer: dict[str, Any] = {"v": seen, "active": sum(run["status"] in store.OPEN for run in runs)}
-    curves = {
-        one.run_id: increments(db, one, by_id[one.run_id]["attempt"], axis, one.run_id == selected)
+    grown = {
+        one.run_id: increments(db, one, by_id[one.run_id], axis, curves if one.run_id == selected else ("loss",))
         for one in shown
         if one.run_id in by_id
     }
-    if news := {run_id: new for run_id, new in curves.items() if new}:
+    if news := {run_id: new for run_id, new in grown.items() if new}:
         answer["runs"] = news
     if selected in by_id:
         answer["now"] = pulse(by_id[selected])
@@ -138,59 +159,6 @@ def live(db: Database, runs: list[Row], shown: list[Shown], axis: str, selected:
     return answer
 
 
-def series(
-    db: Database, cache: SeriesCache, run: Row, axis: str, low: float | None, high: float | None, points: int
-) -> dict[str, Any]:
-    """Whole curves of one run between `low` and `high` on `axis`, thinned to about `points` for the loss."""
-    check_axis(axis)
-    metrics, evals = cache.metrics(db, run["id"], run["attempt"]), cache.evals(db, run["id"], run["attempt"])
-    answer: dict[str, Any] = {
-        "run": run["id"],
-        "attempt": run["attempt"],
-        "x": axis,
-        "rows": metrics.rows,
-        "at": [metrics.cursor, evals.cursor],
-        "last": _last(metrics),
-        "m": {},
-        "e": {},
-    }
-    x = metrics[AXES[axis]]
-    part = window(x, low, high)
-    whole = part.stop - part.start <= points
-    for name, column in METRIC_COLUMNS.items():
-        y = metrics[column][part]
-        if np.isfinite(y).any():
-            answer["m"][name] = _curve(x[part], y, name, points if name == "loss" or whole else SIDE_POINTS)
-    answer["whole"] = whole
-    if not whole and "loss" in answer["m"]:
-        at, mean, span = smooth(metrics["train_loss"][part], points // 4)
-        answer["m"]["smooth"] = {"x": pack(x[part][at]), "y": numbers(mean, 5)}
-        answer["span"] = span
-    x = evals[AXES[axis]]
-    part = window(x, low, high)
-    for name, column in EVAL_COLUMNS.items():
-        y = evals[column][part]
-        if np.isfinite(y).any():
-            answer["e"][name] = _curve(x[part], y, name, points)
-    return answer
-
-
-def check_axis(axis: str) -> None:
-    """Raise Refused unless `axis` is one of AXES."""
-    if axis not in AXES:
-        raise Refused(f"x = {axis[:20]!r} must be one of {', '.join(AXES)}.")
-
-
-def miniature(db: Database, cache: SeriesCache, run: Row, points: int = 48) -> list[list[float | int | None]]:
-    """The run's loss over tokens, small enough for an exhibit card: validation, or training where that is short."""
-    curve, y = cache.evals(db, run["id"], run["attempt"]), "val_loss"
-    if curve.rows < points // 4 and run["kind"] != "published":
-        curve, y = cache.metrics(db, run["id"], run["attempt"]), "train_loss"
-    at, mean, _ = smooth(curve[y], points)
-    pairs = zip(curve["tokens"][at], mean, strict=True)
-    return [[number(tokens), number(loss, 4)] for tokens, loss in pairs]
-
-
 def event(row: Row) -> dict[str, Any]:
     """One line of the event log."""
     return {
@@ -203,21 +171,10 @@ def event(row: Row) -> dict[str, Any]:
 
 
 def _rows(
-    rows: list[tuple[float | None, ...]], names: tuple[str, ...], axis: str, wanted: dict[str, str]
+    rows: list[tuple[float | None, ...]], names: tuple[str, ...], axis: str, began: float, wanted: dict[str, str]
 ) -> dict[str, Any]:
-    table = Columns(names)
-    table.extend(rows)
+    table = dict(zip(names, np.array(rows, dtype=np.float64).T, strict=True))
     known = {name: column for name, column in wanted.items() if name == "loss" or np.isfinite(table[column]).any()}
-    return {"x": pack(table[AXES[axis]])} | {
+    return {"x": pack(table[axis] + began)} | {
         name: numbers(table[column], DIGITS[name]) for name, column in known.items()
     }
-
-
-def _curve(x: Array, y: Array, name: str, points: int) -> dict[str, Any]:
-    at = thin(y, points)
-    return {"x": pack(x[at]), "y": numbers(y[at], DIGITS[name])}
-
-
-def _last(metrics: Columns) -> list[float | int | None]:
-    """Steps, tokens and seconds of the newest row: where a live curve goes on."""
-    return [number(float(metrics[column][-1])) for column in AXES.values()] if metrics.rows else []

@@ -4,12 +4,12 @@ from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
-from ui import health, records
+from ui import health, marks, records
 from ui.actions import Actions
 from ui.answers import reply
+from ui.columns import SeriesCache
 from ui.forecasts import Outlook
 from ui.reading import Reader
-from ui.series import SeriesCache
 
 
 def make_records(reader: Reader, actions: Actions, cache: SeriesCache) -> APIRouter:
@@ -17,8 +17,8 @@ def make_records(reader: Reader, actions: Actions, cache: SeriesCache) -> APIRou
     router, outlook = APIRouter(prefix="/api"), Outlook(cache)
 
     @router.get("/marks")
-    def marks(request: Request, run: str, x: str = "tokens") -> Response:
-        return reply(request, {"run": run, "x": x, "marks": records.marks(reader.db(), cache, reader.run(run), x)})
+    def marked(request: Request, run: str, x: str = "tokens") -> Response:
+        return reply(request, {"run": run, "x": x, "marks": marks.marks(reader.db(), cache, reader.run(run), x)})
 
     @router.get("/log")
     def log(request: Request, run: str) -> Response:

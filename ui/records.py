@@ -6,44 +6,21 @@ import re
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from sqlite_utils import Database
 
 from engine import config, phrases, store
 from engine.home import PROJECT, Home
 from engine.store import Row
 from ui import describe
-from ui.live import check_axis
-from ui.series import AXES, SeriesCache, number
+from ui.series import number
 
 LOG_BYTES, LOG_LINES = 16_384, 30
 ABSOLUTE = re.compile(r"(?<![\w.:/])/(?:[^\s/:'\"]+/)+([^\s/:'\",)]+)")
 """A path of this machine in a line of a log; an address like http://x/y is none."""
 QUOTED = re.compile(r"(?<=[\"'])/[^\"']*/([^/\"']+)")
-MOST_COMPARED = 8
+MOST_COMPARED = 50
+"""Runs whose settings are laid beside each other at once; as many as one chart takes."""
 MOST_LOOKS = 100
-
-MARKED = {"resumed": "resumed", "epoch": "text read again"}
-"""Kinds of events that have a mark on the chart, and what it says."""
-
-
-def marks(db: Database, cache: SeriesCache, run: Row, axis: str) -> list[dict[str, Any]]:
-    """Saves and resumes of a run, and where it read its text again, with their place on `axis`; Refused for another."""
-    check_axis(axis)
-    curve = cache.metrics(db, run["id"], run["attempt"])
-    steps, places = curve["step"], curve[AXES[axis]]
-    found = [("saved", step) for step in store.saved_steps(db, run["id"])]
-    found += [
-        (MARKED[event["kind"]], event["step"])
-        for event in store.list_events(db, run["id"])
-        if event["kind"] in MARKED and event["step"] is not None
-    ]
-    placed = []
-    for kind, step in found:
-        at = int(np.searchsorted(steps, step))
-        if at < len(steps):
-            placed.append({"kind": kind, "step": step, "x": number(float(places[at]))})
-    return placed
 
 
 def log_tail(home: Home, run: Row) -> list[str]:
@@ -69,35 +46,36 @@ def clean(line: str, home: Home, longest: int = 500) -> str:
 
 def compared(db: Database, runs: list[Row]) -> list[dict[str, Any]]:
     """One row a run for the table of all runs."""
-    rows = []
-    for run in runs:
-        newest = store.last_eval(db, run["id"])
-        rows.append(
-            {
-                "id": run["id"],
-                "seconds": number(run["elapsed_seconds"], 4),
-                "tokens": run["tokens"],
-                "speed": number(describe.speed(run), 3),
-                "val_loss": number(run["val_loss"], 5),
-                "bits": number(newest["val_bits_per_byte"], 5) if newest else None,
-            }
-        )
-    return rows
+    newest = store.last_evals(db)
+    return [
+        {
+            "id": run["id"],
+            "seconds": number(run["elapsed_seconds"], 4),
+            "tokens": run["tokens"],
+            "speed": number(describe.speed(run), 3),
+            "val_loss": number(run["val_loss"], 5),
+            "bits": number(newest[run["id"]]["val_bits_per_byte"], 5) if run["id"] in newest else None,
+            "started": round(run["started_at"] or run["created_at"]),
+            "notes": run["notes"],
+        }
+        for run in runs
+    ]
 
 
 def differences(db: Database, run_ids: list[str]) -> list[dict[str, Any]]:
     """The settings in which these runs differ, with their values in the order of the ids; raises Refused."""
     if len(run_ids) > MOST_COMPARED:
         raise store.Refused(f"{len(run_ids)} runs are too many to compare; {MOST_COMPARED} at most.")
-    found = []
-    for run_id in run_ids:
-        run = store.get_run(db, run_id)
-        if run["kind"] == "published":
-            raise store.Refused("The published run has no settings in the form of this studio's runs.")
-        found.append(config.settings(config.from_json(store.get_config(db, run_id))))
+    if store.REFERENCE_ID in run_ids:
+        raise store.Refused("The published run has no settings in the form of this studio's runs.")
+    stored = store.get_configs(db, run_ids)
+    if missing := [run_id for run_id in run_ids if run_id not in stored]:
+        raise store.Refused(f"There is no run {missing[0][:80]!r}.")
+    found = [config.settings(config.from_json(stored[run_id])) for run_id in run_ids]
     keys = list(dict.fromkeys(key for settings in found for key in settings))
+    labels = {field["key"]: field["label"] for field in describe.form_fields()}
     return [
-        {"key": key, "values": [settings.get(key) for settings in found]}
+        {"key": key, "label": labels.get(key, key), "values": [settings.get(key) for settings in found]}
         for key in keys
         if len({json.dumps(settings.get(key)) for settings in found}) > 1
     ]

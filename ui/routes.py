@@ -5,16 +5,19 @@ from typing import Annotated, Any
 
 import psutil
 from fastapi import APIRouter, Query, Request, Response
+from fastapi.responses import StreamingResponse
 from sqlite_utils import Database
 
 from engine import config, store
 from engine.config import ConfigError
 from engine.store import Refused, Row
-from ui import datasets, describe, health, live, recipes
+from ui import curve_files, datasets, describe, health, live, recipes
 from ui.actions import Launch, check_data
 from ui.answers import reply
+from ui.columns import SeriesCache
+from ui.curves import CURVES, SMOOTHING, Look
+from ui.curves import series as whole_curves
 from ui.reading import Reader
-from ui.series import SeriesCache
 
 SAMPLE_FIELDS = (
     "id",
@@ -55,21 +58,45 @@ def make_router(reader: Reader, launch: Launch, cache: SeriesCache) -> APIRouter
         )
 
     @router.get("/live")
-    def refresh(request: Request, runs: str = "", x: str = "tokens", selected: str = "", events: Id = 0) -> Response:
-        shown = live.parse_shown(runs)
-        return reply(request, live.live(reader.db(), reader.runs(), shown, x, selected, events))
+    def refresh(
+        request: Request, runs: str = "", x: str = "tokens", selected: str = "", events: Id = 0, curves: str = ""
+    ) -> Response:
+        shown, wanted = live.parse_shown(runs), listed(curves) or CURVES
+        return reply(request, live.live(reader.db(), reader.runs(), shown, x, selected, events, wanted))
 
     @router.get("/series")
     def series(
         request: Request,
-        run: str,
+        runs: str = "",
+        run: str = "",
         x: str = "steps",
         lo: float | None = None,
         hi: float | None = None,
         points: int = 2000,
+        smooth: float = SMOOTHING,
+        curves: str = "",
     ) -> Response:
-        row = reader.run(run)
-        return reply(request, live.series(reader.db(), cache, row, x, lo, hi, min(max(points, 100), 10_000)))
+        look = Look(axis=x, low=lo, high=hi, points=points, smoothing=smooth, curves=listed(curves) or CURVES)
+        db = reader.db()
+        if run:
+            return reply(request, {"x": x, **whole_curves(db, cache, reader.run(run), look)})
+        wanted = live.parse_ids(runs)
+        found = [row for row in reader.runs() if row["id"] in wanted]
+        return reply(request, {"x": x, "runs": [whole_curves(db, cache, row, look) for row in found]})
+
+    @router.get("/curves.csv")
+    def every_step(
+        runs: str,
+        metric: str = "",
+        evaluation: str = "",
+        x: str = "steps",
+        lo: float | None = None,
+        hi: float | None = None,
+    ) -> Response:
+        wanted = live.parse_ids(runs)
+        found = [row for row in reader.runs() if row["id"] in wanted]
+        lines = curve_files.lines(reader.db(), cache, found, metric, evaluation, Look(axis=x, low=lo, high=hi))
+        return StreamingResponse(lines, media_type="text/csv", headers={"cache-control": "no-store"})
 
     @router.get("/run")
     def one_run(request: Request, run: str) -> Response:
@@ -109,6 +136,11 @@ def make_router(reader: Reader, launch: Launch, cache: SeriesCache) -> APIRouter
         return reply(request, check_settings(reader, launch, preset, overrides, name))
 
     return router
+
+
+def listed(text: str) -> tuple[str, ...]:
+    """The words of a comma-separated list."""
+    return tuple(filter(None, text.split(",")))
 
 
 def spoken(row: Row) -> dict[str, Any]:

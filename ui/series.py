@@ -1,81 +1,14 @@
-"""Columns of numbers for the charts: read once, grown by cursor, thinned out without losing a spike."""
+"""Arithmetic of curves: a part of one, thinned without losing a spike, smoothed alike at every zoom, packed as JSON."""
 
 import math
-import threading
-from collections import OrderedDict
-from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlite_utils import Database
 
-from engine import store
+from ui.columns import Array
 
-Array = NDArray[np.float64]
-Read = Callable[[Database, str, int, int], list[tuple[float | None, ...]]]
-CHUNK = 50_000
-"""Rows read at once: a million rows as Python tuples would take 300 MB."""
-CACHED_ROWS = 6_000_000
-"""Rows kept in memory for all runs together; 8 columns of 8 bytes make this at most 400 MB, plus slack for growth."""
-AXES = {"steps": "step", "tokens": "tokens", "time": "elapsed_seconds"}
-
-
-@dataclass
-class Columns:
-    """The rows of one run in one table as one array a column, in the order of `names`; NULL is NaN."""
-
-    names: tuple[str, ...]
-    cursor: int = 0
-    rows: int = 0
-    data: Array = field(default_factory=lambda: np.empty((0, 0)))
-
-    def extend(self, more: list[tuple[float | None, ...]]) -> None:
-        """Append rows whose first value is their id."""
-        block = np.array(more, dtype=np.float64).T
-        needed = self.rows + block.shape[1]
-        if needed > self.data.shape[1]:
-            grown = np.empty((len(self.names), max(1024, needed + needed // 4)))
-            if self.rows:
-                grown[:, : self.rows] = self.data[:, : self.rows]
-            self.data = grown
-        self.data[:, self.rows : needed] = block
-        self.rows, self.cursor = needed, int(more[-1][0] or 0)
-
-    def __getitem__(self, name: str) -> Array:
-        return self.data[self.names.index(name), : self.rows] if self.rows else np.empty(0)
-
-
-class SeriesCache:
-    """Metrics and evaluations of the runs looked at lately, keyed by run id and attempt."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._held: OrderedDict[tuple[str, int, str], Columns] = OrderedDict()
-
-    def metrics(self, db: Database, run_id: str, attempt: int) -> Columns:
-        """The run's current metrics up to now."""
-        return self._current(db, run_id, attempt, "metrics", store.METRICS, store.metrics_after)
-
-    def evals(self, db: Database, run_id: str, attempt: int) -> Columns:
-        """The run's current evaluations up to now."""
-        return self._current(db, run_id, attempt, "evals", store.EVALS, store.evals_after)
-
-    def _current(
-        self, db: Database, run_id: str, attempt: int, table: str, names: tuple[str, ...], read: Read
-    ) -> Columns:
-        with self._lock:
-            # A resumed run marks old rows as superseded, so rows of an earlier attempt cannot be trusted.
-            for key in [key for key in self._held if key[0] == run_id and key[1] != attempt]:
-                del self._held[key]
-            held = self._held.setdefault((run_id, attempt, table), Columns(names))
-            self._held.move_to_end((run_id, attempt, table))
-            while more := read(db, run_id, held.cursor, CHUNK):
-                held.extend(more)
-            while sum(kept.rows for kept in self._held.values()) > CACHED_ROWS and len(self._held) > 2:
-                self._held.popitem(last=False)
-            return Columns(names, held.cursor, held.rows, held.data)
+Indices = NDArray[np.intp]
 
 
 def window(x: Array, low: float | None, high: float | None) -> slice:
@@ -88,57 +21,76 @@ def window(x: Array, low: float | None, high: float | None) -> slice:
     return slice(first, max(first, last))
 
 
-def thin(y: Array, points: int) -> NDArray[np.intp]:
+def thin(y: Array, points: int) -> Indices:
     """Indices of about `points` values that draw the same curve as all of `y`.
 
-    Of every bucket the lowest, the highest and the first non-finite value stay, and both ends of the curve.
+    All of them where they are few enough. Else pairs, the lowest and the highest finite value of each bucket in the
+    order in which they occur (one value twice where it is both), so that they are a band as well as a line; the ends of
+    the curve are buckets of their own. A bucket without a finite value gives its first value twice.
     """
     count = len(y)
     if count <= points:
         return np.arange(count)
-    buckets = max(1, points // 2)
-    size = math.ceil(count / buckets)
+    low, high = (_bucketed(y, points, lowest) for lowest in (True, False))
+    inner = np.sort(np.stack([low, high], axis=1), axis=1).ravel()
+    return np.concatenate([[0, 0], inner, [count - 1, count - 1]])
+
+
+def _bucketed(y: Array, points: int, lowest: bool) -> Indices:
+    """The place of the lowest or highest finite value in each of about points / 2 buckets."""
+    found = []
+    clean = np.where(np.isfinite(y), y, np.inf if lowest else -np.inf)
+    for start, rows, width in buckets(len(y), points):
+        block = clean[start : start + rows * width].reshape(rows, width)
+        found.append(start + np.arange(rows) * width + (block.argmin(axis=1) if lowest else block.argmax(axis=1)))
+    return np.concatenate(found)
+
+
+def buckets(count: int, points: int) -> list[tuple[int, int, int]]:
+    """How `count` rows are cut into about points / 2 equal buckets and a rest: start, buckets, width of each."""
+    size = math.ceil(count / max(1, points // 2))
     whole = count // size
-    finite = np.isfinite(y)
-    parts = [np.array([0, count - 1])]
-    for start, rows, width in ((0, whole, size), (whole * size, 1, count - whole * size)):
-        if not width or not rows:
-            continue
-        part = slice(start, start + rows * width)
-        block, good = y[part].reshape(rows, width), finite[part].reshape(rows, width)
-        offset = start + np.arange(rows) * width
-        parts.append(offset + np.where(good, block, np.inf).argmin(axis=1))
-        parts.append(offset + np.where(good, block, -np.inf).argmax(axis=1))
-        if not good.all():
-            broken = ~good.all(axis=1)
-            parts.append((offset + (~good).argmax(axis=1))[broken])
-    return np.unique(np.concatenate(parts))
+    rest = count - whole * size
+    return [(0, whole, size), *([(whole * size, 1, rest)] if rest else [])]
 
 
-def smooth(y: Array, points: int) -> tuple[NDArray[np.intp], Array, int]:
-    """A centred moving average of `y` at about `points` places: indices, values, and the window in rows.
+def broken(y: Array, points: int) -> Indices:
+    """The first value that is not finite in each bucket that has one; every such value where `y` is not thinned."""
+    bad = np.flatnonzero(~np.isfinite(y))
+    if len(y) <= points or not len(bad):
+        return bad
+    size = math.ceil(len(y) / max(1, points // 2))
+    return bad[np.unique(bad // size, return_index=True)[1]]
 
-    Non-finite values are left out of the mean; a window of nothing else gives NaN.
+
+def smooth(y: Array, part: slice, points: int, percent: float) -> tuple[Indices, Array]:
+    """A centred moving average over `percent` of all rows, at about `points` places of `part`: indices and values.
+
+    It is taken from all of `y`, so that a curve does not change its shape when a part of it is looked at. Non-finite
+    values are left out of the mean; a window of nothing else gives NaN.
     """
     count = len(y)
-    if not count:
-        return np.arange(0), np.empty(0), 1
-    span = smoothing_window(count)
-    finite = np.isfinite(y)
-    total = np.concatenate([[0.0], np.cumsum(np.where(finite, y, 0.0))])
+    first, last = part.start, min(part.stop, count)
+    if last <= first:
+        return np.arange(0), np.empty(0)
+    half = smoothing_window(count, percent) // 2
+    low, high = max(0, first - half), min(count, last + half)
+    near = y[low:high].astype(np.float64)
+    finite = np.isfinite(near)
+    total = np.concatenate([[0.0], np.cumsum(np.where(finite, near, 0.0))])
     known = np.concatenate([[0], np.cumsum(finite)])
-    at = np.unique(np.linspace(0, count - 1, min(count, points)).astype(np.intp))
-    # Near the ends the window shrinks on both sides alike: a one-sided one would pull the curve's ends askew.
-    reach = np.minimum(span // 2, np.minimum(at, count - 1 - at))
-    low, high = at - reach, at + reach + 1
-    number = known[high] - known[low]
-    mean = np.where(number > 0, (total[high] - total[low]) / np.maximum(number, 1), np.nan)
-    return at, mean, span
+    at = np.unique(np.linspace(first, last - 1, min(last - first, points)).astype(np.intp))
+    # Near the ends the window shrinks on both sides alike: a one-sided one would pull the curve's ends askew. An eighth
+    # of it stays, or the last value would be as noisy as the steps are.
+    reach = np.maximum(half // 8, np.minimum(half, np.minimum(at, count - 1 - at)))
+    start, stop = np.maximum(at - reach, 0) - low, np.minimum(at + reach + 1, count) - low
+    number = known[stop] - known[start]
+    return at, np.where(number > 0, (total[stop] - total[start]) / np.maximum(number, 1), np.nan)
 
 
-def smoothing_window(count: int) -> int:
-    """Rows averaged for the smoothed curve of `count` rows (an odd number); charts.js has the same rule."""
-    return 2 * (max(0, min(count // 40, 5000)) // 2) + 1
+def smoothing_window(count: int, percent: float) -> int:
+    """Rows averaged for the smoothed curve of `count` rows (an odd number); curves.js has the same rule."""
+    return 2 * (int(count * percent / 100) // 2) + 1
 
 
 def number(value: float | None, digits: int = 7) -> float | int | None:
@@ -154,13 +106,26 @@ def pack(values: Array) -> Any:
     """A rising column as JSON: its first value and the differences, or the one difference they all are."""
     if not len(values):
         return []
-    rounded = np.round(values, 1)
+    rounded = np.round(values.astype(np.float64), 1)
     steps = np.round(np.diff(rounded), 1)
     if len(steps) and np.all(steps == steps[0]):
         return {"from": number(rounded[0], 15), "by": number(steps[0]), "n": len(values)}
-    return {"from": number(rounded[0], 15), "steps": [number(step) for step in steps]}
+    return {"from": number(rounded[0], 15), "steps": _plain(steps)}
 
 
 def numbers(values: Array, digits: int = 7) -> list[float | int | None]:
-    """A column as JSON numbers."""
-    return [number(value, digits) for value in values.tolist()]
+    """A column as JSON numbers of `digits` significant digits; None for what is not finite. 7 are all a float32 has."""
+    wide = values.astype(np.float64)
+    finite = np.isfinite(wide)
+    size = np.log10(np.abs(wide, where=finite & (wide != 0), out=np.ones_like(wide)))
+    scale = 10.0 ** np.clip(digits - 1 - np.floor(size), -300, 300)
+    found = _plain(np.where(finite, np.round(wide * scale) / scale, 0))
+    if finite.all():
+        return found
+    return [value if fine else None for value, fine in zip(found, finite.tolist(), strict=True)]
+
+
+def _plain(values: Array) -> list[Any]:
+    """Python's numbers; integers where all of them are, which takes fewer bytes."""
+    whole = np.abs(values) < 2**53
+    return (values.astype(np.int64) if np.all(whole) and np.all(values == np.floor(values)) else values).tolist()

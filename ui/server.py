@@ -13,17 +13,19 @@ from starlette.exceptions import HTTPException
 
 from engine import store
 from engine.home import Home
+from ui import warming
 from ui.actions import CLEAR, Actions, Launch, Talker, sentence
 from ui.ask_routes import make_ask
+from ui.columns import SeriesCache
 from ui.data_routes import Preparing, make_data
 from ui.exhibits import make_exhibits
 from ui.guard import Guard
+from ui.label_routes import make_labels
 from ui.previews import Previewer
 from ui.queue_routes import make_queue
 from ui.reading import Reader
 from ui.record_routes import make_records
 from ui.routes import make_router
-from ui.series import SeriesCache
 from ui.sweep_routes import make_sweeps
 
 STATIC = Path(__file__).resolve().parent / "static"
@@ -41,8 +43,12 @@ def create_app(
     hosts: tuple[str, ...] = (),
     user: str = "blueberry",
     password: str = "",
+    ahead: bool = False,
 ) -> FastAPI:
-    """The whole page of one home, whose database must have been migrated. `hosts` may be used besides loopback."""
+    """The whole page of one home, whose database must have been migrated. `hosts` may be used besides loopback.
+
+    `ahead`: read the newest curves before anybody asks for them.
+    """
     import gradio as gr  # 3 s: only the web process pays for it, and only when a page is built
 
     from ui.opening import Opening
@@ -58,6 +64,7 @@ def create_app(
     app.include_router(make_ask(actions))
     app.include_router(make_exhibits(reader, actions, cache))
     app.include_router(make_records(reader, actions, cache))
+    app.include_router(make_labels(reader))
     app.include_router(make_queue(reader, actions))
     app.include_router(make_sweeps(reader))
     app.include_router(make_data(home, preparing, previewer or Previewer()))
@@ -85,6 +92,8 @@ def create_app(
     app.add_middleware(Opening, base=f"/static/studio/{version}", scripts=scripts)
     app.add_middleware(Guard, hosts=hosts, user=user, password=password)
     app.router.on_shutdown.append(talker.close)
+    if ahead:
+        app.router.on_startup.append(lambda: warming.start(home, cache))
     return app
 
 

@@ -35,8 +35,10 @@ def page_head(version: str) -> str:
     <link rel="icon" href="{base}/favicon.svg" type="image/svg+xml">
     <link rel="stylesheet" href="{base}/studio.css">
     <link rel="stylesheet" href="{base}/train.css">
+    <link rel="stylesheet" href="{base}/charts.css">
     <link rel="stylesheet" href="{base}/words.css">
     <link rel="stylesheet" href="{base}/rooms.css">
+    <link rel="stylesheet" href="{base}/runs.css">
     <link rel="stylesheet" href="{base}/data.css">
     <link rel="stylesheet" href="{base}/sheets.css">
     <link rel="stylesheet" href="{base}/queue.css">

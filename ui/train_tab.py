@@ -13,6 +13,7 @@ CHARTS = (
     ("norm-chart", "Gradient norm", "before clipping", ""),
     ("speed-chart", "Speed", "tokens per second", ""),
 )
+LEGEND = '<div class="legend" role="group" aria-label="Runs on the charts"></div>'
 PLAN = """<p class="problem" id="problem" role="alert"></p><p class="plan" id="plan" aria-live="polite"></p>
 <div id="offer" hidden><button type="button" class="strong">Prepare its text</button></div>"""
 
@@ -65,16 +66,15 @@ def _form() -> str:
 def _watch() -> str:
     charts = [
         f'<figure class="chart {size}" data-chart="{name}"><figcaption><b>{title}</b> <span>{unit}</span>'
-        f'<span class="legend"></span></figcaption><div id="{name}"><div class="plot"></div></div></figure>'
+        f"</figcaption>{LEGEND if size else ''}"
+        f'<div id="{name}"><div class="plot"></div></div></figure>'
         for name, title, unit, size in CHARTS
     ]
     return f"""
     <p class="banner" id="notice" data-tone="bad" role="status" hidden></p>
     <div class="banner" id="banner" hidden></div>
     <div class="toolbar">
-      <div class="segmented" role="group" aria-label="Horizontal axis" id="axis">
-        <button type="button" data-axis="tokens">Tokens</button><button type="button" data-axis="steps">Steps</button>
-        <button type="button" data-axis="time">Time</button></div>
+      <div class="segmented" role="group" aria-label="Horizontal axis" id="axis"></div>
       <details class="menu" id="compare"><summary>Compare with</summary><div class="choices"></div></details>
       <button type="button" class="quiet" id="reset-zoom" hidden>Show all</button>
       <p class="note" id="chart-note"></p>

@@ -79,7 +79,21 @@ def preferences(db: Database) -> None:
 
 
 def labels(db: Database) -> None:
-    """What people write about a run: tags, a note, whether it is put away."""
+    """What people write about a run: tags, a note, whether it is put away. A run's name may change from here on."""
+    for statement in (
+        """CREATE TABLE run_labels (
+            run_id TEXT PRIMARY KEY REFERENCES runs(id),
+            tags TEXT NOT NULL DEFAULT '[]',
+            notes TEXT NOT NULL DEFAULT '',
+            put_away_at REAL
+        ) STRICT""",
+        """CREATE TRIGGER run_renamed AFTER UPDATE OF name ON runs WHEN new.name != old.name BEGIN
+            UPDATE archive_words SET run = new.name WHERE rowid IN (
+                SELECT archive.id FROM samples JOIN archive ON archive.sample_id = samples.id
+                WHERE samples.run_id = new.id);
+        END""",
+    ):
+        db.conn.execute(statement)
 
 
 def machine(db: Database) -> None:

@@ -20,11 +20,12 @@ OPEN = (*ACTIVE, "queued")
 RESUMABLE = ("stopped", "crashed", "failed", "diverged")
 
 _RUN = """
-    SELECT runs.id, name, preset, kind, parent_run_id, parent_step, parameters, target_tokens, total_steps, dataset,
+    SELECT runs.id, name, coalesce(tags, '[]') AS tags, coalesce(notes, '') AS notes, put_away_at,
+           preset, kind, parent_run_id, parent_step, parameters, target_tokens, total_steps, dataset,
            note, created_at, status, phase, message, progress, attempt, device, environment, pid, process_started_at,
            boot_id, step, tokens, train_loss, val_loss, tokens_per_second, elapsed_seconds, eta_seconds, heartbeat_at,
            started_at, ended_at, error, save_seconds, auto_resumes, place, queued_at, sweep
-    FROM runs JOIN run_state ON run_state.run_id = runs.id
+    FROM runs JOIN run_state ON run_state.run_id = runs.id LEFT JOIN run_labels ON run_labels.run_id = runs.id
 """
 
 
@@ -109,6 +110,7 @@ def reopen(db: Database, run_id: str, device: str, auto_resumes: int = 0, *, que
         )
     if not queue:
         refuse_second_run(db, device)
+    db.conn.execute("UPDATE run_labels SET put_away_at = NULL WHERE run_id = ?", [run_id])
     update_state(
         db,
         run_id,
@@ -187,6 +189,12 @@ def get_config(db: Database, run_id: str) -> str:
     if not found:
         raise Refused(f"There is no run {run_id[:80]!r}.")
     return str(found[0]["config"])
+
+
+def get_configs(db: Database, run_ids: Sequence[str]) -> dict[str, str]:
+    """The snapshots of several runs by id; those that are not there are left out."""
+    marks = ", ".join("?" for _ in run_ids)
+    return {row["id"]: row["config"] for row in rows(db, f"SELECT id, config FROM runs WHERE id IN ({marks})", run_ids)}
 
 
 def update_state(db: Database, run_id: str, **values: Any) -> None:
@@ -276,4 +284,4 @@ def finish_command(db: Database, command_id: int, result: str = "") -> None:
 
 
 def _decoded(row: Row) -> Row:
-    return row | {"environment": json.loads(row["environment"])}
+    return row | {"environment": json.loads(row["environment"]), "tags": json.loads(row["tags"])}

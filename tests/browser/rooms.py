@@ -15,6 +15,8 @@ PROMPTS = ("Once upon a time", "The captain of the ship")
 TABLES = (
     "archive",
     "samples",
+    "run_labels",
+    "diagnostics",
     "metrics",
     "evals",
     "events",

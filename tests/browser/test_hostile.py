@@ -59,7 +59,24 @@ def test_no_text_of_a_run_is_ever_a_script(app: App, page: Any) -> None:
 
 def test_no_address_of_the_page_is_ever_a_script(app: App, page: Any) -> None:
     furnished(app.home)
-    names = ("run", "exhibit", "q", "category", "of", "young", "leaf", "x", "zoom", "chosen", "with")
+    names = (
+        "run",
+        "exhibit",
+        "q",
+        "category",
+        "of",
+        "young",
+        "leaf",
+        "x",
+        "sort",
+        "find",
+        "is",
+        "tag",
+        "away",
+        "zoom",
+        "chosen",
+        "with",
+    )
     everywhere = "&".join(f"{name}={HOSTILE}" for name in names)
     for tab in (HOSTILE, "capsule", "compare"):
         visit(page, app, f"?{everywhere}&tab={tab}#{HOSTILE}")

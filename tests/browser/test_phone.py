@@ -17,7 +17,7 @@ SMALL = """() => {
 }"""
 WIDE = """() => {
   const most = document.documentElement.clientWidth;
-  const scrolled = (one) => one.closest('.tabs, pre, table, .table, .plot');
+  const scrolled = (one) => one.closest('.tabs, .chips, pre, table, .table, .plot');
   const over = [...document.querySelectorAll('body *')].filter((one) =>
     one.checkVisibility() && one.getBoundingClientRect().right > most + 1 && !scrolled(one));
   const all = document.documentElement.scrollWidth > most ? ['the page scrolls sideways'] : [];

@@ -6,13 +6,13 @@ from typing import Any
 from pages import App, visit
 from rooms import furnished
 
-LINES = "document.querySelector('#compare-chart .plot')?.data?.map((line) => line.name).join()"
+LINES = "document.querySelector('#compare-chart .plot')?.data?.map((line) => line.name).sort().join()"
 
 
 def test_runs_are_laid_over_each_other(app: App, page: Any) -> None:
     elder, younger = furnished(app.home, 0)
     visit(page, app, "?tab=compare")
-    page.wait_for_function(f"{LINES} === 'younger,elder'")
+    page.wait_for_function(f"{LINES} === 'elder,younger'")
     assert "Blueberry-Nano" in page.inner_text("#runs-table") and "2.500" in page.inner_text("#runs-table")
     assert "same settings" in page.inner_text("#differences")
 

@@ -12,6 +12,9 @@ import * as keep from "./keep.js";
 import * as play from "./play.js";
 import * as capsule from "./capsule.js";
 import * as compare from "./compare.js";
+import * as runsTable from "./runs-table.js";
+import * as differences from "./differences.js";
+import * as runSheet from "./run-sheet.js";
 import * as data from "./data.js";
 import * as dataset from "./dataset.js";
 import * as health from "./health.js";
@@ -59,7 +62,7 @@ export async function refresh() {
 async function ask() {
   const shown = charts.cursors();
   const axis = state.axis;
-  const news = await get("/api/live", { runs: shown, x: axis, selected: state.selected, events: feed.eventCursor() });
+  const news = await get("/api/live", { runs: shown, x: axis, selected: state.selected, curves: charts.wanted(), events: feed.eventCursor() });
   active = news.active;
   if (news.v !== state.version) await loadRuns(news.v);
   if (news.now) {
@@ -81,7 +84,7 @@ async function loadRuns(version) {
 
 function defaultRun() {
   const open = state.runs.find(owns) || state.runs.find((one) => one.active);
-  return (open || state.runs.find((one) => one.kind === "trained") || state.runs[0] || { id: "" }).id;
+  return (open || state.runs.find((one) => one.kind === "trained" && !one.away) || state.runs[0] || { id: "" }).id;
 }
 
 export function select(id, { quiet = false, push = false } = {}) {
@@ -139,13 +142,16 @@ async function start() {
   capsule.mount();
   exhibit.mount();
   compare.mount();
+  runsTable.mount();
+  differences.mount();
+  runSheet.mount({ select, show });
   dataset.mount();
   prepare.mount();
   tokenize.mount();
   health.mount();
   data.mount();
   diagnosis.mount();
-  outlook.mount(charts);
+  outlook.mount();
   report.mount();
   show(state.tab, { push: false });
   try {

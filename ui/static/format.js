@@ -89,6 +89,17 @@ export function clock(seconds) {
   return new Date(seconds * 1000).toLocaleTimeString("en", { hour: "2-digit", minute: "2-digit", second: "2-digit", hour12: false });
 }
 
+// Made once: a new formatter for each of 200 rows would take longer than all the rest of the table.
+const THIS_YEAR = new Intl.DateTimeFormat("en", { day: "numeric", month: "short", hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
+const EARLIER = new Intl.DateTimeFormat("en", { day: "numeric", month: "short", year: "numeric" });
+
+/** When something was, as short as a table needs it. */
+export function moment(seconds) {
+  if (!Number.isFinite(seconds)) return "–";
+  const then = new Date(seconds * 1000);
+  return (then.getFullYear() === new Date().getFullYear() ? THIS_YEAR : EARLIER).format(then);
+}
+
 const STATUS = {
   queued: "Waiting in line", preparing: "Preparing", compiling: "Compiling", running: "Running", paused: "Paused",
   stopping: "Stopping", stopped: "Stopped", finished: "Finished", failed: "Failed", diverged: "Diverged", crashed: "Crashed",

@@ -2,19 +2,21 @@
 
 import { $, $$, options, say } from "./dom.js";
 import { age, count, duration, isOpen, isResumable, loss, perplexity, speed, status, statusName } from "./format.js";
-import { emit, on, run, state } from "./state.js";
+import { emit, listed, on, run, state } from "./state.js";
 import { curveColour } from "./palette.js";
 import { placeOf } from "./queue.js";
 
 export function mount({ select, show }) {
   const chooser = $("#run-select select");
   chooser.addEventListener("change", () => select(chooser.value, { push: true }));
+  const words = (one) => (one.status === "queued" ? `number ${placeOf(one)} in line` : statusName(one));
+  const offer = () => options(chooser, listed().map((one) => [one.id, `${one.name}, ${words(one)}`]));
   on("runs", () => {
-    options(chooser, state.runs.map((one) => [one.id, `${one.name}, ${one.status === "queued" ? `number ${placeOf(one)} in line` : statusName(one)}`]));
+    offer();
     chooser.value = state.selected;
     draw();
   });
-  on("selected", () => { chooser.value = state.selected; draw(); });
+  on("selected", () => { offer(); chooser.value = state.selected; draw(); });
   on("now", draw);
   on("connected", draw);
   const hint = "Writes a checkpoint, then ends the process and frees the device. Resume goes on exactly there.";

@@ -1,39 +1,54 @@
-// Saves, resumes and new epochs of the selected run, as marks on its loss chart.
+// What happened to the selected run, as marks on its loss chart: saves, resumes, spikes, changed settings, forks.
 
 import { curveColour, token } from "./palette.js";
 import { get, run, state } from "./state.js";
 
-const MOST = 200;
+const MOST = 300;
+/** Marks with a line through the chart; the others are ticks at its foot. */
+const LINED = ["resumed", "rolled back", "changed", "forked"];
+const SYMBOLS = { spike: "triangle-up", "left out": "x", changed: "diamond", forked: "star" };
 let marks = { key: "", list: [] };
 
 /** Read them again when there may be new ones, then call `redraw`. */
 export async function readMarks(redraw) {
   const one = run();
   if (!one || one.kind === "published") { marks = { key: "", list: [] }; return; }
-  const key = [one.id, state.axis, one.attempt, one.status, one.phase === "saving" || one.phase === "sampling"].join();
+  const key = [one.id, state.axis, one.attempt, one.status, one.phase === "saving" || one.phase === "sampling", state.eventCursor].join();
   if (marks.key === key) return;
-  marks = { key, list: marks.key.startsWith(`${one.id},${state.axis}`) ? marks.list : [] };
+  marks = { key, list: marks.key.startsWith(`${one.id},${state.axis},`) ? marks.list : [] };
   const answer = await get("/api/marks", { run: one.id, x: state.axis }).catch(() => null);
   if (!answer || marks.key !== key) return;
-  marks.list = answer.marks;
+  marks.list = answer.marks.sort((a, b) => a.x - b.x);
   redraw();
 }
 
 const newest = () => marks.list.slice(-MOST);
 
-/** Ticks at the bottom of the chart that say on hover what was done there: a trace on an axis of its own, `MARK_AXIS`. */
+/** What a mark says. */
+export const markWords = (mark) => `${mark.kind} at step ${mark.step.toLocaleString("en")}${mark.message ? `: ${mark.message}` : ""}`;
+
+/** The marks around `x` of the chart. */
+export const marksNear = (x, reach, place) => newest().filter((mark) => Math.abs(place(mark.x) - x) <= reach).slice(0, 4);
+
+/** The next mark after `x`, or the one before where `by` is negative. */
+export function nextMark(x, by, place) {
+  const list = newest();
+  return by > 0 ? list.find((mark) => place(mark.x) > x) : list.findLast((mark) => place(mark.x) < x);
+}
+
+/** Ticks at the bottom of the chart: a trace on an axis of its own, `MARK_AXIS`. */
 export function markTrace(place) {
   const list = newest();
-  return list.length ? [{ type: "scatter", mode: "markers", x: list.map((mark) => place(mark.x)), y: list.map(() => 0.02), yaxis: "y2", showlegend: false,
-    cliponaxis: false, marker: { symbol: "line-ns", size: 9, line: { width: 2, color: curveColour(run()) } },
-    customdata: list.map((mark) => `${mark.kind} at step ${mark.step.toLocaleString("en")}`), hovertemplate: "%{customdata}<extra></extra>" }] : [];
+  const colour = list.length ? curveColour(run()) : "";
+  return list.length ? [{ type: "scatter", mode: "markers", name: "events", x: list.map((mark) => place(mark.x)), y: list.map(() => 0.02), yaxis: "y2", cliponaxis: false, hoverinfo: "skip",
+    marker: { symbol: list.map((mark) => SYMBOLS[mark.kind] || "line-ns"), size: 9, color: colour, line: { width: list.map((mark) => (SYMBOLS[mark.kind] ? 0 : 2)), color: colour } } }] : [];
 }
 
 export const MARK_AXIS = { overlaying: "y", range: [0, 1], visible: false, fixedrange: true };
 
-/** Dotted lines where the run was resumed; `place` turns their x into the chart's. */
+/** Dotted lines with a word where the run was resumed, changed or forked; `place` turns their x into the chart's. */
 export function markShapes(place) {
-  return newest().filter((mark) => mark.kind === "resumed").map((mark) => ({
+  return newest().filter((mark) => LINED.includes(mark.kind)).slice(-20).map((mark) => ({
     type: "line", x0: place(mark.x), x1: place(mark.x), y0: 0, y1: 1, yref: "paper", line: { color: token("--muted"), width: 1, dash: "dot" },
-    label: { text: "resumed", textposition: "end", yanchor: "top", textangle: 0, xanchor: "left", font: { size: 11, color: token("--muted") } } }));
+    label: { text: mark.kind, textposition: "end", yanchor: "top", textangle: 0, xanchor: "left", font: { size: 11, color: token("--muted") } } }));
 }

@@ -1,6 +1,7 @@
 // Where the selected run is going: its final loss with a band (also on the chart), when it will be done, and how it
 // stands beside the run before it and the published one.
 
+import { addLayer, redraw } from "./chart-extras.js";
 import { $, fill, h } from "./dom.js";
 import { ahead, duration, isOpen, loss } from "./format.js";
 import { curveColour } from "./palette.js";
@@ -10,10 +11,8 @@ const AGAIN_MS = 10000;
 let shown = null;
 let asked = "";
 let askedAt = 0;
-let redraw = () => {};
 
-export function mount({ addLayer = () => {}, redraw: again = () => {} } = {}) {
-  redraw = again;
+export function mount() {
   addLayer(layer);
   on("selected", () => { shown = null; asked = ""; draw(); look(); });
   on("now", look);
@@ -27,14 +26,12 @@ async function look() {
   if (key === asked && (!isOpen(one) || Date.now() - askedAt < AGAIN_MS)) return;
   asked = key;
   askedAt = Date.now();
-  const answer = await get("/api/forecast", { run: one.id, x: forecastAxis() }).catch(() => null);
+  const answer = await get("/api/forecast", { run: one.id, x: state.axis }).catch(() => null);
   if (!answer || asked !== key) return;
   shown = answer;
   draw();
   redraw();
 }
-
-const forecastAxis = () => (["steps", "tokens"].includes(state.axis) ? state.axis : "time");
 
 function draw() {
   const place = $("#outlook");
@@ -68,16 +65,15 @@ function besideWords({ tokens, time, comparable }) {
   return [words(tokens), `at the same tokens${time === null ? "" : `, ${words(time)} after the same minutes`}${caution}`];
 }
 
-/** The rest of the curve on the loss chart: dashed, in its band. */
-function layer(chart) {
+/** The rest of the curve on the loss chart: dotted, in its band. */
+function layer(chart, axis, place) {
   const one = run();
-  if (chart !== "loss-chart" || !shown?.curve || !one || shown.run !== one.id || shown.x !== state.axis) return { traces: [], shapes: [] };
+  if (chart !== "loss-chart" || !shown?.curve || !one || shown.run !== one.id || shown.x !== axis) return null;
   const { x, loss: middle, low, high } = shown.curve;
-  const scale = shown.x === "time" ? 1 / 60 : 1;
-  const at = x.map((value) => value * scale);
+  const at = x.map(place);
   const colour = curveColour(one);
-  const line = { type: "scatter", mode: "lines", showlegend: false, hoverinfo: "skip", cliponaxis: true };
-  return { shapes: [], traces: [
+  const line = { type: "scatter", mode: "lines", showlegend: false, hoverinfo: "skip" };
+  return { traces: [
     { ...line, x: [...at, ...[...at].reverse()], y: [...high, ...[...low].reverse()], fill: "toself", fillcolor: colour, opacity: 0.15, line: { width: 0 } },
-    { ...line, x: at, y: middle, name: `${one.name} forecast`, line: { color: colour, width: 1.5, dash: "dot" }, hoverinfo: "y" }] };
+    { ...line, x: at, y: middle, name: `${one.name} forecast`, line: { color: colour, width: 1.5, dash: "dot" } }] };
 }

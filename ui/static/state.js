@@ -1,8 +1,10 @@
 // What this page is looking at. The database is the truth about runs; here are only its latest words and the selection.
 
 export const state = {
+  table: {},
   runs: [], version: "", selected: "", now: {}, tab: "train", axis: "tokens", zoom: null, compare: new Set(),
-  connected: true, presets: null, exhibit: 0, categories: [], chosen: null, capsule: {}, data: null, cost: null,
+  connected: true, hidden: new Set(), compareZoom: null,
+  view: { smooth: 2.5, logx: null, logy: false, clip: false }, presets: null, exhibit: 0, categories: [], chosen: null, capsule: {}, data: null, cost: null,
 };
 
 const listeners = new Map();
@@ -21,6 +23,8 @@ export function run() {
   return summary && { ...summary, ...state.now };
 }
 
+/** The runs that lists offer: all but those that a person put away; the selected one in any case. */
+export const listed = () => state.runs.filter((one) => !one.away || one.id === state.selected);
 export const runById = (id) => state.runs.find((one) => one.id === id);
 
 const PATIENCE_MS = 15000;
@@ -75,10 +79,12 @@ async function answerTo(address, request, patience) {
   return body;
 }
 
-// The address: run, tab, axis and zoom, so that a reload, a link and the back button show the same page.
+// The address: run, tab, and how the charts are looked at, so that a reload, a link and the back button show the same page.
 
 /** What the time capsule is searched for, as it is called in the address. */
 export const CAPSULE = ["q", "category", "of", "young", "old", "leaf"]; // "page" is Gradio's own
+/** How the table of runs is sorted and what is left out of it. */
+export const TABLE = ["sort", "find", "is", "tag", "away"];
 const TABS = ["train", "compare", "play", "capsule", "data", "report"];
 
 export function readAddress() {
@@ -87,11 +93,24 @@ export function readAddress() {
   state.tab = TABS.includes(query.get("tab")) ? query.get("tab") : "train";
   state.exhibit = /^\d{1,15}$/.test(query.get("exhibit") || "") ? Number(query.get("exhibit")) : 0;
   state.capsule = Object.fromEntries(CAPSULE.map((name) => [name, query.get(name) || ""]));
-  state.axis = ["steps", "tokens", "time"].includes(query.get("x")) ? query.get("x") : "tokens";
-  const zoom = (query.get("zoom") || "").split("_").map(Number);
-  state.zoom = zoom.length === 2 && zoom.every(Number.isFinite) && zoom[0] < zoom[1] ? zoom : null;
+  readView(query);
   state.chosen = query.has("chosen") ? new Set(query.get("chosen").split(",").filter(Boolean)) : null;
   state.compare = new Set((query.get("with") || "").split(",").filter(Boolean));
+  state.table = Object.fromEntries(TABLE.map((name) => [name, query.get(name) || ""]));
+}
+
+/** How the charts are looked at. */
+function readView(query) {
+  const part = (name) => {
+    const zoom = (query.get(name) || "").split("_").map(Number);
+    return zoom.length === 2 && zoom.every(Number.isFinite) && zoom[0] < zoom[1] ? zoom : null;
+  };
+  const smooth = Number(query.get("smooth") ?? NaN);
+  state.axis = ["steps", "tokens", "time", "date"].includes(query.get("x")) ? query.get("x") : "tokens";
+  [state.zoom, state.compareZoom] = [part("zoom"), part("part")];
+  state.view = { smooth: smooth >= 0 && smooth <= 50 ? smooth : 2.5, clip: query.get("clip") === "1", logy: query.get("logy") === "1",
+    logx: { 0: false, 1: true }[query.get("logx")] ?? null };
+  state.hidden = new Set((query.get("hide") || "").split(",").filter(Boolean));
 }
 
 export function writeAddress(push = false) {
@@ -102,9 +121,17 @@ export function writeAddress(push = false) {
   put("exhibit", state.tab === "capsule" && state.exhibit ? String(state.exhibit) : "");
   for (const name of CAPSULE) put(name, state.tab === "capsule" ? state.capsule[name] : "");
   put("x", state.axis === "tokens" ? "" : state.axis);
-  put("zoom", state.zoom && state.zoom.map((value) => Number(value.toPrecision(10))).join("_"));
+  const part = (zoom) => zoom && zoom.map((value) => Number(value.toPrecision(12))).join("_");
+  put("zoom", part(state.zoom));
+  put("part", part(state.compareZoom));
+  put("smooth", state.view.smooth === 2.5 ? "" : String(state.view.smooth));
+  put("clip", state.view.clip && "1");
+  put("logy", state.view.logy && "1");
+  put("logx", state.view.logx === null ? "" : String(Number(state.view.logx)));
+  put("hide", [...state.hidden].join(","));
   put("chosen", state.chosen && state.tab === "compare" ? [...state.chosen].join(",") : "");
   put("with", [...state.compare].join(","));
+  for (const name of TABLE) put(name, state.tab === "compare" ? state.table[name] : "");
   const address = `${location.pathname}${query.size ? "?" : ""}${query}`;
   if (address === location.pathname + location.search) return;
   history[push ? "pushState" : "replaceState"](history.state, "", address);

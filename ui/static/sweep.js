@@ -2,6 +2,7 @@
 
 import { $, $$, fill, h, options, say } from "./dom.js";
 import { bits, duration, isResumable, loss, setting, statusName } from "./format.js";
+import { choose } from "./chosen.js";
 import { emit, get, on, run, runById, send, state } from "./state.js";
 
 const AGAIN_MS = 10000;
@@ -101,8 +102,7 @@ async function begin() {
 
 /** Lay runs of a sweep over each other on Compare's chart, which takes so many and no more. */
 function chart(ids) {
-  state.chosen = new Set((ids || []).slice(0, MOST_SHOWN));
-  emit("chosen");
+  choose((ids || []).slice(0, MOST_SHOWN));
 }
 
 // The comparison, on the Compare tab.

@@ -1,0 +1,217 @@
+// A board: charts that share their runs, their horizontal axis, a crosshair and a legend. Only what can be seen is drawn and read.
+
+import { $, h, say } from "./dom.js";
+import { AXES, backFrom, fromPlotly, placeOn } from "./axes.js";
+import { Curves } from "./chart-data.js";
+import { clip } from "./clip.js";
+import { Crosshair } from "./crosshair.js";
+import { extras } from "./chart-extras.js";
+import { hasLine, KINDS, layoutOf, lineOf, needs, tracesOf, yLog } from "./figure.js";
+import { MARK_AXIS, markShapes, markTrace } from "./marks.js";
+import { strokes } from "./palette.js";
+import { runById, state, writeAddress } from "./state.js";
+
+export class Board {
+  /**
+   * `charts` are {name, figure, kind(), wide}; `runs()` ids, the selected one first; `selected()` its id; `seen()` whether the board is on the
+   * screen; `zoom` is {get, set} of [low, high] in steps, tokens or seconds, or null; `after()` is called once something was drawn.
+   */
+  constructor({ root, charts, runs, selected, seen, zoom, marks = false, after = () => {} }) {
+    Object.assign(this, { root, charts, runs, selected, seen, zoom, marks, after });
+    this.curves = new Curves(() => this.redraw());
+    this.dirty = new Set();
+    this.visible = new Set();
+    this.wanted = new Set(["loss"]);
+    this.cross = new Crosshair(this);
+    const watcher = new IntersectionObserver((entries) => this.sight(entries), { rootMargin: "100px" });
+    for (const chart of charts) {
+      chart.box = $(".plot", chart.figure);
+      chart.note = h("span", { class: "cut", hidden: true });
+      $("figcaption", chart.figure).append(chart.note);
+      Object.entries({ tabindex: 0, role: "application", "aria-roledescription": "chart" }).forEach(([name, value]) => chart.box.setAttribute(name, value));
+      this.cross.attach(chart);
+      watcher.observe(chart.figure);
+    }
+    new ResizeObserver(() => this.redraw()).observe(root);
+  }
+
+  view = () => state.view;
+  axis = () => state.axis;
+  place = (value) => placeOn(state.axis)(value);
+  /** Runs whose curves are here and not hidden, as [run, curves]. */
+  held = () => this.all().filter((run) => !state.hidden.has(run.id)).map((run) => [run, this.curves.get(run.id)]).filter(([, curves]) => curves);
+  /** All runs of the board as they are drawn. */
+  all = () => strokes(this.runs().map(runById), this.selected());
+
+  sight(entries) {
+    for (const entry of entries) {
+      const chart = this.charts.find((one) => one.figure === entry.target);
+      this.visible[entry.isIntersecting ? "add" : "delete"](chart);
+    }
+    this.load();
+    this.schedule();
+  }
+
+  /** Read what is shown and not here; resolves when it is. */
+  load() {
+    if (!this.seen() || !this.runs().length) return Promise.resolve();
+    for (const chart of this.visible) for (const name of needs(chart.kind())) this.wanted.add(name);
+    return this.curves.want(this.runs(), { axis: state.axis, zoom: this.zoom.get(), smooth: state.view.smooth, names: this.wanted });
+  }
+
+  /** What is here of runs that may have grown since: those that are on, and those that ended since they were read. */
+  cursors() {
+    return this.curves.cursors(this.runs().filter((id) => runById(id).active || !this.curves.get(id)?.ended));
+  }
+
+  /** New points from a refresh. */
+  grow(news, axis) {
+    for (const id of this.runs()) { const curves = this.curves.get(id); if (curves && !runById(id).active) curves.ended = true; }
+    if (this.curves.grow(news, axis)) this.load();
+  }
+
+  redraw() {
+    this.dirty = new Set(this.charts);
+    this.schedule();
+  }
+
+  schedule() {
+    if (this.drawing || !this.seen() || !window.Plotly) return;
+    this.drawing = true;
+    requestAnimationFrame(() => {
+      this.drawing = false;
+      for (const chart of this.charts) this.bare(chart);
+      const drawn = [...this.dirty].filter((chart) => this.visible.has(chart));
+      for (const chart of drawn) { this.dirty.delete(chart); this.draw(chart); }
+      if (drawn.length) this.cross.refresh();
+      this.after();
+    });
+  }
+
+  draw(chart) {
+    const runs = this.held();
+    const kind = chart.kind();
+    chart.lines = runs.map(([run, curves]) => [run, ...lineOf(kind, curves)]);
+    const { data, layout, cut } = this.figure(chart, runs);
+    say(chart.note, cut?.text || "");
+    chart.note.hidden = !cut;
+    window.Plotly.react(chart.box, data, layout, { displayModeBar: false, responsive: false, doubleClick: false });
+    chart.box.setAttribute("aria-label", this.describe(kind, runs));
+    if (chart.listening) return;
+    chart.listening = true;
+    chart.box.on("plotly_relayout", (change) => this.relayout(change));
+    chart.box.on("plotly_doubleclick", () => this.setZoom(null));
+  }
+
+  /** What Plotly shall draw, and what was cut off. */
+  figure(chart, runs = this.held()) {
+    const kind = chart.kind();
+    const traces = tracesOf(kind, runs, { selected: this.selected(), zoomed: this.zoom.get() });
+    const log = { x: this.logX(), y: state.view.logy };
+    const range = this.xRange();
+    const cut = state.view.clip ? clip(traces, runs, range, yLog(kind, { log: log.y })) : null;
+    const layout = layoutOf(kind, traces, { wide: chart.wide, key: `${this.selected()} ${state.axis} ${kind}`,
+      x: { axis: state.axis, log: log.x, range, title: this.title(chart.wide) }, y: { log: log.y, range: cut?.range } });
+    const more = extras(chart.name, state.axis, this.place);
+    const marked = this.marks && chart.wide;
+    const data = [...traces, ...(cut?.marks || []), ...more.traces, ...(marked && traces.length ? markTrace((x) => this.onAxis(x)) : [])];
+    layout.shapes = [...(marked ? markShapes((x) => this.onAxis(x)) : []), ...more.shapes];
+    layout.annotations = more.annotations;
+    if (marked) layout.yaxis2 = MARK_AXIS;
+    return { data, layout, cut };
+  }
+
+  /** A chart that has nothing to show says so in place of axes without a curve; the small ones go. */
+  bare(chart) {
+    const names = needs(chart.kind());
+    const curves = this.runs().map((id) => this.curves.get(id));
+    const ready = curves.every((one) => one && names.every((name) => one.names.has(name)));
+    chart.figure.classList.toggle("bare", ready && !curves.some((one) => hasLine(chart.kind(), one)));
+  }
+
+  describe(kind, runs) {
+    const names = runs.slice(0, 3).map(([run]) => run.name).join(", ");
+    const more = runs.length > 3 ? ` and ${runs.length - 3} more` : "";
+    return `${KINDS[kind].title} of ${names || "no run"}${more} over ${AXES[state.axis].title}. Left and right read values, up and down go to events, plus and minus zoom, Home shows everything.`;
+  }
+
+  title(wide) {
+    const published = runById(this.selected())?.kind === "published";
+    const title = !published ? AXES[state.axis].title : state.axis === "steps" ? "micro-steps of 8,192 tokens"
+      : state.axis !== "tokens" ? AXES[state.axis].title : wide ? "counted tokens (500 M), published as 1 B" : "counted tokens";
+    return title + (this.logX() ? ", log scale" : "");
+  }
+
+  // The horizontal axis.
+
+  /** The published run is a hundred times longer than a seedling: beside it both can be seen on a logarithmic axis only. */
+  logX() {
+    if (state.axis === "date") return false;
+    if (state.view.logx !== null) return state.view.logx;
+    const kinds = this.runs().map((id) => runById(id)?.kind);
+    return kinds.includes("published") && kinds.some((kind) => kind !== "published");
+  }
+
+  onAxis(x) {
+    return this.logX() ? Math.max(this.place(x), 1e-3) : this.place(x);
+  }
+
+  /** The part that is shown, in the chart's own numbers. */
+  xRange() {
+    const zoom = this.zoom.get();
+    return zoom ? zoom.map((value) => this.onAxis(value)) : this.extent();
+  }
+
+  /** All charts have one horizontal range: everything shown, from 0, with a little room, so that a ring on the edge is drawn whole. */
+  extent() {
+    const range = this.ends();
+    if (!this.zoom.get()) this.whole = range;
+    return range;
+  }
+
+  ends() {
+    const curves = this.held().flatMap(([, { m, e }]) => [...Object.values(m), ...Object.values(e)]).filter((curve) => curve.x.length);
+    const last = Math.max(...curves.map((curve) => curve.x[curve.x.length - 1]));
+    const first = Math.min(...curves.map((curve) => curve.x[0]));
+    if (state.axis === "date") return curves.length ? [first - 0.012 * (last - first || 60000), last + 0.012 * (last - first || 60000)] : [Date.now() - 3600000, Date.now()];
+    const end = curves.length ? last : 0;
+    if (!this.logX()) return [-0.012 * (end || 100), 1.012 * (end || 100)];
+    const positive = Math.min(...curves.map((curve) => curve.x.find((x) => x > 0) ?? Infinity));
+    return [Math.min(positive, end / 10) || 1, (end || 100) * 1.1];
+  }
+
+  scale = (x) => (this.logX() ? Math.log10(Math.max(x, 1e-3)) : x);
+
+  /** Where x lies between the ends of the axis, 0 to 1, and back. */
+  shareOf(x) {
+    const [low, high] = this.xRange().map(this.scale);
+    return (this.scale(x) - low) / (high - low);
+  }
+
+  xAt(share) {
+    const [low, high] = this.xRange().map(this.scale);
+    const at = low + share * (high - low);
+    return this.logX() ? 10 ** at : at;
+  }
+
+  xPerPixel = (width) => Math.abs(this.xAt(0.5 + 1 / width) - this.xAt(0.5));
+
+  relayout(change) {
+    const found = change["xaxis.range"] || (change["xaxis.range[0]"] !== undefined && [change["xaxis.range[0]"], change["xaxis.range[1]"]]);
+    if (!found) return;
+    const range = found.map((value) => fromPlotly(value, state.axis, this.logX()));
+    const shown = this.xRange();
+    const same = range.every((value, at) => Math.abs(value - shown[at]) <= 1e-9 * Math.abs(shown[1] - shown[0]));
+    if (!same) this.setZoom(range);
+  }
+
+  /** Show a part, in the chart's own numbers, or everything; going `out` beyond everything is everything. */
+  setZoom(range, out = false) {
+    const [first, last] = out ? this.whole || this.extent() : [];
+    const all = !range || (out && range[0] <= first && range[1] >= last);
+    this.zoom.set(all ? null : range.map((value) => Number(backFrom(state.axis)(value).toPrecision(12))));
+    writeAddress();
+    this.load();
+    this.redraw();
+  }
+}

@@ -1,0 +1,3 @@
+// All boards of charts on the page, so that one word redraws them all.
+
+export const boards = [];

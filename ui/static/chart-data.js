@@ -1,0 +1,103 @@
+// The curves that a board of charts holds: read for many runs at once, read anew when another part or axis is looked at, grown while runs train.
+
+import { extend, fromSeries } from "./curves.js";
+import { placeOn } from "./axes.js";
+import { get } from "./state.js";
+
+/** Points of all curves of one chart together, and of one. */
+const TOGETHER = 16000;
+const [FEWEST, MOST] = [200, 1500];
+/** A server that has not read these runs yet takes a second for a million steps. */
+const PATIENCE_MS = 120000;
+
+export class Curves {
+  /** `changed` is called when there is something new to draw. */
+  constructor(changed) {
+    this.changed = changed;
+    this.held = new Map();
+    this.asked = new Map();
+    this.look = { axis: "tokens", zoom: null, smooth: 2.5, names: new Set(["loss"]) };
+    this.waiting = Promise.resolve();
+  }
+
+  get(id) {
+    const curves = this.held.get(id);
+    return curves && curves.axis === this.look.axis ? curves : undefined;
+  }
+
+  /** Look at these runs in this way; what is not here is read, the first run before the others. Resolves when it is. */
+  want(ids, look) {
+    this.ids = ids;
+    this.look = { ...look, names: new Set(look.names) };
+    const key = JSON.stringify([look.axis, look.zoom, look.smooth]);
+    const lacking = new Map();
+    for (const id of ids) {
+      const asked = this.asked.get(id);
+      const names = asked?.key === key ? [...look.names].filter((name) => !asked.names.has(name)) : [...look.names];
+      if (!names.length) continue;
+      this.asked.set(id, { key, names: new Set(look.names) });
+      const group = names.join(",");
+      lacking.set(group, [...(lacking.get(group) || []), id]);
+    }
+    const parts = [...lacking].flatMap(([names, group]) => (this.held.has(group[0]) ? [[names, group]] : [[names, group.slice(0, 1)], [names, group.slice(1)]]));
+    const wanted = parts.filter(([, group]) => group.length);
+    if (wanted.length) this.waiting = this.read(wanted, ids.length, key);
+    return this.waiting;
+  }
+
+  /** Read these again. */
+  again(ids) {
+    for (const id of ids) this.asked.delete(id);
+  }
+
+  async read(parts, together, key) {
+    const { axis, zoom, smooth } = this.look;
+    const points = Math.max(FEWEST, Math.min(MOST, Math.round(TOGETHER / together)));
+    for (const [names, ids] of parts) {
+      try {
+        const answer = await get("/api/series", {
+          runs: ids.join(","), x: axis, points, smooth, curves: names, lo: zoom && zoom[0], hi: zoom && zoom[1] }, PATIENCE_MS);
+        const facts = { axis, key, part: Boolean(zoom), percent: smooth, most: points, names: new Set(names.split(",")) };
+        for (const one of answer.runs) if (this.asked.get(one.run)?.key === key) this.keep({ ...fromSeries(one, placeOn(axis)), ...facts });
+      } catch (error) {
+        this.again(ids);
+        console.warn(error.message);
+      }
+      this.changed();
+    }
+    if (this.ids.some((id) => !this.asked.has(id)) && this.stale) { this.stale = false; await this.want(this.ids, this.look); }
+  }
+
+  /** Some curves of a run, beside those that are here if they were read at the same step. */
+  keep(curves) {
+    const held = this.held.get(curves.run);
+    const all = this.asked.get(curves.run).names;
+    if ([...all].every((name) => curves.names.has(name)) || held?.key !== curves.key) { this.held.set(curves.run, curves); return; }
+    if (String(held.at) !== String(curves.at)) { this.again([curves.run]); this.stale = true; return; }
+    for (const table of ["m", "s", "e"]) Object.assign(held[table], curves[table]);
+    for (const name of curves.names) held.names.add(name);
+  }
+
+  /** What is here of the runs that can still grow, for /api/live. */
+  cursors(ids) {
+    return ids.map((id) => [id, this.get(id)]).filter(([, curves]) => curves)
+      .map(([id, curves]) => [id, curves.attempt, ...curves.at].join(":")).join(",");
+  }
+
+  /** New points from /api/live; says whether any curve must be read again. */
+  grow(news, axis) {
+    let again = false;
+    for (const [id, one] of Object.entries(news)) {
+      const curves = this.held.get(id);
+      if (one.again) { this.again([id]); again = true; continue; }
+      if (!curves || curves.axis !== axis || this.look.axis !== axis) continue;
+      const place = placeOn(axis);
+      extend(curves, one, place, this.look.zoom ? place(this.look.zoom[1]) : Infinity);
+      // A thinned curve is read anew once it has grown by a tenth; a whole one when it becomes too long to send whole.
+      const most = curves.whole ? curves.most - (curves.rows - curves.grown) : Math.max(curves.most / 4, curves.rows / 10);
+      if (curves.grown > most) { this.again([id]); again = true; }
+    }
+    if (Object.keys(news).length) this.changed();
+    return again;
+  }
+}
