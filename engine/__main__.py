@@ -127,6 +127,17 @@ def _of_the_home(add: Callable[..., argparse.ArgumentParser]) -> None:
     copy = add("backup")
     copy.add_argument("file", nargs="?", default="", metavar="FILE", help="default: a new file in the home's backups/")
     copy.add_argument("--to", default="", metavar="FILE", help="the same")
+    cost = add("price")
+    for option, word, about in (
+        ("--per-hour", "X", "of a rented machine"),
+        ("--per-kwh", "X", "of your own machine: energy is measured at the GPU"),
+        ("--watts", "W", "with --per-kwh: what it takes while nothing measures"),
+    ):
+        cost.add_argument(option, type=float, metavar=word, help=about)
+    cost.add_argument("--currency", metavar="S", help="a short text, default $")
+    cost.add_argument("--run", metavar="RUN", default="", help="of one run, also of one that has ended")
+    cost.add_argument("--none", action="store_true", help="forget the price")
+    add("budget", run="RUN").add_argument("amount", metavar="AMOUNT", help="what it may cost in all, or none")
     add("doctor").add_argument("--quick", action="store_true", help="without reading all weights")
 
 

@@ -7,7 +7,17 @@ from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
 
-from engine import commands_home, commands_queue, commands_runs, commands_sweep, config, gpu, launch, store
+from engine import (
+    commands_home,
+    commands_money,
+    commands_queue,
+    commands_runs,
+    commands_sweep,
+    config,
+    gpu,
+    launch,
+    store,
+)
 from engine.estimate import training_bytes
 from engine.follow import begun, end_of, ended, print_json
 from engine.home import Home
@@ -84,6 +94,8 @@ def status(given: Arguments) -> int:
         "experts": _experts(found["expert_load"]),
         "worked": duration(found["elapsed_seconds"]),
         "to go": duration(found["eta_seconds"]) if found["eta_seconds"] is not None else "",
+        "cost": commands_money.costs(found["money"]),
+        "energy": commands_money.energy_used(found["money"]),
         "pid": str(found["pid"] or ""),
         "error": found["error"] or "",
     }
@@ -246,6 +258,8 @@ COMMANDS: dict[str, Callable[[Arguments], int]] = {
     "sweep": commands_sweep.run,
     "prepare": commands_home.prepare,
     "datasets": commands_home.datasets,
+    "price": commands_money.price,
+    "budget": commands_money.budget,
     "doctor": commands_home.check_up,
     "backup": commands_home.backup,
 }

@@ -13,7 +13,7 @@ from typing import Any
 
 from sqlite_utils import Database
 
-from engine import jobs, process, store
+from engine import jobs, money, process, store
 from engine.config import from_json, load_preset
 from engine.endings import STARTS, at_once, end_dead, is_lost, lock_of, stop_command
 from engine.gpu import choose_device
@@ -114,6 +114,7 @@ def resume_run(home: Home, run: str, queue: bool = False) -> None:
         if found["status"] == "paused":
             store.give_command(db, found["id"], "unpause")
             return
+        money.refuse_if_used_up(found, stop_command(db, found["id"]), time.time())
         until = time.monotonic() + RESUME_WAIT
         while _still_there(home, db, found["id"]):
             if time.monotonic() > until:
@@ -167,9 +168,10 @@ def run_status(home: Home, run: str) -> dict[str, Any]:
 
 
 def status_of(run: store.Row) -> dict[str, Any]:
-    """The columns of a run that `run_status` shows, and how often it reads its text."""
+    """The columns of a run that `run_status` shows, how often it reads its text, and what it costs."""
     pid = run["pid"] if run["status"] in store.ACTIVE else None
-    return {key: run[key] for key in STATUS} | {"pid": pid} | store.epochs_of(run)
+    costs = money.figures(run, time.time())
+    return {key: run[key] for key in STATUS} | {"pid": pid, "money": costs} | store.epochs_of(run)
 
 
 def reconcile(home: Home, db: Database) -> None:

@@ -25,6 +25,7 @@ from engine.endings import BANNER, REQUESTS, STARTS, end_dead, is_lost, lock_of,
 from engine.home import Home
 from engine.jobs import JOB, Jobs
 from engine.ladder import GRACE, GRACE_NOW, Ladder
+from engine.metering import Metering
 from engine.turns import give_turns
 
 TRAINER = (sys.executable, "-m", "engine.train")
@@ -53,9 +54,11 @@ class Supervisor:
         grace_now: float = GRACE_NOW,
         linger: float = LINGER,
         jobs: Jobs | None = None,
+        metering: Metering | None = None,
     ) -> None:
         self.home, self.trainer, self.idle = home, trainer, idle
         self.jobs = jobs or Jobs(home)
+        self.metering = metering or Metering(home)
         self.grace, self.grace_now, self.linger = grace, grace_now, linger
         self.end = False
         self.trainers: dict[str, Trainer] = {}
@@ -79,6 +82,7 @@ class Supervisor:
                     time.sleep(1)
                 time.sleep(TICK)
         finally:
+            self.metering.close(db)
             db.close()
 
     def tick(self, db: Database) -> bool:
@@ -94,6 +98,8 @@ class Supervisor:
         for run in runs:
             with self._apart(db, run["id"]):
                 self._watch(db, run)
+                if run["id"] in self.trainers:
+                    self.metering.look(db, run)
         still_open = {run["id"] for run in runs}
         for run_id, trainer in self.trainers.items():  # one that stays would keep memory and the run's lock
             if trainer.shaken_off(run_id not in still_open, self.linger):
@@ -104,6 +110,8 @@ class Supervisor:
         """Bury trainers that have ended, with what is left of their group, and end their runs if they did not."""
         for run_id, trainer in list(self.trainers.items()):
             if not trainer.alive():
+                with self._apart(db, run_id):
+                    self.metering.end(db, trainer.row)
                 with self._apart(db, run_id):
                     self._end(db, trainer)
                 del self.trainers[run_id]
@@ -142,6 +150,7 @@ class Supervisor:
                     who = process.identity(child.pid)
                     self.trainers[run_id] = Trainer(run | who, child, before)
                     store.update_state(db, run_id, **who)
+                    store.begin_meter(db, run_id)
                     tell(f"run {run_id}: trainer {child.pid} started")
                 elif run["status"] == "stopping":
                     store.end_run(db, run_id, "stopped")

@@ -39,6 +39,8 @@ POSTS = {
     "/api/run/notes": ("run", "notes"),
     "/api/run/put-away": ("run", "away"),
     "/api/run/delete": ("run", "exhibits"),
+    "/api/money/price": ("run", "home", "price"),
+    "/api/money/budget": ("run", "amount"),
     "/api/dataset/delete": ("name",),
     "/api/tokenize": ("text", "tokenizers"),
     "/api/prepare": ("name", "recipe"),

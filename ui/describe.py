@@ -107,6 +107,7 @@ def summary(run: Row, order: int) -> dict[str, Any]:
         "resumable": run["status"] in store.RESUMABLE,
         "device_name": environment.get("device_name", run["device"]),
         "precision": environment.get("precision", ""),
+        "currency": run["currency"],
         "epoch_tokens": environment.get("epoch_tokens"),
     }
 

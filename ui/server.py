@@ -21,6 +21,8 @@ from ui.data_routes import Preparing, make_data
 from ui.exhibits import make_exhibits
 from ui.guard import Guard
 from ui.label_routes import make_labels
+from ui.machine_routes import Machine, make_machine
+from ui.money_routes import make_money
 from ui.previews import Previewer
 from ui.queue_routes import make_queue
 from ui.reading import Reader
@@ -67,6 +69,9 @@ def create_app(
     app.include_router(make_labels(reader))
     app.include_router(make_queue(reader, actions))
     app.include_router(make_sweeps(reader))
+    app.include_router(make_money(reader))
+    machine = Machine(reader)
+    app.include_router(make_machine(reader, machine))
     app.include_router(make_data(home, preparing, previewer or Previewer()))
     version = add_static(app)
     demo = build_page(actions)
@@ -91,9 +96,9 @@ def create_app(
     scripts = sorted(path.name for path in STATIC.glob("*.js"))
     app.add_middleware(Opening, base=f"/static/studio/{version}", scripts=scripts)
     app.add_middleware(Guard, hosts=hosts, user=user, password=password)
-    app.router.on_shutdown.append(talker.close)
     if ahead:
         app.router.on_startup.append(lambda: warming.start(home, cache))
+    app.router.on_shutdown += [talker.close, machine.close]
     return app
 
 

@@ -35,6 +35,7 @@ def page_head(version: str) -> str:
     <link rel="icon" href="{base}/favicon.svg" type="image/svg+xml">
     <link rel="stylesheet" href="{base}/studio.css">
     <link rel="stylesheet" href="{base}/train.css">
+    <link rel="stylesheet" href="{base}/money.css">
     <link rel="stylesheet" href="{base}/charts.css">
     <link rel="stylesheet" href="{base}/words.css">
     <link rel="stylesheet" href="{base}/rooms.css">

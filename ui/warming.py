@@ -13,6 +13,8 @@ ROOM = 200_000_000
 COLUMNS = ("tokens", "train_loss")
 """What the first chart shows."""
 
+UNREADABLE: tuple[type[Exception], ...] = (store.StoreError, *store.DatabaseError)
+
 
 def start(home: Home, cache: SeriesCache) -> threading.Thread:
     """Warm the cache in a thread that ends with the process."""
@@ -32,5 +34,5 @@ def warm(home: Home, cache: SeriesCache) -> None:
                 cache.metrics(db, run["id"], run["attempt"], COLUMNS)
         finally:
             db.close()
-    except (store.StoreError, *store.DatabaseError) as error:
+    except UNREADABLE as error:
         log.warning("The curves were not read ahead: %s", error)

@@ -54,6 +54,15 @@ from engine.store.labels import change_tags as change_tags
 from engine.store.labels import put_away as put_away
 from engine.store.labels import rename_run as rename_run
 from engine.store.labels import set_notes as set_notes
+from engine.store.machine import MACHINE as MACHINE
+from engine.store.machine import PRICE as PRICE
+from engine.store.machine import add_machine as add_machine
+from engine.store.machine import begin_meter as begin_meter
+from engine.store.machine import home_price as home_price
+from engine.store.machine import list_machine as list_machine
+from engine.store.machine import set_home_price as set_home_price
+from engine.store.machine import set_price as set_price
+from engine.store.machine import settled as settled
 from engine.store.migrations import ACTIVE as ACTIVE
 from engine.store.preferences import get_preference as get_preference
 from engine.store.preferences import set_preference as set_preference

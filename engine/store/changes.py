@@ -98,6 +98,37 @@ def labels(db: Database) -> None:
 
 def machine(db: Database) -> None:
     """What the machine did while a run trained, thinly; energy, prices and budgets."""
+    db.conn.execute("""CREATE TABLE machine (
+        id INTEGER PRIMARY KEY AUTOINCREMENT,
+        run_id TEXT NOT NULL REFERENCES runs(id) ON DELETE CASCADE,
+        attempt INTEGER NOT NULL,
+        step INTEGER NOT NULL,
+        measured_at REAL NOT NULL,
+        cpu_use REAL,
+        memory_used INTEGER,
+        memory_total INTEGER,
+        run_memory INTEGER,
+        disk_free INTEGER,
+        gpu_use REAL,
+        gpu_memory_used INTEGER,
+        gpu_memory_total INTEGER,
+        gpu_temperature REAL,
+        gpu_watts REAL,
+        gpu_clock REAL
+    ) STRICT""")
+    db.conn.execute("CREATE INDEX machine_by_run ON machine(run_id, id)")
+    for column in (
+        "process_seconds REAL NOT NULL DEFAULT 0",
+        "joules REAL NOT NULL DEFAULT 0",
+        "unmeasured_seconds REAL NOT NULL DEFAULT 0",
+        "metered_at REAL",
+        "price_per_hour REAL",
+        "price_per_kwh REAL",
+        "given_watts REAL",
+        "currency TEXT",
+        "budget REAL",
+    ):
+        db.conn.execute(f"ALTER TABLE run_state ADD COLUMN {column}")
 
 
 def queue(db: Database) -> None:

@@ -17,6 +17,8 @@ TABLES = (
     "samples",
     "run_labels",
     "diagnostics",
+    "machine",
+    "preferences",
     "metrics",
     "evals",
     "events",

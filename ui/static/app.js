@@ -8,6 +8,8 @@ import * as header from "./header.js";
 import * as charts from "./charts.js";
 import * as setup from "./setup.js";
 import * as feed from "./feed.js";
+import * as machine from "./machine.js";
+import * as money from "./money.js";
 import * as keep from "./keep.js";
 import * as play from "./play.js";
 import * as capsule from "./capsule.js";
@@ -137,6 +139,8 @@ async function start() {
   sweep.mount({ select });
   charts.mount();
   feed.mount();
+  machine.mount();
+  money.mount();
   play.mount({ select, show });
   keep.mount();
   capsule.mount();
