@@ -28,23 +28,10 @@ RESTART = 5.0
 """Seconds between two supervisors started by readers; one needs half a second until it holds its lock."""
 LABELS = ("name", "tags", "notes", "put_away_at")
 STATUS = (
-    *(
-        "id",
-        *LABELS,
-        "preset",
-        "kind",
-        "parent_run_id",
-        "parent_step",
-        "status",
-        "phase",
-        "message",
-        "progress",
-        "step",
-        "total_steps",
-        "tokens",
-    ),
-    *("target_tokens", "train_loss", "val_loss", "tokens_per_second", "elapsed_seconds", "eta_seconds", "device"),
-    *("attempt", "pid", "created_at", "started_at", "ended_at", "heartbeat_at", "error", "sweep"),
+    *("id", *LABELS, "preset", "kind", "parent_run_id", "parent_step", "status", "phase", "message", "progress"),
+    *("step", "total_steps", "tokens", "target_tokens", "train_loss", "val_loss", "tokens_per_second"),
+    *("elapsed_seconds", "eta_seconds", "device", "attempt", "pid", "created_at", "started_at", "ended_at"),
+    *("heartbeat_at", "error", "sweep"),
 )
 
 
