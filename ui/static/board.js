@@ -62,13 +62,15 @@ export class Board {
 
   /** What is here of runs that may have grown since: those that are on, and those that ended since they were read. */
   cursors() {
+    this.last = this.runs().filter((id) => !runById(id).active); // when the answer is here, all of these is here
     return this.curves.cursors(this.runs().filter((id) => runById(id).active || !this.curves.get(id)?.ended));
   }
 
-  /** New points from a refresh. */
+  /** New points from a refresh; what could not be read before is asked for again. */
   grow(news, axis) {
-    for (const id of this.runs()) { const curves = this.curves.get(id); if (curves && !runById(id).active) curves.ended = true; }
-    if (this.curves.grow(news, axis)) this.load();
+    this.curves.grow(news, axis);
+    for (const id of this.last || []) { const curves = this.curves.get(id); if (curves) curves.ended = true; }
+    this.load();
     if (Object.keys(news).some((id) => this.visiblyNew(id, news[id]))) this.redraw();
   }
 

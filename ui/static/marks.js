@@ -1,5 +1,6 @@
 // What happened to the selected run, as marks on its loss chart: saves, resumes, spikes, changed settings, forks.
 
+import { eventCursor } from "./feed.js";
 import { curveColour, token } from "./palette.js";
 import { get, run, state } from "./state.js";
 
@@ -16,7 +17,7 @@ let marks = { key: "", list: [] };
 export async function readMarks(redraw) {
   const one = run();
   if (!one || one.kind === "published") { marks = { key: "", list: [] }; return; }
-  const key = [one.id, state.axis, one.attempt, one.status, one.phase === "saving" || one.phase === "sampling", state.eventCursor].join();
+  const key = [one.id, state.axis, one.attempt, one.status, one.phase === "saving" || one.phase === "sampling", eventCursor()].join();
   if (marks.key === key) return;
   marks = { key, list: marks.key.startsWith(`${one.id},${state.axis},`) ? marks.list : [] };
   const answer = await get("/api/marks", { run: one.id, x: state.axis }).catch(() => null);
