@@ -7,7 +7,7 @@ import re
 import sys
 from collections.abc import Callable, Sequence
 
-from engine import commands, commands_queue, commands_runs, commands_sweep, store
+from engine import commands, commands_alerts, commands_queue, commands_runs, commands_sweep, store
 from engine.config import DEFAULT_PRESET, ConfigError
 from engine.home import PROJECT
 
@@ -127,6 +127,7 @@ def _of_the_home(add: Callable[..., argparse.ArgumentParser]) -> None:
     copy = add("backup")
     copy.add_argument("file", nargs="?", default="", metavar="FILE", help="default: a new file in the home's backups/")
     copy.add_argument("--to", default="", metavar="FILE", help="the same")
+    commands_alerts.words(add("alerts"))
     add("doctor").add_argument("--quick", action="store_true", help="without reading all weights")
 
 

@@ -7,7 +7,17 @@ from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
 
-from engine import commands_home, commands_queue, commands_runs, commands_sweep, config, gpu, launch, store
+from engine import (
+    commands_alerts,
+    commands_home,
+    commands_queue,
+    commands_runs,
+    commands_sweep,
+    config,
+    gpu,
+    launch,
+    store,
+)
 from engine.estimate import training_bytes
 from engine.follow import begun, end_of, ended, print_json
 from engine.home import Home
@@ -246,6 +256,7 @@ COMMANDS: dict[str, Callable[[Arguments], int]] = {
     "sweep": commands_sweep.run,
     "prepare": commands_home.prepare,
     "datasets": commands_home.datasets,
+    "alerts": commands_alerts.show,
     "doctor": commands_home.check_up,
     "backup": commands_home.backup,
 }

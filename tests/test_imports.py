@@ -47,6 +47,8 @@ TORCH = {
 }
 DRIVERS = {"sqlite3", "pysqlite3", "apsw", "sqlean"}
 WITHOUT_TORCH = [
+    "engine.alerts",
+    "engine.courier",
     "engine.launch",
     "engine.queue",
     "engine.supervisor",

@@ -14,6 +14,7 @@ from starlette.exceptions import HTTPException
 from engine import store
 from engine.home import Home
 from ui.actions import CLEAR, Actions, Launch, Talker, sentence
+from ui.alert_routes import make_alerts
 from ui.ask_routes import make_ask
 from ui.columns import SeriesCache
 from ui.data_routes import Preparing, make_data
@@ -62,6 +63,7 @@ def create_app(
     app.include_router(make_labels(reader))
     app.include_router(make_queue(reader, actions))
     app.include_router(make_sweeps(reader))
+    app.include_router(make_alerts(reader))
     app.include_router(make_data(home, preparing, previewer or Previewer()))
     version = add_static(app)
     demo = build_page(actions)
