@@ -7,7 +7,7 @@ import re
 import sys
 from collections.abc import Callable, Sequence
 
-from engine import commands, commands_queue, commands_runs, commands_sweep, store
+from engine import commands, commands_alerts, commands_queue, commands_runs, commands_sweep, store
 from engine.config import DEFAULT_PRESET, ConfigError
 from engine.home import PROJECT
 
@@ -151,6 +151,7 @@ def _of_the_home(add: Callable[..., argparse.ArgumentParser]) -> None:
     cost.add_argument("--run", metavar="RUN", default="", help="of one run, also of one that has ended")
     cost.add_argument("--none", action="store_true", help="forget the price")
     add("budget", run="RUN").add_argument("amount", metavar="AMOUNT", help="what it may cost in all, or none")
+    commands_alerts.words(add("alerts"))
     add("doctor").add_argument("--quick", action="store_true", help="without reading all weights")
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from sqlite_utils import Database
 
-from engine import jobs, money, process, store
+from engine import alerts, jobs, money, process, store
 from engine.config import from_json, load_preset
 from engine.endings import STARTS, at_once, end_dead, is_lost, lock_of, stop_command
 from engine.gpu import choose_device
@@ -181,7 +181,8 @@ def reconcile(home: Home, db: Database) -> None:
 
     Cheap enough before every read. Not for the supervisor or a trainer, which would lose their locks by it.
     """
-    runs, working, waiting = _active_runs(db), bool(store.open_jobs(db)), bool(store.lines_that_move(db))
+    runs, working = _active_runs(db), bool(store.open_jobs(db))
+    waiting = bool(store.lines_that_move(db) or alerts.anything_waits(db))
     if not (runs or working or waiting):
         return
     watched = process.is_held(home.supervisor_lock)
@@ -191,6 +192,7 @@ def reconcile(home: Home, db: Database) -> None:
         end_dead(home, db, run)
     if lost:
         runs = _active_runs(db)
+        waiting = waiting or alerts.anything_waits(db)
     if (runs or working or waiting) and not watched and not _just_started(home):
         start_supervisor(home)
 

@@ -138,7 +138,11 @@ def live(
     check_curves(curves)
     by_id = {run["id"]: run for run in runs}
     seen = version(runs, store.held_lines(db))
-    answer: dict[str, Any] = {"v": seen, "active": sum(run["status"] in store.OPEN for run in runs)}
+    answer: dict[str, Any] = {
+        "v": seen,
+        "active": sum(run["status"] in store.OPEN for run in runs),
+        "alert": store.newest_alert_id(db),
+    }
     grown = {
         one.run_id: increments(db, one, by_id[one.run_id], axis, curves if one.run_id == selected else ("loss",))
         for one in shown

@@ -15,6 +15,7 @@ from engine import changing, fork, probing, store
 from engine.home import Home
 from ui import warming
 from ui.actions import CLEAR, Actions, Launch, Talker, sentence
+from ui.alert_routes import make_alerts
 from ui.ask_routes import make_ask
 from ui.changes import Changes, Changing
 from ui.columns import SeriesCache
@@ -79,6 +80,7 @@ def create_app(
     app.include_router(make_money(reader))
     machine = Machine(reader)
     app.include_router(make_machine(reader, machine))
+    app.include_router(make_alerts(reader))
     app.include_router(make_data(home, preparing, previewer or Previewer()))
     app.include_router(make_probes(home, measure))
     forks, changes = Forks(home, reader, forking), Changes(home, reader, changer)
