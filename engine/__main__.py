@@ -7,7 +7,7 @@ import re
 import sys
 from collections.abc import Callable, Sequence
 
-from engine import commands, commands_fork, commands_queue, commands_runs, commands_sweep, store
+from engine import commands, commands_alerts, commands_fork, commands_queue, commands_runs, commands_sweep, store
 from engine.config import DEFAULT_PRESET, ConfigError
 from engine.home import PROJECT
 
@@ -30,9 +30,6 @@ def parser() -> argparse.ArgumentParser:
     add("presets")
     start = add("start")
     start.add_argument("--name", default="", help="default: the preset's name and a number")
-    measure = add("preflight")
-    for choosing in (start, measure):
-        choosing.add_argument("--preset", default=DEFAULT_PRESET)
     add("runs").add_argument("--all", action="store_true", help="also those that are put away")
     add("status", run="RUN")
     add("stop", run="RUN").add_argument("--now", action="store_true", help="end at once, without a save")
@@ -40,7 +37,10 @@ def parser() -> argparse.ArgumentParser:
     fork = add("fork", run="RUN")
     fork.add_argument("--step", type=int, metavar="S", help="the age to begin with; default: the newest checkpoint")
     fork.add_argument("--name", default="", help="default: the run's name, fork, and a number")
-    for setting in (start, measure, fork):
+    probe = add("preflight")
+    for choosing in (start, probe):
+        choosing.add_argument("--preset", default=DEFAULT_PRESET)
+    for setting in (start, probe, fork):
         setting.add_argument(
             "--set",
             nargs="+",
@@ -145,6 +145,7 @@ def _of_the_home(add: Callable[..., argparse.ArgumentParser]) -> None:
     cost.add_argument("--run", metavar="RUN", default="", help="of one run, also of one that has ended")
     cost.add_argument("--none", action="store_true", help="forget the price")
     add("budget", run="RUN").add_argument("amount", metavar="AMOUNT", help="what it may cost in all, or none")
+    commands_alerts.words(add("alerts"))
     add("doctor").add_argument("--quick", action="store_true", help="without reading all weights")
 
 

@@ -8,6 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from engine import (
+    commands_alerts,
     commands_fork,
     commands_home,
     commands_money,
@@ -265,6 +266,7 @@ COMMANDS: dict[str, Callable[[Arguments], int]] = {
     "datasets": commands_home.datasets,
     "price": commands_money.price,
     "budget": commands_money.budget,
+    "alerts": commands_alerts.show,
     "doctor": commands_home.check_up,
     "backup": commands_home.backup,
 }

@@ -13,7 +13,7 @@ from typing import Any
 
 from sqlite_utils import Database
 
-from engine import jobs, money, process, store
+from engine import alerts, jobs, money, process, store
 from engine.config import from_json, load_preset
 from engine.endings import STARTS, at_once, end_dead, is_lost, lock_of, stop_command
 from engine.gpu import choose_device
@@ -28,34 +28,10 @@ RESTART = 5.0
 """Seconds between two supervisors started by readers; one needs half a second until it holds its lock."""
 LABELS = ("name", "tags", "notes", "put_away_at")
 STATUS = (
-    "id",
-    *LABELS,
-    "preset",
-    "kind",
-    "parent_run_id",
-    "parent_step",
-    "status",
-    "phase",
-    "message",
-    "progress",
-    "step",
-    "total_steps",
-    "tokens",
-    "target_tokens",
-    "train_loss",
-    "val_loss",
-    "tokens_per_second",
-    "elapsed_seconds",
-    "eta_seconds",
-    "device",
-    "attempt",
-    "pid",
-    "created_at",
-    "started_at",
-    "ended_at",
-    "heartbeat_at",
-    "error",
-    "sweep",
+    *("id", *LABELS, "preset", "kind", "parent_run_id", "parent_step", "status", "phase", "message", "progress"),
+    *("step", "total_steps", "tokens", "target_tokens", "train_loss", "val_loss", "tokens_per_second"),
+    *("elapsed_seconds", "eta_seconds", "device", "attempt", "pid", "created_at", "started_at", "ended_at"),
+    *("heartbeat_at", "error", "sweep"),
 )
 
 
@@ -205,7 +181,8 @@ def reconcile(home: Home, db: Database) -> None:
 
     Cheap enough before every read. Not for the supervisor or a trainer, which would lose their locks by it.
     """
-    runs, working, waiting = _active_runs(db), bool(store.open_jobs(db)), bool(store.lines_that_move(db))
+    runs, working = _active_runs(db), bool(store.open_jobs(db))
+    waiting = bool(store.lines_that_move(db) or alerts.anything_waits(db))
     if not (runs or working or waiting):
         return
     watched = process.is_held(home.supervisor_lock)
@@ -215,6 +192,7 @@ def reconcile(home: Home, db: Database) -> None:
         end_dead(home, db, run)
     if lost:
         runs = _active_runs(db)
+        waiting = waiting or alerts.anything_waits(db)
     if (runs or working or waiting) and not watched and not _just_started(home):
         start_supervisor(home)
 

@@ -21,6 +21,7 @@ from sqlite_utils import Database
 
 from engine import causes, probing, process, store
 from engine.children import LINGER, Child, apart, spawn, tell
+from engine.courier import Courier, Stalls
 from engine.endings import BANNER, REQUESTS, STARTS, end_dead, is_lost, lock_of, stop_command
 from engine.home import Home
 from engine.jobs import JOB, Jobs
@@ -59,6 +60,7 @@ class Supervisor:
         self.home, self.trainer, self.idle = home, trainer, idle
         self.jobs = jobs or Jobs(home)
         self.metering = metering or Metering(home)
+        self.courier, self.stalls = Courier(home), Stalls()
         self.grace, self.grace_now, self.linger = grace, grace_now, linger
         self.end = False
         self.trainers: dict[str, Trainer] = {}
@@ -81,6 +83,7 @@ class Supervisor:
                     busy = time.monotonic()
                     time.sleep(1)
                 time.sleep(TICK)
+            self.courier.leave()
         finally:
             self.metering.close(db)
             db.close()
@@ -101,10 +104,14 @@ class Supervisor:
                 if run["id"] in self.trainers:
                     self.metering.look(db, run)
         still_open = {run["id"] for run in runs}
+        self.stalls.forget(still_open)
         for run_id, trainer in self.trainers.items():  # one that stays would keep memory and the run's lock
             if trainer.shaken_off(run_id not in still_open, self.linger):
                 tell(f"run {run_id}: its trainer had ended the run {self.linger:g} s ago and was killed")
-        return self.jobs.tick(db) or bool(self.trainers or waiting or runs or in_line)
+        to_tell = False
+        with apart("alerts", self.told, tell):
+            to_tell = self.courier.tick(db)
+        return self.jobs.tick(db) or bool(self.trainers or waiting or runs or in_line or to_tell)
 
     def _reap(self, db: Database) -> None:
         """Bury trainers that have ended, with what is left of their group, and end their runs if they did not."""
@@ -176,6 +183,7 @@ class Supervisor:
         if command or run["status"] == "stopping":
             trainer.ladder = trainer.ladder or Ladder(self.grace, self.grace_now)
             trainer.ladder.climb(db, run, command)
+        self.stalls.look(db, run)
 
 
 def _note_stop(db: Database, trained: store.Row) -> None:

@@ -49,6 +49,8 @@ TORCH = {
 }
 DRIVERS = {"sqlite3", "pysqlite3", "apsw", "sqlean"}
 WITHOUT_TORCH = [
+    "engine.alerts",
+    "engine.courier",
     "engine.launch",
     "engine.fork",
     "engine.queue",

@@ -65,8 +65,8 @@ def check_number(runs: int) -> None:
 def version(runs: Iterable[Row], held: Mapping[str, str] | None = None) -> str:
     """Changes whenever the list of runs does, a status, an attempt, an end, a place in line, a price, what people wrote
     about a run, or which lines are `held`."""
-    names = ("id", "name", "status", "attempt", "total_steps", "place", "tags", "notes", "put_away_at", *store.PRICE)
-    text = json.dumps([[[run[name] for name in names] for run in runs], held or {}])
+    seen = ("id", "name", "status", "attempt", "total_steps", "place", "tags", "notes", "put_away_at", *store.PRICE)
+    text = json.dumps([[[run[name] for name in seen] for run in runs], held or {}])
     return hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()[:10]
 
 
@@ -138,7 +138,11 @@ def live(
     check_curves(curves)
     by_id = {run["id"]: run for run in runs}
     seen = version(runs, store.held_lines(db))
-    answer: dict[str, Any] = {"v": seen, "active": sum(run["status"] in store.OPEN for run in runs)}
+    answer: dict[str, Any] = {
+        "v": seen,
+        "active": sum(run["status"] in store.OPEN for run in runs),
+        "alert": store.newest_alert_id(db),
+    }
     grown = {
         one.run_id: increments(db, one, by_id[one.run_id], axis, curves if one.run_id == selected else ("loss",))
         for one in shown

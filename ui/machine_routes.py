@@ -40,7 +40,8 @@ class Machine:
         """What is known of this machine now; the rest is left out."""
         self._gpus.ask(OLDEST)  # both at once; what hangs is waited for only once
         host, gpus = self._host.fresh(OLDEST, PATIENCE), self._gpus.fresh(OLDEST, PATIENCE)
-        runs = [run for run in self.reader.runs() if run["status"] in store.ACTIVE]
+        self.reader.settle()
+        runs = [run for run in store.open_runs(self.reader.db()) if run["status"] in store.ACTIVE]
         found: dict[str, Any] = {"gpus": [_gpu(one, runs) for one in gpus or ()]}
         if not gpus:
             found["no_gpu"] = SILENT if gpus is None else NO_GPU

@@ -127,7 +127,6 @@ def numbers(values: Array, digits: int = 7) -> list[float | int | None]:
 
 def _plain(values: Array) -> list[Any]:
     """Python's numbers; integers where all of them are, which takes fewer bytes."""
-    whole = np.abs(values) < 2**53
-    integers = np.all(whole) and np.all(values == np.floor(values))
-    found: list[Any] = (values.astype(np.int64) if integers else values).tolist()
-    return found
+    if np.all(np.abs(values) < 2**53) and np.all(values == np.floor(values)):
+        return list(values.astype(np.int64).tolist())
+    return list(values.tolist())

@@ -15,6 +15,7 @@ from engine import changing, fork, probing, store
 from engine.home import Home
 from ui import warming
 from ui.actions import CLEAR, Actions, Launch, Talker, sentence
+from ui.alert_routes import make_alerts
 from ui.ask_routes import make_ask
 from ui.changes import Changes, Changing
 from ui.columns import SeriesCache
@@ -46,9 +47,9 @@ def create_app(
     talker: Talker,
     preparing: Preparing,
     previewer: Previewer | None = None,
+    measure: Measure = probing.measure,
     forking: Forking = fork,
     changer: Changing = changing,
-    measure: Measure = probing.measure,
     hosts: tuple[str, ...] = (),
     user: str = "blueberry",
     password: str = "",
@@ -79,11 +80,12 @@ def create_app(
     app.include_router(make_money(reader))
     machine = Machine(reader)
     app.include_router(make_machine(reader, machine))
+    app.include_router(make_alerts(reader))
     app.include_router(make_data(home, preparing, previewer or Previewer()))
+    app.include_router(make_probes(home, measure))
     forks, changes = Forks(home, reader, forking), Changes(home, reader, changer)
     app.include_router(make_forks(forks, cache))
     app.include_router(make_changes(changes))
-    app.include_router(make_probes(home, measure))
     version = add_static(app)
     demo = build_page(actions, [forks.fork_run, forks.queue_fork, changes.change_run])
     gr.mount_gradio_app(

@@ -12,8 +12,7 @@ ROOM = 200_000_000
 """Bytes that are left free for what is looked at meanwhile."""
 COLUMNS = ("tokens", "train_loss")
 """What the first chart shows."""
-
-UNREADABLE: tuple[type[Exception], ...] = (store.StoreError, *store.DatabaseError)
+TROUBLE: tuple[type[Exception], ...] = (store.StoreError, *store.DatabaseError)
 
 
 def start(home: Home, cache: SeriesCache) -> threading.Thread:
@@ -34,5 +33,5 @@ def warm(home: Home, cache: SeriesCache) -> None:
                 cache.metrics(db, run["id"], run["attempt"], COLUMNS)
         finally:
             db.close()
-    except UNREADABLE as error:
+    except TROUBLE as error:
         log.warning("The curves were not read ahead: %s", error)

@@ -1,5 +1,12 @@
 """Everything that is kept: runs.db behind plain functions. Only this package writes SQL or imports the driver."""
 
+from engine.store.alerts import add_stall as add_stall
+from engine.store.alerts import alerts_to_send as alerts_to_send
+from engine.store.alerts import claim_alert as claim_alert
+from engine.store.alerts import list_alerts as list_alerts
+from engine.store.alerts import newest_alert_id as newest_alert_id
+from engine.store.alerts import settle_alert as settle_alert
+from engine.store.alerts import silence_alerts as silence_alerts
 from engine.store.backup import backup as backup
 from engine.store.capsule import CATEGORIES as CATEGORIES
 from engine.store.capsule import PAGE as PAGE

@@ -191,4 +191,45 @@ def diagnostics(db: Database) -> None:
 
 
 def alerts(db: Database) -> None:
-    """What was told to people, and whether it reached them."""
+    """What was told to people, and whether it reached them. Triggers make the rows, so that whoever ends a run, and
+    however often a supervisor is restarted, each end is told once; a crash after which a run goes on is taken back in
+    the transaction that reopens it.
+    """
+    ours = "run_id = new.run_id AND attempt = new.attempt AND kind = 'crashed' AND state = 'waiting' AND tries = 0"
+    for statement in (
+        """CREATE TABLE alerts (
+            id INTEGER PRIMARY KEY AUTOINCREMENT,
+            run_id TEXT NOT NULL REFERENCES runs(id),
+            attempt INTEGER NOT NULL,
+            kind TEXT NOT NULL,
+            message TEXT NOT NULL,
+            created_at REAL NOT NULL,
+            state TEXT NOT NULL DEFAULT 'waiting',
+            tries INTEGER NOT NULL DEFAULT 0,
+            due_at REAL NOT NULL DEFAULT 0,
+            sent_at REAL,
+            error TEXT NOT NULL DEFAULT ''
+        ) STRICT""",
+        "CREATE INDEX alerts_by_run ON alerts(run_id)",
+        "CREATE INDEX alerts_waiting ON alerts(id) WHERE state = 'waiting'",
+        "CREATE UNIQUE INDEX one_stall_an_attempt ON alerts(run_id, attempt) WHERE kind = 'stalled'",
+        """CREATE TRIGGER alert_of_end AFTER UPDATE OF status ON run_state
+        WHEN new.status != old.status AND new.status IN ('finished', 'failed', 'crashed', 'diverged') BEGIN
+            INSERT INTO alerts (run_id, attempt, kind, message, created_at) VALUES (new.run_id, new.attempt,
+                new.status, coalesce(new.error, ''), (julianday('now') - 2440587.5) * 86400.0);
+        END""",
+        f"""CREATE TRIGGER alert_reworded AFTER UPDATE OF error ON run_state
+        WHEN new.status = 'crashed' AND new.error IS NOT NULL BEGIN
+            UPDATE alerts SET message = new.error WHERE {ours};
+        END""",
+        f"""CREATE TRIGGER alert_taken_back AFTER UPDATE OF auto_resumes ON run_state
+        WHEN new.auto_resumes > old.auto_resumes BEGIN
+            DELETE FROM alerts WHERE {ours};
+        END""",
+        """CREATE TRIGGER alert_of_event AFTER INSERT ON events WHEN new.kind IN ('budget', 'health') BEGIN
+            INSERT INTO alerts (run_id, attempt, kind, message, created_at)
+            SELECT new.run_id, attempt, new.kind, new.message, new.created_at FROM run_state
+            WHERE run_id = new.run_id;
+        END""",
+    ):
+        db.conn.execute(statement)

@@ -26,9 +26,9 @@ _RUN = """
            coalesce(end_tokens, target_tokens) AS target_tokens, coalesce(end_step, total_steps) AS total_steps,
            dataset, note, created_at, status, phase, message, progress, attempt, device, environment, pid,
            process_started_at, boot_id, step, tokens, train_loss, val_loss, tokens_per_second, elapsed_seconds,
-           eta_seconds, heartbeat_at, started_at, ended_at, error, save_seconds, auto_resumes,
-           place, queued_at, sweep, process_seconds, joules, unmeasured_seconds, metered_at,
-           price_per_hour, price_per_kwh, given_watts, currency, budget
+           eta_seconds, heartbeat_at, started_at, ended_at, error, save_seconds, auto_resumes, place, queued_at, sweep,
+           process_seconds, joules, unmeasured_seconds, metered_at, price_per_hour, price_per_kwh, given_watts,
+           currency, budget
     FROM runs JOIN run_state ON run_state.run_id = runs.id LEFT JOIN run_labels ON run_labels.run_id = runs.id
 """
 

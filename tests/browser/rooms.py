@@ -13,6 +13,7 @@ PROMPTS = ("Once upon a time", "The captain of the ship")
 
 
 TABLES = (
+    "alerts",
     "archive",
     "samples",
     "run_labels",

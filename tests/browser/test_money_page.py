@@ -5,6 +5,7 @@ from typing import Any
 from helpers import wait_for
 from pages import FORM, App, newest_run, visit
 from rooms import furnished
+from test_accessibility import faults
 
 from engine import money, store
 from engine.money import Price
@@ -136,3 +137,6 @@ def test_the_machine_shows_what_is_known_and_nothing_else(app: App, page: Any) -
     assert page.locator("[data-gauge='0-gpu_watts']").count() == 0, "what the driver does not tell"
     assert page.locator("[data-gauge=host-memory_used]").count() == 0
     says(page, "#machine .holders", "Holds GPU memory: elder 9.9 GB, <img src=x> 300 MB")
+    page.click("#money >> text=Give a price")
+    page.click("#money >> text=My own")
+    assert faults(page) == {}

@@ -5,8 +5,8 @@ import { placeOn } from "./axes.js";
 import { get } from "./state.js";
 
 /** Points of all curves of one chart together, and of one. */
-const TOGETHER = 16000;
-const [FEWEST, MOST] = [200, 1500];
+const TOGETHER = 12000;
+const [FEWEST, MOST] = [200, 1200];
 /** A server that has not read these runs yet takes a second for a million steps. */
 const PATIENCE_MS = 120000;
 
@@ -84,20 +84,17 @@ export class Curves {
       .map(([id, curves]) => [id, curves.attempt, ...curves.at].join(":")).join(",");
   }
 
-  /** New points from /api/live; says whether any curve must be read again. */
+  /** New points from /api/live; a curve that must be read again is forgotten until it is wanted. */
   grow(news, axis) {
-    let again = false;
     for (const [id, one] of Object.entries(news)) {
       const curves = this.held.get(id);
-      if (one.again) { this.again([id]); again = true; continue; }
+      if (one.again) { this.again([id]); continue; }
       if (!curves || curves.axis !== axis || this.look.axis !== axis) continue;
       const place = placeOn(axis);
       extend(curves, one, place, this.look.zoom ? place(this.look.zoom[1]) : Infinity);
       // A thinned curve is read anew once it has grown by a tenth; a whole one when it becomes too long to send whole.
       const most = curves.whole ? curves.most - (curves.rows - curves.grown) : Math.max(curves.most / 4, curves.rows / 10);
-      if (curves.grown > most) { this.again([id]); again = true; }
+      if (curves.grown > most) this.again([id]);
     }
-    if (Object.keys(news).length) this.changed();
-    return again;
   }
 }

@@ -20,7 +20,7 @@ export function mount() {
   on("log", () => { const log = $("#facts .log"); if (log) { log.open = true; log.scrollIntoView({ block: "nearest" }); $("pre", log).focus(); } });
   $("#back-to-run").addEventListener("click", () => { wantsForm = false; view(); });
   const name = $("#run-name input");
-  name.addEventListener("keydown", (event) => event.key === "Enter" && $("#go > button:not([hidden])").click());
+  name.addEventListener("keydown", (event) => event.key === "Enter" && $$("#go > button").find((one) => one.offsetParent)?.click());
   name.addEventListener("input", () => {
     if (/\s/.test(name.value)) name.value = name.value.replace(/\s+/g, "-");
     soon();
