@@ -1,5 +1,12 @@
 """Everything that is kept: runs.db behind plain functions. Only this package writes SQL or imports the driver."""
 
+from engine.store.alerts import add_stall as add_stall
+from engine.store.alerts import alerts_to_send as alerts_to_send
+from engine.store.alerts import claim_alert as claim_alert
+from engine.store.alerts import list_alerts as list_alerts
+from engine.store.alerts import newest_alert_id as newest_alert_id
+from engine.store.alerts import settle_alert as settle_alert
+from engine.store.alerts import silence_alerts as silence_alerts
 from engine.store.backup import backup as backup
 from engine.store.capsule import CATEGORIES as CATEGORIES
 from engine.store.capsule import PAGE as PAGE
@@ -32,9 +39,16 @@ from engine.store.deletion import remove_exhibits as remove_exhibits
 from engine.store.deletion import remove_run as remove_run
 from engine.store.deletion import remove_some as remove_some
 from engine.store.diagnostics import looks as looks
+from engine.store.forks import ancestors as ancestors
+from engine.store.forks import make_fork as make_fork
 from engine.store.health import complaints as complaints
 from engine.store.health import schema_version as schema_version
 from engine.store.health import sqlite_version as sqlite_version
+from engine.store.inflight import add_changes as add_changes
+from engine.store.inflight import date_change as date_change
+from engine.store.inflight import list_changes as list_changes
+from engine.store.inflight import take_changes as take_changes
+from engine.store.inflight import waiting_changes as waiting_changes
 from engine.store.jobs import OPEN_JOBS as OPEN_JOBS
 from engine.store.jobs import RESUMABLE_JOBS as RESUMABLE_JOBS
 from engine.store.jobs import create_job as create_job
@@ -54,9 +68,20 @@ from engine.store.labels import change_tags as change_tags
 from engine.store.labels import put_away as put_away
 from engine.store.labels import rename_run as rename_run
 from engine.store.labels import set_notes as set_notes
+from engine.store.machine import MACHINE as MACHINE
+from engine.store.machine import PRICE as PRICE
+from engine.store.machine import add_machine as add_machine
+from engine.store.machine import begin_meter as begin_meter
+from engine.store.machine import home_price as home_price
+from engine.store.machine import list_machine as list_machine
+from engine.store.machine import set_home_price as set_home_price
+from engine.store.machine import set_price as set_price
+from engine.store.machine import settled as settled
 from engine.store.migrations import ACTIVE as ACTIVE
 from engine.store.preferences import get_preference as get_preference
 from engine.store.preferences import set_preference as set_preference
+from engine.store.probes import get_probe as get_probe
+from engine.store.probes import put_probe as put_probe
 from engine.store.queue import STOPS_AFTER_FAILURE as STOPS_AFTER_FAILURE
 from engine.store.queue import begin_run as begin_run
 from engine.store.queue import held_lines as held_lines
@@ -87,6 +112,7 @@ from engine.store.runs import give_command as give_command
 from engine.store.runs import last_command as last_command
 from engine.store.runs import list_runs as list_runs
 from engine.store.runs import open_runs as open_runs
+from engine.store.runs import refuse_second_run as refuse_second_run
 from engine.store.runs import reopen as reopen
 from engine.store.runs import report_state as report_state
 from engine.store.runs import request_resume as request_resume

@@ -98,6 +98,37 @@ def labels(db: Database) -> None:
 
 def machine(db: Database) -> None:
     """What the machine did while a run trained, thinly; energy, prices and budgets."""
+    db.conn.execute("""CREATE TABLE machine (
+        id INTEGER PRIMARY KEY AUTOINCREMENT,
+        run_id TEXT NOT NULL REFERENCES runs(id) ON DELETE CASCADE,
+        attempt INTEGER NOT NULL,
+        step INTEGER NOT NULL,
+        measured_at REAL NOT NULL,
+        cpu_use REAL,
+        memory_used INTEGER,
+        memory_total INTEGER,
+        run_memory INTEGER,
+        disk_free INTEGER,
+        gpu_use REAL,
+        gpu_memory_used INTEGER,
+        gpu_memory_total INTEGER,
+        gpu_temperature REAL,
+        gpu_watts REAL,
+        gpu_clock REAL
+    ) STRICT""")
+    db.conn.execute("CREATE INDEX machine_by_run ON machine(run_id, id)")
+    for column in (
+        "process_seconds REAL NOT NULL DEFAULT 0",
+        "joules REAL NOT NULL DEFAULT 0",
+        "unmeasured_seconds REAL NOT NULL DEFAULT 0",
+        "metered_at REAL",
+        "price_per_hour REAL",
+        "price_per_kwh REAL",
+        "given_watts REAL",
+        "currency TEXT",
+        "budget REAL",
+    ):
+        db.conn.execute(f"ALTER TABLE run_state ADD COLUMN {column}")
 
 
 def queue(db: Database) -> None:
@@ -114,11 +145,33 @@ def queue(db: Database) -> None:
 
 
 def changes_in_flight(db: Database) -> None:
-    """What was changed about a run while it ran."""
+    """What was changed about a run while it ran, with the step from which it holds, and where it ends since."""
+    for statement in (
+        """CREATE TABLE run_changes (
+            id INTEGER PRIMARY KEY AUTOINCREMENT,
+            run_id TEXT NOT NULL REFERENCES runs(id),
+            key TEXT NOT NULL,
+            value REAL NOT NULL,
+            step INTEGER,
+            superseded INTEGER NOT NULL DEFAULT 0,
+            created_at REAL NOT NULL
+        ) STRICT""",
+        "CREATE INDEX run_changes_by_run ON run_changes(run_id, id)",
+        "ALTER TABLE run_state ADD COLUMN end_step INTEGER",
+        "ALTER TABLE run_state ADD COLUMN end_tokens INTEGER",
+    ):
+        db.conn.execute(statement)
 
 
 def probes(db: Database) -> None:
     """What a short measurement before a run found."""
+    db.conn.execute("""CREATE TABLE probes (
+        key TEXT PRIMARY KEY,
+        device TEXT NOT NULL,
+        settings TEXT NOT NULL,
+        result TEXT NOT NULL,
+        measured_at REAL NOT NULL
+    ) STRICT""")
 
 
 def diagnostics(db: Database) -> None:
@@ -138,4 +191,45 @@ def diagnostics(db: Database) -> None:
 
 
 def alerts(db: Database) -> None:
-    """What was told to people, and whether it reached them."""
+    """What was told to people, and whether it reached them. Triggers make the rows, so that whoever ends a run, and
+    however often a supervisor is restarted, each end is told once; a crash after which a run goes on is taken back in
+    the transaction that reopens it.
+    """
+    ours = "run_id = new.run_id AND attempt = new.attempt AND kind = 'crashed' AND state = 'waiting' AND tries = 0"
+    for statement in (
+        """CREATE TABLE alerts (
+            id INTEGER PRIMARY KEY AUTOINCREMENT,
+            run_id TEXT NOT NULL REFERENCES runs(id),
+            attempt INTEGER NOT NULL,
+            kind TEXT NOT NULL,
+            message TEXT NOT NULL,
+            created_at REAL NOT NULL,
+            state TEXT NOT NULL DEFAULT 'waiting',
+            tries INTEGER NOT NULL DEFAULT 0,
+            due_at REAL NOT NULL DEFAULT 0,
+            sent_at REAL,
+            error TEXT NOT NULL DEFAULT ''
+        ) STRICT""",
+        "CREATE INDEX alerts_by_run ON alerts(run_id)",
+        "CREATE INDEX alerts_waiting ON alerts(id) WHERE state = 'waiting'",
+        "CREATE UNIQUE INDEX one_stall_an_attempt ON alerts(run_id, attempt) WHERE kind = 'stalled'",
+        """CREATE TRIGGER alert_of_end AFTER UPDATE OF status ON run_state
+        WHEN new.status != old.status AND new.status IN ('finished', 'failed', 'crashed', 'diverged') BEGIN
+            INSERT INTO alerts (run_id, attempt, kind, message, created_at) VALUES (new.run_id, new.attempt,
+                new.status, coalesce(new.error, ''), (julianday('now') - 2440587.5) * 86400.0);
+        END""",
+        f"""CREATE TRIGGER alert_reworded AFTER UPDATE OF error ON run_state
+        WHEN new.status = 'crashed' AND new.error IS NOT NULL BEGIN
+            UPDATE alerts SET message = new.error WHERE {ours};
+        END""",
+        f"""CREATE TRIGGER alert_taken_back AFTER UPDATE OF auto_resumes ON run_state
+        WHEN new.auto_resumes > old.auto_resumes BEGIN
+            DELETE FROM alerts WHERE {ours};
+        END""",
+        """CREATE TRIGGER alert_of_event AFTER INSERT ON events WHEN new.kind IN ('budget', 'health') BEGIN
+            INSERT INTO alerts (run_id, attempt, kind, message, created_at)
+            SELECT new.run_id, attempt, new.kind, new.message, new.created_at FROM run_state
+            WHERE run_id = new.run_id;
+        END""",
+    ):
+        db.conn.execute(statement)

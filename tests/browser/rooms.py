@@ -13,10 +13,13 @@ PROMPTS = ("Once upon a time", "The captain of the ship")
 
 
 TABLES = (
+    "alerts",
     "archive",
     "samples",
     "run_labels",
     "diagnostics",
+    "machine",
+    "preferences",
     "metrics",
     "evals",
     "events",
@@ -27,6 +30,7 @@ TABLES = (
     "jobs",
     "lines",
     "sweeps",
+    "probes",
 )
 
 

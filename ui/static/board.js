@@ -14,11 +14,11 @@ import { runById, state, writeAddress } from "./state.js";
 
 export class Board {
   /**
-   * `charts` are {name, figure, kind(), wide}; `runs()` ids, the selected one first; `beside()` ids of runs that a layer needs; `selected()` an
+   * `charts` are {name, figure, kind(), wide}; `runs()` ids, the selected one first; `selected()` an
    * id; `seen()` whether the board is on the screen; `zoom` is {get, set} of [low, high] in steps, tokens or seconds, or null; `after()` is called once something was drawn.
    */
-  constructor({ root, charts, runs, beside = () => [], selected, seen, zoom, marks = false, after = () => {} }) {
-    Object.assign(this, { root, charts, runs, beside, selected, seen, zoom, marks, after });
+  constructor({ root, charts, runs, selected, seen, zoom, marks = false, after = () => {} }) {
+    Object.assign(this, { root, charts, runs, selected, seen, zoom, marks, after });
     this.curves = new Curves(() => this.redraw());
     this.dirty = new Set();
     this.visible = new Set();
@@ -57,7 +57,7 @@ export class Board {
   load() {
     if (!this.seen() || !this.runs().length) return Promise.resolve();
     for (const chart of this.visible) for (const name of needs(chart.kind())) this.wanted.add(name);
-    return this.curves.want([...new Set([...this.runs(), ...this.beside()])], { axis: state.axis, zoom: this.zoom.get(), smooth: state.view.smooth, names: this.wanted });
+    return this.curves.want(this.runs(), { axis: state.axis, zoom: this.zoom.get(), smooth: state.view.smooth, names: this.wanted });
   }
 
   /** What is here of runs that may have grown since: those that are on, and those that ended since they were read. */

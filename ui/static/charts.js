@@ -5,7 +5,6 @@ import { Board } from "./board.js";
 import { addLayer, onRedraw, redraw } from "./chart-extras.js";
 import { axisButtons, closing, tellAxis, viewMenu } from "./chart-tools.js";
 import { FEW } from "./figure.js";
-import * as lineage from "./lineage.js";
 import { legend, swatch } from "./legend.js";
 import { readMarks } from "./marks.js";
 import { boards } from "./boards.js";
@@ -26,10 +25,9 @@ let first = null;
 export function mount() {
   const charts = $$(".chart").filter((figure) => figure.dataset.chart in KINDS).map((figure) => ({
     name: figure.dataset.chart, figure, kind: () => KINDS[figure.dataset.chart], wide: figure.classList.contains("wide") }));
-  board = new Board({ root: $("#watch"), charts, runs: shown, beside: () => lineage.ancestors(state.selected), selected: () => state.selected, seen: () => state.tab === "train", marks: true,
+  board = new Board({ root: $("#watch"), charts, runs: shown, selected: () => state.selected, seen: () => state.tab === "train", marks: true,
     zoom: { get: () => state.zoom, set: (zoom) => { state.zoom = zoom; } }, after });
   boards.push(board);
-  lineage.mount((id) => board.curves.get(id));
   onRedraw(() => boards.forEach((one) => one.redraw()));
   axisButtons($("#axis"));
   view = viewMenu();

@@ -1,35 +1,44 @@
-// The line that a forked run came from: its parents' curves up to the step of the fork, faint, before its own.
+// The past of a forked run on its charts: the curves of the runs it comes from, faint, up to where each was left.
 
-import { addLayer } from "./chart-extras.js";
-import { curveColour, faint } from "./palette.js";
-import { runById, state } from "./state.js";
-import { smoothed } from "./curves.js";
+import { addLayer, redraw } from "./chart-extras.js";
+import { unpack } from "./curves.js";
+import { curveColour } from "./palette.js";
+import { get, on, run, runById, state } from "./state.js";
 
-/** The runs that the selected run was forked from, the nearest first. */
-export function ancestors(id) {
-  const found = [];
-  for (let run = runById(id); run?.parent_run_id && !found.includes(run.parent_run_id); run = runById(run.parent_run_id)) found.push(run.parent_run_id);
-  return found.filter(runById);
+const KINDS = {
+  "loss-chart": [["m", "loss"], ["e", "loss"]], "ppl-chart": [["e", "perplexity"]], "accuracy-chart": [["e", "accuracy"]], "bits-chart": [["e", "bits"]],
+  "rate-chart": [["m", "rate"]], "norm-chart": [["m", "norm"]], "speed-chart": [["m", "speed"]],
+};
+let past = { key: "", runs: [] };
+
+export function mount() {
+  addLayer(layer);
+  for (const event of ["selected", "runs", "now"]) on(event, read);
 }
 
-/** Draw them on the loss chart; `curvesOf(id)` are a run's curves, or undefined. */
-export function mount(curvesOf) {
-  addLayer((chart, axis) => {
-    // A fork goes on counting its parent's steps and tokens; its time is its own.
-    if (chart !== "loss-chart" || !["steps", "tokens"].includes(axis) || state.zoom) return null;
-    let child = runById(state.selected);
-    const traces = [];
-    for (const id of ancestors(state.selected)) {
-      const [curves, own] = [curvesOf(id), curvesOf(child.id)];
-      const end = own?.m.loss?.x[0];
-      if (!curves || end === undefined) break;
-      const { x, y } = smoothed(curves);
-      const upTo = x.findIndex((value) => value > end);
-      const [until, colour] = [upTo < 0 ? x.length : upTo, curveColour(runById(state.selected))];
-      traces.push({ type: "scatter", mode: "lines", name: `${runById(id).name} up to the fork`, x: x.slice(0, until), y: y.slice(0, until), hoverinfo: "skip",
-        line: { color: colour.startsWith("#") ? faint(colour, 0.55) : colour, width: 2, dash: "2px,4px" } });
-      child = runById(id);
-    }
-    return { traces };
-  });
+/** Read once for each run and axis: what a run was before a fork does not change. */
+async function read() {
+  const one = run();
+  const key = one?.parent_run_id ? `${one.id} ${state.axis}` : "";
+  if (past.key === key) return;
+  past = { key, runs: [] };
+  if (!key) return;
+  const answer = await get("/api/lineage", { run: one.id, x: state.axis }).catch(() => null);
+  if (past.key !== key) return;
+  if (!answer) { past = { key: "", runs: [] }; return; }
+  past.runs = answer.past;
+  redraw();
+}
+
+function layer(chart, axis, place) {
+  read();
+  if (!KINDS[chart] || past.key !== `${state.selected} ${axis}`) return null;
+  return { traces: past.runs.flatMap((one) => KINDS[chart].flatMap(([table, name]) => trace(one, one[table][name], `${table}${name}`, place))) };
+}
+
+function trace(one, curve, label, place) {
+  if (!curve) return [];
+  const from = runById(one.run);
+  return [{ type: "scatter", mode: "lines", x: unpack(curve.x).map(place), y: curve.y, name: `${one.name} before the fork`, meta: `past ${one.run} ${label}`,
+    showlegend: false, hoverinfo: "skip", opacity: 0.55, line: { color: from ? curveColour(from) : "gray", width: 1.5, dash: "dot" } }];
 }
