@@ -87,4 +87,6 @@ def _watch() -> str:
     <section id="diagnosis" hidden><h2>How it learns</h2><div class="verdict"></div>
       <details class="more"><summary>Updates of each group of weights</summary><div class="groups"></div></details>
     </section>
-    <section id="events" hidden><h2>What happened</h2><ol></ol></section>"""
+    <section id="events" hidden><div class="heading"><h2>What happened</h2>
+      <button type="button" class="quiet" id="tell-me" aria-haspopup="dialog">Tell me</button></div>
+      <ol></ol></section>"""

@@ -26,6 +26,7 @@ import * as diagnosis from "./diagnosis.js";
 import * as outlook from "./outlook.js";
 import * as report from "./report.js";
 import * as exhibit from "./exhibit.js";
+import * as alerts from "./alerts.js";
 
 const BUSY_MS = 1000;
 const IDLE_MS = 10000;
@@ -70,6 +71,7 @@ async function ask() {
     emit("now", news.now);
   }
   charts.extend(news.runs || {}, axis);
+  emit("alert", news.alert);
   if (news.events) feed.addEvents(news.events);
   if (news.said !== undefined) await feed.said(news.said);
 }
@@ -141,6 +143,7 @@ async function start() {
   keep.mount();
   capsule.mount();
   exhibit.mount();
+  alerts.mount({ select, show });
   compare.mount();
   runsTable.mount();
   differences.mount();
