@@ -114,6 +114,7 @@ def serve(home: Home, listener: socket.socket, args: argparse.Namespace, passwor
         hosts=(args.host, *args.allow_host),
         user=args.auth_user,
         password=password,
+        ahead=True,
     )
     # Open pages hold their event streams; without a limit Ctrl-C would wait for them.
     server = uvicorn.Server(uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=1))

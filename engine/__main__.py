@@ -29,25 +29,38 @@ def parser() -> argparse.ArgumentParser:
 
     add("presets")
     start = add("start")
-    start.add_argument("--preset", default=DEFAULT_PRESET)
     start.add_argument("--name", default="", help="default: the preset's name and a number")
-    start.add_argument(
-        "--set",
-        nargs="+",
-        action="extend",
-        default=[],
-        metavar="KEY=VALUE",
-        help="change a setting, for example train.tokens=1M",
-    )
     add("runs").add_argument("--all", action="store_true", help="also those that are put away")
     add("status", run="RUN")
     add("stop", run="RUN").add_argument("--now", action="store_true", help="end at once, without a save")
     add("pause", run="RUN")
-    for waiting in (start, add("resume", run="RUN")):
+    fork = add("fork", run="RUN")
+    fork.add_argument("--step", type=int, metavar="S", help="the age to begin with; default: the newest checkpoint")
+    fork.add_argument("--name", default="", help="default: the run's name, fork, and a number")
+    probe = add("preflight")
+    for choosing in (start, probe):
+        choosing.add_argument("--preset", default=DEFAULT_PRESET)
+    for setting in (start, probe, fork):
+        setting.add_argument(
+            "--set",
+            nargs="+",
+            action="extend",
+            default=[],
+            metavar="KEY=VALUE",
+            help="change a setting, for example train.tokens=1M",
+        )
+    for waiting in (start, fork, add("resume", run="RUN")):
         waiting.add_argument("--wait", action="store_true", help="follow the run until it ends")
         waiting.add_argument("--queue", action="store_true", help="wait in line for the device instead of refusing")
     commands_queue.words(add("queue"))
     commands_sweep.words(add("sweep"))
+    change = add("set", run="RUN")
+    change.add_argument(
+        "changes",
+        nargs="+",
+        metavar="KEY=VALUE",
+        help="rate_factor, eval.every, sample.every, checkpoint.every, train.tokens (where it ends), schedule.tokens",
+    )
     ask = add("generate", run="RUN[@STEP]")
     ask.add_argument("--prompt", required=True)
     for option, kind, value in (
@@ -127,6 +140,17 @@ def _of_the_home(add: Callable[..., argparse.ArgumentParser]) -> None:
     copy = add("backup")
     copy.add_argument("file", nargs="?", default="", metavar="FILE", help="default: a new file in the home's backups/")
     copy.add_argument("--to", default="", metavar="FILE", help="the same")
+    cost = add("price")
+    for option, word, about in (
+        ("--per-hour", "X", "of a rented machine"),
+        ("--per-kwh", "X", "of your own machine: energy is measured at the GPU"),
+        ("--watts", "W", "with --per-kwh: what it takes while nothing measures"),
+    ):
+        cost.add_argument(option, type=float, metavar=word, help=about)
+    cost.add_argument("--currency", metavar="S", help="a short text, default $")
+    cost.add_argument("--run", metavar="RUN", default="", help="of one run, also of one that has ended")
+    cost.add_argument("--none", action="store_true", help="forget the price")
+    add("budget", run="RUN").add_argument("amount", metavar="AMOUNT", help="what it may cost in all, or none")
     commands_alerts.words(add("alerts"))
     add("doctor").add_argument("--quick", action="store_true", help="without reading all weights")
 

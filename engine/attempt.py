@@ -3,16 +3,18 @@
 import contextlib
 import gc
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
 from sqlite_utils import Database
+from torch import Tensor
 
 from engine import store
 from engine.checkpoint import CorruptCheckpoint, checkpoints, look_up, newest_valid, set_aside, step_of, sweep
 from engine.config import RunConfig, from_json
 from engine.data.rows import EPOCH
+from engine.device import Place
 from engine.guard import RollBack
 from engine.home import Home
 from engine.model import Transformer
@@ -45,6 +47,10 @@ class Run:
     """Rows of one forward pass, once they are chosen."""
     unasked: bool = False
     """Whether a stop cut the answers of this step short, so that it is to be asked when the run goes on."""
+    changes: list[store.Row] = field(default_factory=list)
+    """What a person has changed about it so far."""
+    forked: bool = False
+    """Whether it began with the weights of another run, without which there is no beginning."""
 
     @property
     def folder(self) -> Path:
@@ -61,6 +67,32 @@ class Learner:
     scaler: torch.amp.GradScaler
     rate: float = 1.0
     """What all learning rates are multiplied with: halved at each roll-back."""
+    text_from: int = 0
+    """The step at which the order of its text began: that of the fork which gave it another text, else 0."""
+
+    @classmethod
+    def new(cls, config: RunConfig, place: Place) -> "Learner":
+        """A model with its first weights at `place`, and what trains it."""
+        with place.device:
+            model = Transformer(config.model, place.dtype)
+        model.init_weights(config.train.seed)
+        optimizers = Optimizers(model, config.optimizer, place.muon_dtype)
+        return cls(model, optimizers, torch.amp.GradScaler(place.device.type, enabled=place.precision == "fp16"))
+
+    def clip_gradients(self, longest: float) -> Tensor:
+        """Cut the gradient to the length `longest`; returns how long it was."""
+        self.scaler.unscale_(self.optimizers)
+        return torch.nn.utils.clip_grad_norm_(self.model.parameters(), longest)
+
+    def update(self, loss: Tensor, grad_norm: Tensor, factor: float, momentum: float) -> None:
+        """Move the weights by their gradients at `factor` of the highest learning rates.
+
+        Where the loss or the gradient's length is no number, nothing moves. That is decided on the device, where nobody
+        waits for it (but an fp16 scaler); the meter learns of it later.
+        """
+        finite = loss.isfinite() & grad_norm.isfinite()
+        self.scaler.step(self.optimizers, self.rate * factor, finite, momentum)
+        self.scaler.update()
 
 
 def begin(home: Home, db: Database, run_id: str, recorder: Recorder | None = None) -> Run:
@@ -85,12 +117,27 @@ def begin(home: Home, db: Database, run_id: str, recorder: Recorder | None = Non
     except UNSTORABLE as error:
         say(f"runs.db does not list every checkpoint yet ({reason(error)}); the next save tries again")
     roll_backs = sum(event["kind"] == ROLL_BACK for event in store.list_events(db, run_id, limit=-1))
+    store.take_changes(db, run_id)  # what waited for this attempt holds from its first step on
+    changes = store.list_changes(db, run_id)
     if recorder is None:
         recorder = Recorder(home.database, run_id, attempt)
     recorder.attempt = attempt
     for problem in problems:
         recorder.event("corrupt", f"{problem} An earlier checkpoint is used.")
-    return Run(home, run_id, row["device"], config, db, recorder, attempt, checkpoint, roll_backs)
+    forked = row["parent_step"] is not None
+    return Run(
+        home,
+        run_id,
+        row["device"],
+        config,
+        db,
+        recorder,
+        attempt,
+        checkpoint,
+        roll_backs,
+        changes=changes,
+        forked=forked,
+    )
 
 
 def roll_back(run: Run, why: RollBack) -> Run | None:

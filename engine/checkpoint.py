@@ -81,7 +81,10 @@ def write_checkpoint(folder: Path, step: int, snapshot: Snapshot, state: dict[st
 
 
 def load_checkpoint(path: Path, model: Transformer, optimizers: Optimizers) -> dict[str, Any]:
-    """Restore model and optimizers from a checkpoint; returns its loop state. Raises CorruptCheckpoint."""
+    """Restore model and optimizers from a checkpoint; returns its loop state. Raises CorruptCheckpoint.
+
+    One that a fork began with may have weights only (engine/fork.py): its optimizers begin anew.
+    """
     verify(path)
     state: dict[str, Any] = json.loads((path / "state.json").read_text(encoding="utf-8"))
     wanted = asdict(model.config)
@@ -92,7 +95,8 @@ def load_checkpoint(path: Path, model: Transformer, optimizers: Optimizers) -> d
         raise CorruptCheckpoint(f"{path.name} holds another model than this run's config describes: {fields}.")
     try:
         model.load_state_dict(load_file(path / "model.safetensors"))
-        optimizers.load_tensors(load_file(path / "optimizer.safetensors"))
+        remembered = path / "optimizer.safetensors"
+        optimizers.load_tensors(load_file(remembered) if remembered.exists() else None)
     except SafetensorError as error:
         raise CorruptCheckpoint(f"{path.name} holds a file that is not in the safetensors format.") from error
     except (RuntimeError, KeyError) as error:

@@ -9,7 +9,10 @@ from pathlib import Path
 
 from engine import (
     commands_alerts,
+    commands_fork,
     commands_home,
+    commands_money,
+    commands_preflight,
     commands_queue,
     commands_runs,
     commands_sweep,
@@ -94,6 +97,8 @@ def status(given: Arguments) -> int:
         "experts": _experts(found["expert_load"]),
         "worked": duration(found["elapsed_seconds"]),
         "to go": duration(found["eta_seconds"]) if found["eta_seconds"] is not None else "",
+        "cost": commands_money.costs(found["money"]),
+        "energy": commands_money.energy_used(found["money"]),
         "pid": str(found["pid"] or ""),
         "error": found["error"] or "",
     }
@@ -237,11 +242,14 @@ def _short(given: Arguments, sentence: str) -> int:
 COMMANDS: dict[str, Callable[[Arguments], int]] = {
     "presets": presets,
     "start": start,
+    "preflight": commands_preflight.preflight,
     "runs": commands_runs.runs,
     "status": status,
     "stop": stop,
     "pause": pause,
     "resume": resume,
+    "fork": commands_fork.fork_run,
+    "set": commands_fork.change_run,
     "generate": generate,
     "export": export,
     "samples": samples,
@@ -256,6 +264,8 @@ COMMANDS: dict[str, Callable[[Arguments], int]] = {
     "sweep": commands_sweep.run,
     "prepare": commands_home.prepare,
     "datasets": commands_home.datasets,
+    "price": commands_money.price,
+    "budget": commands_money.budget,
     "alerts": commands_alerts.show,
     "doctor": commands_home.check_up,
     "backup": commands_home.backup,

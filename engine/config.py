@@ -322,7 +322,16 @@ def load_preset(name: str, overrides: Mapping[str, Any] | None = None) -> RunCon
         tree = tomllib.loads(path.read_text(encoding="utf-8"))
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"presets/{path.name} is not valid TOML: {error}.") from error
-    for key, value in (overrides or {}).items():
+    return _overridden(tree, overrides or {})
+
+
+def changed(config: RunConfig, overrides: Mapping[str, Any]) -> RunConfig:
+    """The same config with dotted overrides; raises ConfigError."""
+    return _overridden(asdict(config), overrides)
+
+
+def _overridden(tree: dict[str, Any], overrides: Mapping[str, Any]) -> RunConfig:
+    for key, value in overrides.items():
         *sections, leaf = key.split(".")
         branch = tree
         for section in sections:

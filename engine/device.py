@@ -8,6 +8,7 @@ from torch import Tensor
 
 from engine.attention import NAMES
 from engine.config import ConfigError, TrainConfig
+from engine.gpu import cpu_name as cpu_name
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -100,12 +101,3 @@ def has_bf16(device: torch.device) -> bool:
         # Twice the training speed of fp32 on two AVX512-BF16 cores: docs/LOG.md.
         return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
     return False
-
-
-def cpu_name() -> str:
-    """The processor's name as its maker writes it, where the system tells."""
-    try:
-        with open("/proc/cpuinfo", encoding="utf-8") as lines:  # noqa: PTH123
-            return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.processor() or platform.machine()

@@ -144,13 +144,15 @@ class Diagnosis:
     def _note_speed(self, step: int, groups: Mapping[str, Group]) -> None:
         total = self.config.total_steps
         factor = learning_rate_factor(step - 1, total, self.config.schedule)
+        if factor < 0.1 or step > max(FIRST_STEPS, EARLY * total):  # 0 where a person has moved the end of the run
+            return
         moved = [
             group.ratio / factor
             for name, group in groups.items()
             # Those that began at zero have no size to compare with for long; AdamW's groups are another matter.
             if name.startswith(("self_attn.", "mlp.")) and name not in self._at_zero and group.gradient > 0
         ]
-        if moved and factor >= 0.1 and step <= max(FIRST_STEPS, EARLY * total):
+        if moved:
             self._speeds.append(statistics.median(moved))
 
     def _rate(self) -> list[Finding]:

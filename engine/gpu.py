@@ -1,10 +1,11 @@
 """The devices of this machine and who holds the memory of its GPUs, from NVIDIA's library and without torch."""
 
 import os
+import platform
 import re
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import metadata
 from typing import Any
 
@@ -56,7 +57,7 @@ def usable() -> int:
             return 0
     except metadata.PackageNotFoundError:
         return 0
-    nvml = _library()
+    nvml = library()
     try:
         nvml.nvmlInit()
         count = int(nvml.nvmlDeviceGetCount())
@@ -95,64 +96,108 @@ def look(runs: Sequence[Row] = (), nvml: Any = None) -> list[Gpu]:
 
     `runs` are rows of runs that have not ended: their trainers are named. `nvml` is the library (a fake in tests).
     """
-    nvml = nvml or _library()
+    nvml = nvml or library()
     try:
         nvml.nvmlInit()
     except nvml.NVMLError:
         return []
-    owners = {run["pid"]: run["name"] for run in runs if _lives(run)}
     try:
-        return [_gpu(nvml, index, owners) for index in range(nvml.nvmlDeviceGetCount())]
+        return [_gpu(nvml, index, runs) for index in range(nvml.nvmlDeviceGetCount())]
     except nvml.NVMLError:  # a GPU that has fallen off the bus, a driver that was updated under us
         return []
     finally:
         nvml.nvmlShutdown()
 
 
+def device_name(device: str, nvml: Any = None) -> str:
+    """What `device` is called, as torch says it too: of a GPU by NVML, of a processor by its maker."""
+    if not device.startswith("cuda"):
+        return cpu_name()
+    nvml = nvml or library()
+    number = int(device.partition(":")[2] or 0)
+    shown = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")
+    if number < len(shown) and shown[number].strip().isdigit():
+        number = int(shown[number])
+    try:
+        nvml.nvmlInit()
+        name = text(nvml.nvmlDeviceGetName(nvml.nvmlDeviceGetHandleByIndex(number)))
+        nvml.nvmlShutdown()
+    except nvml.NVMLError:
+        return device
+    return name
+
+
+def cpu_name() -> str:
+    """The processor's name as its maker writes it, where the system tells."""
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as lines:  # noqa: PTH123
+            return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()
+
+
 def driver(nvml: Any = None) -> str:
     """The version of NVIDIA's driver; empty where there is none."""
-    nvml = nvml or _library()
+    nvml = nvml or library()
     try:
         nvml.nvmlInit()
     except nvml.NVMLError:
         return ""
     try:
-        return _text(nvml.nvmlSystemGetDriverVersion())
+        return text(nvml.nvmlSystemGetDriverVersion())
     finally:
         nvml.nvmlShutdown()
 
 
-def _library() -> Any:
+def library() -> Any:
+    """NVIDIA's library, whether or not there is a driver behind it."""
     import pynvml  # only when somebody asks for GPUs
 
     return pynvml
 
 
-def _gpu(nvml: Any, index: int, owners: dict[int, str]) -> Gpu:
-    handle = nvml.nvmlDeviceGetHandleByIndex(index)
-    memory = nvml.nvmlDeviceGetMemoryInfo(handle)
+def holders_of(nvml: Any, handle: Any) -> tuple[Holder, ...]:
+    """Who holds memory of a GPU, the largest first; runs are not named yet."""
     held: dict[int, int | None] = {}
     for list_processes in (nvml.nvmlDeviceGetComputeRunningProcesses, nvml.nvmlDeviceGetGraphicsRunningProcesses):
         try:
             held |= {int(one.pid): one.usedGpuMemory for one in list_processes(handle)}
         except nvml.NVMLError:  # not every driver tells
             continue
-    holders = [Holder(pid, _name(pid), taken, _owner(pid, owners)) for pid, taken in held.items()]
-    holders.sort(key=lambda holder: holder.bytes or 0, reverse=True)
-    name = _text(nvml.nvmlDeviceGetName(handle))
-    return Gpu(index, name, int(memory.used), int(memory.total), tuple(holders))
+    holders = [Holder(pid, _name(pid), taken) for pid, taken in held.items()]
+    return tuple(sorted(holders, key=lambda holder: holder.bytes or 0, reverse=True))
+
+
+def with_runs(holders: Sequence[Holder], runs: Sequence[Row]) -> tuple[Holder, ...]:
+    """The same with the name of the run that each belongs to; `runs` have not ended."""
+    owners = {run["pid"]: run["name"] for run in runs if _lives(run)}
+    return tuple(
+        replace(holder, run=owners.get(holder.pid) or owners.get(leader(holder.pid), "")) for holder in holders
+    )
+
+
+def leader(pid: int) -> int:
+    """The process that leads a process's group, as a trainer does with what it starts; itself where it is gone."""
+    try:
+        return os.getpgid(pid)
+    except ProcessLookupError:
+        return pid
+
+
+def text(value: str | bytes) -> str:
+    """What the library says in words; its older versions say it in bytes."""
+    return value.decode(errors="replace") if isinstance(value, bytes) else value
+
+
+def _gpu(nvml: Any, index: int, runs: Sequence[Row]) -> Gpu:
+    handle = nvml.nvmlDeviceGetHandleByIndex(index)
+    memory = nvml.nvmlDeviceGetMemoryInfo(handle)
+    name = text(nvml.nvmlDeviceGetName(handle))
+    return Gpu(index, name, int(memory.used), int(memory.total), with_runs(holders_of(nvml, handle), runs))
 
 
 def _lives(run: Row) -> bool:
     return process.alive(run["pid"], run["process_started_at"], run["boot_id"])
-
-
-def _owner(pid: int, owners: dict[int, str]) -> str:
-    """The run whose trainer this process is, or was started by: a trainer leads its group."""
-    try:
-        return owners.get(pid) or owners.get(os.getpgid(pid), "")
-    except ProcessLookupError:
-        return ""
 
 
 def _name(pid: int) -> str:
@@ -165,7 +210,3 @@ def _name(pid: int) -> str:
         return ""
     module = words[words.index("-m") + 1] if "-m" in words[:-1] else ""
     return f"{name} {module}" if module else name
-
-
-def _text(value: str | bytes) -> str:
-    return value.decode(errors="replace") if isinstance(value, bytes) else value

@@ -45,6 +45,10 @@ class Home:
         """What the generation worker printed."""
         return self.path / ".worker.log"
 
+    def probe(self, device: str) -> Path:
+        """What a measurement on `device` before a run needs: its lock, its log, weights written for the clock."""
+        return self.path / f".probe-{device.replace(':', '-')}"
+
     def run(self, run_id: str) -> Path:
         """The folder of one run: checkpoints, sampling weights, log."""
         return self.path / "checkpoints" / run_id

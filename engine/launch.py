@@ -13,7 +13,7 @@ from typing import Any
 
 from sqlite_utils import Database
 
-from engine import alerts, jobs, process, store
+from engine import alerts, jobs, money, process, store
 from engine.config import from_json, load_preset
 from engine.endings import STARTS, at_once, end_dead, is_lost, lock_of, stop_command
 from engine.gpu import choose_device
@@ -28,32 +28,10 @@ RESTART = 5.0
 """Seconds between two supervisors started by readers; one needs half a second until it holds its lock."""
 LABELS = ("name", "tags", "notes", "put_away_at")
 STATUS = (
-    "id",
-    *LABELS,
-    "preset",
-    "kind",
-    "status",
-    "phase",
-    "message",
-    "progress",
-    "step",
-    "total_steps",
-    "tokens",
-    "target_tokens",
-    "train_loss",
-    "val_loss",
-    "tokens_per_second",
-    "elapsed_seconds",
-    "eta_seconds",
-    "device",
-    "attempt",
-    "pid",
-    "created_at",
-    "started_at",
-    "ended_at",
-    "heartbeat_at",
-    "error",
-    "sweep",
+    *("id", *LABELS, "preset", "kind", "parent_run_id", "parent_step", "status", "phase", "message", "progress"),
+    *("step", "total_steps", "tokens", "target_tokens", "train_loss", "val_loss", "tokens_per_second"),
+    *("elapsed_seconds", "eta_seconds", "device", "attempt", "pid", "created_at", "started_at", "ended_at"),
+    *("heartbeat_at", "error", "sweep"),
 )
 
 
@@ -100,8 +78,8 @@ def start_run(
     db = store.connect(home.database, durable=True)
     try:
         if not queue:
-            _wait_for_device(home, db, device)
-        run_id = store.create_run(db, config, preset, name or _next_name(db, preset), device, queue=queue)
+            wait_for_device(home, db, device)
+        run_id = store.create_run(db, config, preset, name or next_name(db, preset), device, queue=queue)
     finally:
         db.close()
     ensure_supervisor(home)
@@ -137,6 +115,7 @@ def resume_run(home: Home, run: str, queue: bool = False) -> None:
         if found["status"] == "paused":
             store.give_command(db, found["id"], "unpause")
             return
+        money.refuse_if_used_up(found, stop_command(db, found["id"]), time.time())
         until = time.monotonic() + RESUME_WAIT
         while _still_there(home, db, found["id"]):
             if time.monotonic() > until:
@@ -190,9 +169,10 @@ def run_status(home: Home, run: str) -> dict[str, Any]:
 
 
 def status_of(run: store.Row) -> dict[str, Any]:
-    """The columns of a run that `run_status` shows, and how often it reads its text."""
+    """The columns of a run that `run_status` shows, how often it reads its text, and what it costs."""
     pid = run["pid"] if run["status"] in store.ACTIVE else None
-    return {key: run[key] for key in STATUS} | {"pid": pid} | store.epochs_of(run)
+    costs = money.figures(run, time.time())
+    return {key: run[key] for key in STATUS} | {"pid": pid, "money": costs} | store.epochs_of(run)
 
 
 def reconcile(home: Home, db: Database) -> None:
@@ -278,7 +258,7 @@ def _still_there(home: Home, db: Database, run_id: str) -> bool:
     return _is_ending(run)
 
 
-def _wait_for_device(home: Home, db: Database, device: str) -> None:
+def wait_for_device(home: Home, db: Database, device: str) -> None:
     """Give a run that is stopping on `device` the time to leave; whoever stays is refused by the database."""
     until = time.monotonic() + RESUME_WAIT
     while True:
@@ -305,7 +285,8 @@ def _just_started(home: Home) -> bool:
         return False
 
 
-def _next_name(db: Database, preset: str) -> str:
-    pattern = re.compile(re.escape(preset) + r"-(\d{1,9})")
+def next_name(db: Database, stem: str) -> str:
+    """`stem` with the number after the greatest that a run of this home has."""
+    pattern = re.compile(re.escape(stem) + r"-(\d{1,9})")
     numbers = [int(match[1]) for run in store.list_runs(db) if (match := pattern.fullmatch(run["name"]))]
-    return f"{preset}-{max(numbers, default=0) + 1}"
+    return f"{stem}-{max(numbers, default=0) + 1}"

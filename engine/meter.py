@@ -3,7 +3,7 @@
 import contextlib
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor
@@ -31,8 +31,13 @@ class Meter:
         resumption: Resumption | None = None,
         epochs: Epochs | None = None,
         diagnosis: Diagnosis | None = None,
+        end: Callable[[], int] | None = None,
     ) -> None:
-        """`guard`, `resumption`, `epochs` and `diagnosis` are shown each step that is read, in order."""
+        """`guard`, `resumption`, `epochs` and `diagnosis` are shown each step that is read, in order.
+
+        `end` tells at which step the run will end, where that may differ from its config.
+        """
+        self.end = end or (lambda: config.total_steps)
         self.recorder, self.config = recorder, config
         self.guard, self.resumption, self.epochs, self.diagnosis = guard, resumption, epochs, diagnosis
         self.notice = ""
@@ -142,7 +147,7 @@ class Meter:
             self.resumption.close()
 
     def _progress(self) -> dict[str, float]:
-        done, total = self.last_step, self.config.total_steps
+        done, total = self.last_step, self.end()
         # Evaluations and samples come at even intervals, so the whole time a step took so far is the best guess.
         worked = time.perf_counter() - self._begun - self._paused
         return {

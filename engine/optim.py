@@ -250,15 +250,23 @@ class Optimizers(torch.optim.Optimizer):
         return tensors
 
     @torch.no_grad()
-    def load_tensors(self, tensors: dict[str, Tensor]) -> None:
-        """Restore what `tensors` gave, after the model has the weights that were kept."""
+    def load_tensors(self, tensors: dict[str, Tensor] | None) -> None:
+        """Restore what `tensors` gave, after the model has the weights that were kept; None: they begin anew there.
+
+        A fork may have an average or NorMuon where its parent had none, which begins anew too, or the reverse.
+        """
         for name, average in self.averages.items():
             average.copy_(self.parameters[name])
-            self.parameters[name].copy_(tensors[f"raw.{name}"])
+        if tensors is None:
+            return
+        for name, parameter in self.parameters.items():
+            if f"raw.{name}" in tensors:
+                parameter.copy_(tensors[f"raw.{name}"])
         for role, average in self.muon.averages.items():
             average.copy_(tensors[f"muon.{role}"])
         for role, sizes in self.muon.neurons.items():
-            sizes.copy_(tensors[f"neurons.{role}"])
+            if f"neurons.{role}" in tensors:
+                sizes.copy_(tensors[f"neurons.{role}"])
         for name, parameter in self.others.items():
             prefix = f"adamw.{name}."
             self.adamw.state[parameter] = {

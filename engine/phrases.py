@@ -44,6 +44,30 @@ def loss(value: float | None) -> str:
     return "–" if value is None else f"{value:.3f}"
 
 
+def money(value: float | None, currency: str) -> str:
+    """0.94 as "$0.94", 0.0042 as "$0.0042", with a word behind it: "0.94 EUR"."""
+    if value is None:
+        return "–"
+    if 0 < value < 0.0001:
+        return f"under {_with_currency('0.0001', currency)}"
+    digits = f"{value:,.0f}" if value >= 1000 else f"{value:.2f}" if value >= 0.1 or not value else f"{value:.2g}"
+    return _with_currency(digits, currency)
+
+
+def energy(joules: float | None) -> str:
+    """3_600_000 joules as "1.00 kWh", less than a hundredth of that in Wh."""
+    if joules is None:
+        return "–"
+    hours = joules / 3600
+    if hours < 0.01:
+        return "under 0.01 Wh" if hours else "0 Wh"
+    return f"{hours / 1000:,.2f} kWh" if hours >= 100 else f"{hours:.2g} Wh"
+
+
+def _with_currency(digits: str, currency: str) -> str:
+    return f"{digits} {currency}" if currency[-1:].isalpha() else f"{currency}{digits}"
+
+
 def plain(text: str) -> str:
     """Text of a model or a stranger without what a terminal would obey."""
     return "".join(letter if letter.isprintable() or letter in "\n\t" else "\ufffd" for letter in text)

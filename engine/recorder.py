@@ -10,6 +10,7 @@ import json
 import threading
 import time
 from collections import deque
+from collections.abc import Callable
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -33,6 +34,11 @@ CLOSING, ENDING = 65.0, 30.0
 seconds for the writer to come back from a statement, which waits 5 s at most, and from a slow disk."""
 COMMANDS = ("stop", "pause", "unpause", "sample")
 Rows = list[tuple[str, store.Row]]
+WRITERS: dict[str, Callable[[Any, store.Row], None]] = {
+    "checkpoints": store.put_checkpoint,
+    "run_changes": lambda db, row: store.date_change(db, row["id"], row["step"]),
+}
+"""How rows are stored that are not simply added."""
 
 
 class Recorder:
@@ -42,6 +48,8 @@ class Recorder:
         self.run_id, self.attempt = run_id, attempt
         self.stop, self.stop_now = threading.Event(), threading.Event()
         self.pause, self.sample = threading.Event(), threading.Event()
+        self.changes: deque[store.Row] = deque()
+        """What a person has changed, for the training loop to take between two steps."""
         self.rejected = Home(database.parent).run(run_id) / "rejected.jsonl"
         self._rows: deque[tuple[str, store.Row]] = deque()
         self._state: dict[str, Any] = {}
@@ -63,6 +71,10 @@ class Recorder:
         self._queue(
             "events", {"run_id": self.run_id, "step": step, "kind": kind, "message": message, "created_at": time.time()}
         )
+
+    def dated(self, change: int, step: int) -> None:
+        """Queue the step from which a change of a person's holds."""
+        self._queue("run_changes", {"run_id": self.run_id, "id": change, "step": step})
 
     def state(self, **values: Any) -> None:
         """Overwrite parts of the run's state at the next write; once asked to stop, the status stays `stopping`."""
@@ -154,7 +166,7 @@ class Recorder:
         with store.writing(db):
             for table, row in rows:
                 try:
-                    store.put_checkpoint(db, row) if table == "checkpoints" else store.insert(db, table, row)
+                    WRITERS[table](db, row) if table in WRITERS else store.insert(db, table, row)
                 except store.ROW_ERRORS as error:
                     if not store.refused_for_good(error):
                         raise
@@ -231,3 +243,4 @@ class Recorder:
             else:
                 self.pause.clear()
             store.finish_command(db, command["id"], "taken by the trainer")
+        self.changes.extend(store.take_changes(db, self.run_id))

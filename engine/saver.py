@@ -143,6 +143,7 @@ class Saver:
             "scaler": self.learner.scaler.state_dict(),
             "rate": self.learner.rate,
             "unasked": self.run.unasked,
+            "text_from": self.learner.text_from,
         }
 
     def _write(self, step: int, snapshot: Snapshot, state: dict[str, Any], patience: float) -> None:

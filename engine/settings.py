@@ -129,7 +129,7 @@ def parse_overrides(pairs: Iterable[str]) -> dict[str, Any]:
     for pair in pairs:
         key, equals, text = pair.partition("=")
         if not equals or not key.strip():
-            raise ConfigError(f"--set takes key=value, for example train.tokens=1000000, not {brief(repr(pair))}.")
+            raise ConfigError(f"Give settings as key=value, for example train.tokens=1000000, not {brief(repr(pair))}.")
         if key.strip() in overrides:
             raise ConfigError(f"{named(key.strip())} is given twice; give it once.")
         overrides[key.strip()] = parse_value(text.strip())

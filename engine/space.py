@@ -36,21 +36,27 @@ def age_bytes(config: RunConfig) -> int:
     return 2 * config.model.parameters
 
 
-def run_bytes(config: RunConfig) -> int:
-    """About how much disk a whole run takes: what retention keeps, the checkpoint being written, and all ages."""
-    rules, total = config.checkpoint, config.total_steps
+def run_bytes(config: RunConfig, done: int = 0) -> int:
+    """About how much disk a whole run takes: what retention keeps, the checkpoint being written, and all ages.
+
+    A fork begins with `done` steps and a copy of the checkpoint of that step.
+    """
+    rules, total = config.checkpoint, config.total_steps - done
     saves = math.ceil(total / rules.every)
     kept = rules.keep + rules.keep_best + (total // math.lcm(rules.every, rules.keep_every) if rules.keep_every else 0)
     ages = total // config.sample.every + 1 + (total % config.sample.every > 0)
     if rules.keep_ages:
         # Ages go when a checkpoint is written, so those since the last one are there too.
         ages = min(ages, rules.keep_ages + rules.every // config.sample.every + 1)
-    return (min(kept, saves) + 1) * checkpoint_bytes(config) + ages * age_bytes(config)
+    return (min(kept, saves) + 1 + (done > 0)) * checkpoint_bytes(config) + ages * age_bytes(config)
 
 
-def check_disk(home: Home, config: RunConfig) -> None:
-    """Raise Refused, with what would help, when a new run's weights cannot fit into the home's file system."""
-    needed, free = run_bytes(config) + RESERVE, free_disk(home.path)
+def check_disk(home: Home, config: RunConfig, done: int = 0) -> None:
+    """Raise Refused, with what would help, when a new run's weights cannot fit into the home's file system.
+
+    `done`: as in `run_bytes`.
+    """
+    needed, free = run_bytes(config, done) + RESERVE, free_disk(home.path)
     if needed > free:
         raise Refused(
             f"This run needs about {_gigabytes(needed)} of disk for its weights and {_gigabytes(free)} are free; free "

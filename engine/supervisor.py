@@ -19,13 +19,14 @@ from types import FrameType
 
 from sqlite_utils import Database
 
-from engine import causes, process, store
+from engine import causes, probing, process, store
 from engine.children import LINGER, Child, apart, spawn, tell
 from engine.courier import Courier, Stalls
 from engine.endings import BANNER, REQUESTS, STARTS, end_dead, is_lost, lock_of, stop_command
 from engine.home import Home
 from engine.jobs import JOB, Jobs
 from engine.ladder import GRACE, GRACE_NOW, Ladder
+from engine.metering import Metering
 from engine.turns import give_turns
 
 TRAINER = (sys.executable, "-m", "engine.train")
@@ -54,9 +55,11 @@ class Supervisor:
         grace_now: float = GRACE_NOW,
         linger: float = LINGER,
         jobs: Jobs | None = None,
+        metering: Metering | None = None,
     ) -> None:
         self.home, self.trainer, self.idle = home, trainer, idle
         self.jobs = jobs or Jobs(home)
+        self.metering = metering or Metering(home)
         self.courier, self.stalls = Courier(home), Stalls()
         self.grace, self.grace_now, self.linger = grace, grace_now, linger
         self.end = False
@@ -82,6 +85,7 @@ class Supervisor:
                 time.sleep(TICK)
             self.courier.leave()
         finally:
+            self.metering.close(db)
             db.close()
 
     def tick(self, db: Database) -> bool:
@@ -97,6 +101,8 @@ class Supervisor:
         for run in runs:
             with self._apart(db, run["id"]):
                 self._watch(db, run)
+                if run["id"] in self.trainers:
+                    self.metering.look(db, run)
         still_open = {run["id"] for run in runs}
         self.stalls.forget(still_open)
         for run_id, trainer in self.trainers.items():  # one that stays would keep memory and the run's lock
@@ -111,6 +117,8 @@ class Supervisor:
         """Bury trainers that have ended, with what is left of their group, and end their runs if they did not."""
         for run_id, trainer in list(self.trainers.items()):
             if not trainer.alive():
+                with self._apart(db, run_id):
+                    self.metering.end(db, trainer.row)
                 with self._apart(db, run_id):
                     self._end(db, trainer)
                 del self.trainers[run_id]
@@ -128,9 +136,11 @@ class Supervisor:
         return apart(f"run {run_id}", self.told, partial(store.add_event, db, run_id, "note"))
 
     def _ready_for(self, run: store.Row) -> bool:
-        """Whether the last trainer of a run is quite gone, and whoever else held its device."""
+        """Whether the last trainer of a run is quite gone, and whoever else held its device; a measurement is ended."""
         there = any(run_id == run["id"] or one.row["device"] == run["device"] for run_id, one in self.trainers.items())
-        return not there and not process.is_held(lock_of(self.home, run["id"]))
+        if there or process.is_held(lock_of(self.home, run["id"])):
+            return False
+        return not probing.make_way(self.home, run["device"])
 
     def _start(self, db: Database, run_id: str) -> None:
         """Take a waiting start and spawn the trainer, unless the run has been stopped meanwhile."""
@@ -149,6 +159,7 @@ class Supervisor:
                     who = process.identity(child.pid)
                     self.trainers[run_id] = Trainer(run | who, child, before)
                     store.update_state(db, run_id, **who)
+                    store.begin_meter(db, run_id)
                     tell(f"run {run_id}: trainer {child.pid} started")
                 elif run["status"] == "stopping":
                     store.end_run(db, run_id, "stopped")

@@ -32,9 +32,8 @@ from engine.examine import Examination
 from engine.gradients import Gradients
 from engine.guard import Diverged, Guard, Resumption, RollBack
 from engine.home import Home
+from engine.inflight import InFlight
 from engine.meter import Meter
-from engine.model import Transformer
-from engine.optim import Optimizers
 from engine.outage import patiently
 from engine.process import hold_lock
 from engine.questions import Questions
@@ -56,13 +55,10 @@ def train(run: Run) -> str:
     rows = Rows(dataset.train, config.model.context, config.train.seed, dataset.vocab_size)
     end = dataset.separator if config.train.documents else None
 
-    with place.device:
-        model = Transformer(config.model, place.dtype)
-    model.init_weights(config.train.seed)
-    optimizers = Optimizers(model, config.optimizer, place.muon_dtype)
-    scaler = torch.amp.GradScaler(place.device.type, enabled=place.precision == "fp16")
-    learner = Learner(model, optimizers, scaler)
+    learner = Learner.new(config, place)
+    model, optimizers, scaler = learner.model, learner.optimizers, learner.scaler
     step, elapsed_seconds = resume(run, dataset, learner)
+    rows.first = learner.text_from * config.rows_per_step
     gradients = Gradients(model, config.rows_per_step, config.train.balance_loss, scaler.scale)
     if place.device.type == "cuda":
         recorder.state(status="compiling", message="Getting the kernels ready for this GPU")
@@ -75,13 +71,14 @@ def train(run: Run) -> str:
         "recorded": gradients.recorded,
         "micro_batch": micro_batch,
         "epoch_tokens": rows.per_epoch * rows.context,
+        "text_from": learner.text_from * config.train.batch_tokens,
     }
     recorder.state(status="running", phase="training", message="", environment=environment)
 
     feed = Feed(rows, place, config.rows_per_step, micro_batch, end)
     validation = Validation(dataset, config, place, micro_batch, end)
     questions = Questions(config, run.home.tokenizer(run.id), recorder)
-    total_steps, batch_tokens = config.total_steps, config.train.batch_tokens
+    batch_tokens, flight = config.train.batch_tokens, InFlight(config, recorder, run.changes, step)
     guard = Guard(recorder, config.train.on_nonfinite, run.roll_backs, skips_overflow=scaler.is_enabled())
     resumption = Resumption(recorder.event, step, losses_before(run.db, run.id)) if run.attempt > 1 else None
     epochs = Epochs(rows, config.rows_per_step, recorder.event, epochs_told(run.db, run.id))
@@ -93,7 +90,7 @@ def train(run: Run) -> str:
         {finding["kind"] for look in store.looks(run.db, run.id) for finding in look["findings"]},
     )
     examination = Examination(model, optimizers, config, validation.text(), diagnosis.look)
-    meter = Meter(recorder, config, step, elapsed_seconds, guard, resumption, epochs, diagnosis)
+    meter = Meter(recorder, config, step, elapsed_seconds, guard, resumption, epochs, diagnosis, lambda: flight.end)
     saver = Saver(run, learner, guard, dataset_sha256(dataset), meter.say)
 
     def ask() -> None:
@@ -102,7 +99,7 @@ def train(run: Run) -> str:
 
     def look_up(finished: bool) -> None:
         """What is due after a step: evaluate, ask the prompts, save."""
-        if finished or step % config.eval.every == 0:
+        if finished or step % flight.now.eval_every == 0:
             with meter.phase("evaluating", "Reading text it has never seen"):
                 with optimizers.averaged():
                     result = validation.measure(model)
@@ -111,11 +108,11 @@ def train(run: Run) -> str:
                     "evals", step=step, tokens=step * batch_tokens, elapsed_seconds=meter.elapsed_seconds, **result
                 )
                 recorder.state(val_loss=result["val_loss"])
-                say(f"step {step:,} of {total_steps:,}: validation loss {result['val_loss']:.3f}")
-        if finished or step % config.sample.every == 0 or recorder.sample.is_set():
+                say(f"step {step:,} of {flight.end:,}: validation loss {result['val_loss']:.3f}")
+        if finished or step % flight.now.sample_every == 0 or recorder.sample.is_set():
             recorder.sample.clear()
             ask()
-        if finished or (step and step % config.checkpoint.every == 0):
+        if finished or (step and step % flight.now.checkpoint_every == 0):
             with meter.phase("saving", "Saving a checkpoint"):
                 (saver.save_last if finished else saver.save)(step, meter.elapsed_seconds)
 
@@ -125,34 +122,32 @@ def train(run: Run) -> str:
         ask()
     meter.begin()
     with contextlib.closing(saver), contextlib.closing(feed):
-        while step < total_steps and not recorder.stop.is_set():
+        while step < flight.now.total_steps and not recorder.stop.is_set():
             if recorder.pause.is_set():
                 meter.wait_while_paused()
                 continue
-            factor = learner.rate * learning_rate_factor(step, total_steps, config.schedule)
+            now = flight.at(step)
+            factor = now.rate_factor * learning_rate_factor(step, now.schedule_steps, config.schedule)
             loss, balance = gradients.of(feed.step(step))
-            scaler.unscale_(optimizers)
-            grad_norm = torch.nn.utils.clip_grad_norm_(model.parameters(), config.train.grad_clip)
-            # Decided on the device, where nobody waits for it (but an fp16 scaler); the meter learns of it later.
-            finite = loss.isfinite() & grad_norm.isfinite()
+            grad_norm = learner.clip_gradients(config.train.grad_clip)
             with examination.of(step + 1, grad_norm):
-                scaler.step(optimizers, factor, finite, momentum(step, total_steps, config.optimizer))
-            scaler.update()
+                learner.update(loss, grad_norm, factor, momentum(step, now.schedule_steps, config.optimizer))
 
             step += 1
             saver.check()
             measured = loss, grad_norm, *((balance,) if config.model.experts > 1 else ())
-            meter.add(step, config.optimizer.muon_lr * factor, *measured)
-            look_up(finished=step == total_steps)
+            meter.add(step, config.optimizer.muon_lr * learner.rate * factor, *measured)
+            look_up(finished=step == now.total_steps)
 
-        if step < total_steps:
+        unfinished = step < flight.now.total_steps
+        if unfinished:
             # Before the save in the background is waited for: whoever asked to stop has to know what takes so long.
             recorder.state(status="stopping", phase="saving", message="Saving before the end")
         meter.close()
         saver.wait()
-        if step < total_steps and step > saver.saved_step and not recorder.stop_now.is_set():
+        if unfinished and step > saver.saved_step and not recorder.stop_now.is_set():
             saver.save_last(step, meter.elapsed_seconds)
-    return "finished" if step == total_steps else "stopped"
+    return "stopped" if unfinished else "finished"
 
 
 def prepare_dataset(run: Run) -> Dataset:
@@ -172,9 +167,12 @@ def prepare_dataset(run: Run) -> Dataset:
 def resume(run: Run, dataset: Dataset, learner: Learner) -> tuple[int, float]:
     """Go on from the run's checkpoint; returns its step and seconds worked, or zeros without one."""
     state: dict[str, Any] = {"step": 0, "elapsed_seconds": 0.0}
+    if run.checkpoint is None and run.forked:
+        raise store.Refused("No checkpoint of this fork is whole, so there is nothing it could begin with; fork again.")
     if run.checkpoint is not None:
         state = load_checkpoint(run.checkpoint, learner.model, learner.optimizers)
-        if state["dataset_sha256"] != dataset_sha256(dataset):
+        # Unknown in a fork whose parent has left neither its text nor a checkpoint that could name it.
+        if state["dataset_sha256"] not in (None, dataset_sha256(dataset)):
             raise store.Refused(
                 f"The dataset {dataset.name} is not the one this run began with, so it cannot go on "
                 "exactly; put the old one back, or start a new run."
@@ -183,6 +181,7 @@ def resume(run: Run, dataset: Dataset, learner: Learner) -> tuple[int, float]:
             learner.scaler.load_state_dict(state["scaler"])
     step = int(state["step"])
     run.unasked = bool(state.get("unasked", False))
+    learner.text_from = int(state.get("text_from", 0))
     # A run that was killed before its first save after a roll-back has to remember it too.
     learner.rate = min(float(state.get("rate", 1.0)), 0.5**run.roll_backs)
     run.recorder.state(step=step, tokens=step * run.config.train.batch_tokens)

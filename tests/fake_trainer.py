@@ -17,6 +17,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from engine import store
 from engine.config import RunConfig, from_json
 from engine.home import Home
+from engine.inflight import InFlight
 from engine.process import hold_lock, identity
 from engine.recorder import Recorder
 
@@ -85,6 +86,7 @@ def pretend(given: argparse.Namespace, recorder: Recorder, config: RunConfig, ro
         recorder.event("resumed", f"Attempt {recorder.attempt} goes on from step {step:,}", step)
     else:
         measure(recorder, config, 0, 0.0)
+    flight = InFlight(config, recorder, [], step)
     while step < steps and (given.hang or not recorder.stop.is_set()):
         if recorder.pause.is_set():
             recorder.state(status="paused", phase="")
@@ -94,6 +96,7 @@ def pretend(given: argparse.Namespace, recorder: Recorder, config: RunConfig, ro
             recorder.state(status="running", phase="training")
             recorder.flush()
             continue
+        steps = min(steps, flight.at(step).total_steps)
         time.sleep(1 / given.speed)
         step += 1
         seconds = time.monotonic() - began

@@ -314,7 +314,7 @@ def test_a_key_given_twice_is_refused() -> None:
 
 @pytest.mark.parametrize("word", ["train.seed", "=5", " =5", ""])
 def test_a_word_without_key_or_value_is_refused(word: str) -> None:
-    with pytest.raises(ConfigError, match="takes key=value"):
+    with pytest.raises(ConfigError, match="settings as key=value"):
         parse_overrides([word])
 
 

@@ -34,11 +34,15 @@ POSTS = {
     "/api/remove": ("exhibit",),
     "/api/pause": ("run",),
     "/api/unpause": ("run",),
+    "/api/fork": ("run", "step", "name", "overrides", "queue"),
+    "/api/changes": ("run", "changes"),
     "/api/run/rename": ("run", "name"),
     "/api/run/tags": ("run", "add", "remove"),
     "/api/run/notes": ("run", "notes"),
     "/api/run/put-away": ("run", "away"),
     "/api/run/delete": ("run", "exhibits"),
+    "/api/money/price": ("run", "home", "price"),
+    "/api/money/budget": ("run", "amount"),
     "/api/dataset/delete": ("name",),
     "/api/tokenize": ("text", "tokenizers"),
     "/api/prepare": ("name", "recipe"),
@@ -54,11 +58,15 @@ POSTS = {
     "/api/sweep/take-out": ("name",),
     "/api/queue/hold": ("device", "held"),
     "/api/queue/after-failure": ("hold",),
+    "/api/preflight": ("preset", "overrides"),
 }
 DEEP = [b"[" * 50_000, b'{"run":' * 50_000, b'{"run": ' + b"9" * 5000 + b"}"]
 BODIES = [b"", b"[", b"[1]", b'"x"', b"\xff\xfe\x00", *DEEP]
 NAMES = {
     "start_run": 3,
+    "fork_run": 4,
+    "queue_fork": 4,
+    "change_run": 2,
     "stop_run": 1,
     "resume_run": 1,
     "queue_run": 3,

@@ -97,7 +97,7 @@ def test_the_real_library_can_be_asked_anywhere() -> None:
 
 def test_a_cpu_build_of_torch_uses_no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gpu.metadata, "version", lambda _: "2.13.0+cpu")
-    monkeypatch.setattr(gpu, "_library", FakeNvml)
+    monkeypatch.setattr(gpu, "library", FakeNvml)
     assert gpu.usable() == 0
     monkeypatch.setattr(gpu.metadata, "version", lambda _: "2.13.0")
     assert gpu.usable() == 1

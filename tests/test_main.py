@@ -127,7 +127,7 @@ def test_waiting_for_a_run_that_fails_is_exit_status_1(home: Home, capsys: Captu
         (("archive", "9999", "--category", "good", "--title", "x"), "There is no sample 9999"),
         (("archive", "1", "--category", "", "--title", "x"), "A category needs"),
         (("start", "--preset", "seedlin"), "did you mean seedling?"),
-        (("start", "--set", "train.tokens"), "--set takes key=value"),
+        (("start", "--set", "train.tokens"), "Give settings as key=value"),
         (("start", "--set", "train.seed=1", "train.seed=2"), "given twice"),
         (("start", "--set", "optimizer.muon_lr=-1"), "must be a finite number > 0"),
         (("start", "--set", "model.heads=5"), "model.heads = 5 must divide model.width = 256; try 4."),

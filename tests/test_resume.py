@@ -83,18 +83,18 @@ def test_resumed_after_a_kill_it_ends_with_the_same_weights(home: Home, db: Data
 
 KILLED = """
 import os, signal, sys
-from engine import saver, store, train
+from engine import optim, saver, store, train
 moment, steps = sys.argv[1], []
 def die():
     os.kill(os.getpid(), signal.SIGKILL)
 if moment == "after the step":
-    step = train.Optimizers.step
+    step = optim.Optimizers.step
     def stepped(*given):
         step(*given)
         steps.append(1)
         if len(steps) == 16:
             die()
-    train.Optimizers.step = stepped
+    optim.Optimizers.step = stepped
 elif moment == "before the save":
     save = saver.Saver.save
     saver.Saver.save = lambda self, step, seconds: die() if step == 16 else save(self, step, seconds)

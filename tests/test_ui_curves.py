@@ -31,7 +31,7 @@ def test_a_long_curve_is_thinned_and_zooming_brings_it_all_back(db: Database) ->
     near = series(db, cache, run, Look(points=1000, low=100, high=200))
 
     assert not far["whole"] and len(far["m"]["loss"]["y"]) <= 1010 and far["m"]["loss"]["pairs"]
-    assert len(far["m"]["norm"]["y"]) <= 610
+    assert len(far["m"]["norm"]["y"]) <= 410
     assert near["whole"] and len(near["m"]["loss"]["y"]) == 103
 
 

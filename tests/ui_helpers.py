@@ -2,11 +2,12 @@
 
 import contextlib
 import gc
+import hashlib
 import json
 import threading
 import time
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from sqlite_utils import Database
 from engine import config, store
 from engine import launch as real_launch
 from engine.home import Home
+from engine.manifest import write_manifest
 from engine.store import Row
 
 ADDRESS = "http://127.0.0.1:7860"
@@ -46,7 +48,7 @@ def served(folder: Path, **options: Any) -> Iterator[Page]:
 
     home = Home.at(folder)
     real_launch.open_home(home)
-    fakes = {"launch": FakeLaunch(), "talker": FakeTalker(), "preparing": FakePreparing()}
+    fakes = {"launch": FakeLaunch(), "talker": FakeTalker(), "preparing": FakePreparing(), "measure": fake_measure}
     app = create_app(home, **(fakes | options))
     with Page(app, base_url=ADDRESS, raise_server_exceptions=False) as page:
         page.home = home
@@ -151,6 +153,26 @@ def add_answer(
     )
 
 
+def add_age(home: Home, db: Database, run_id: str, step: int, full: bool = True) -> None:
+    """Weights of a run on the disk and in the index, which nobody can ask: a whole checkpoint, or those of an age."""
+    folder = home.run(run_id)
+    weights = f"weights of {step}".encode()
+    digest = hashlib.sha256(weights).hexdigest()
+    row = {"step": step, "tokens": step * 4096, "bytes": len(weights), "sha256": digest}
+    if full:
+        state = {"step": step, "elapsed_seconds": step / 10, "dataset_sha256": "0" * 64, "scaler": {}, "rate": 1.0}
+        checkpoint = folder / f"step_{step:06d}"
+        checkpoint.mkdir(parents=True)
+        files = {"model.safetensors": weights, "optimizer.safetensors": b"", "state.json": json.dumps(state).encode()}
+        write_manifest(checkpoint, {}, files)
+        store.add_checkpoint(db, run_id, attempt=1, kind="full", path=checkpoint.name, **row)
+    else:
+        path = folder / "sampling" / f"step_{step:06d}.safetensors"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(weights)
+        store.add_checkpoint(db, run_id, attempt=1, kind="sampling", path=f"sampling/{path.name}", **row)
+
+
 class FakeLaunch:
     """engine.launch without processes: rows only."""
 
@@ -191,6 +213,37 @@ class FakeLaunch:
 
     def default_device(self) -> str:
         return "cpu"
+
+
+MEASURED: dict[str, Any] = {
+    "measured_at": 1_700_000_000.0,
+    "step_seconds": 0.2,
+    "eval_token_seconds": 1e-5,
+    "prompts": 12,
+    "answer_seconds": 0.3,
+    "answer_token_seconds": 0.01,
+    "age_seconds": 0.1,
+    "save_seconds": 0.5,
+    "memory": 10**9,
+    "memory_shown": 2 * 10**9,
+    "memory_there": 8 * 10**9,
+    "micro_batch": 16,
+    "precision": "bf16",
+    "scaled": "",
+    "notes": [],
+    "cores_taken": 0.1,
+    "cores": 2,
+}
+"""What engine/preflight.py finds."""
+
+
+def fake_measure(
+    home: Home, chosen: config.RunConfig, cancelled: Callable[[], bool]
+) -> Generator[dict[str, Any], None, None]:
+    """engine.probing.measure without a process."""
+    yield {"message": "Warming up"}
+    yield {"message": "Measuring", "tokens_per_second": 20_480.0}
+    yield {"probe": MEASURED}
 
 
 class FakePreparing:

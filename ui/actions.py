@@ -1,7 +1,6 @@
 """What a person can do from the page or the API. Every argument is checked here: a browser cannot be trusted."""
 
 import logging
-import math
 import re
 import threading
 from collections.abc import Generator, Iterator
@@ -12,6 +11,9 @@ from engine.config import ConfigError
 from engine.home import Home
 from engine.store import Refused, Row, StoreError
 from ui import describe
+from ui.checks import real as _real
+from ui.checks import text as _text
+from ui.checks import whole as _whole
 from ui.reading import Reader
 
 log = logging.getLogger(__name__)
@@ -231,28 +233,3 @@ def sentence(error: Exception) -> str:
         return "The database cannot be used right now; is the disk full, or runs.db read-only?"
     log.error("unforeseen error", exc_info=error)
     return "Something went wrong here; the terminal that runs app.py shows what."
-
-
-def _text(value: Any, what: str, longest: int) -> str:
-    if not isinstance(value, str):
-        raise Refused(f"{what} must be text.")
-    if len(value) > longest:
-        raise Refused(f"{what} has {len(value):,} characters; {longest:,} at most.")
-    return value.replace("\x00", "")
-
-
-def _real(value: Any, what: str, low: float, high: float) -> float:
-    if (
-        isinstance(value, bool)
-        or not isinstance(value, int | float)
-        or not math.isfinite(value)
-        or not low <= value <= high
-    ):
-        raise Refused(f"{what} must be a number from {low:g} to {high:g}.")
-    return float(value)
-
-
-def _whole(value: Any, what: str, low: int, high: int) -> int:
-    if isinstance(value, bool) or not isinstance(value, int | float) or value != value // 1 or not low <= value <= high:
-        raise Refused(f"{what} must be a whole number from {low:,} to {high:,}.")
-    return int(value)

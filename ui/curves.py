@@ -24,7 +24,7 @@ CURVES = tuple({**METRIC_COLUMNS, **EVAL_COLUMNS})
 NOISY = ("loss", "norm", "speed")
 """Curves that are smoothed."""
 DIGITS = {"loss": 7, "rate": 4, "norm": 4, "speed": 4, "accuracy": 5, "perplexity": 6, "bits": 6}
-SIDE_POINTS = 600
+SIDE_POINTS = 400
 """Points of the small charts, whose width is half of the large one's."""
 POINTS = (100, 10_000)
 SMOOTHING = 2.5

@@ -107,6 +107,7 @@ def summary(run: Row, order: int) -> dict[str, Any]:
         "resumable": run["status"] in store.RESUMABLE,
         "device_name": environment.get("device_name", run["device"]),
         "precision": environment.get("precision", ""),
+        "currency": run["currency"],
         "epoch_tokens": environment.get("epoch_tokens"),
     }
 
@@ -143,7 +144,9 @@ def form_fields() -> list[dict[str, Any]]:
     return sorted(found, key=lambda field: FRONT.index(field["key"]) if field["front"] else len(FRONT))
 
 
-def preset_card(name: str, chosen: RunConfig, home: Home, device: str, flops: float) -> dict[str, Any]:
+def preset_card(
+    name: str, chosen: RunConfig, home: Home, device: str, flops: float, measurement: dict[str, Any] | None = None
+) -> dict[str, Any]:
     """What a preset is, what it needs, whether its data is here, and all its values."""
     missing = next(filter(None, data_problems(home, chosen)), "")
     return {
@@ -157,7 +160,7 @@ def preset_card(name: str, chosen: RunConfig, home: Home, device: str, flops: fl
         "missing": missing,
         "values": config.settings(chosen),
         "device": device,
-        **plan(chosen, flops, device),
+        **plan(chosen, flops, device, measurement),
     }
 
 
@@ -174,9 +177,13 @@ def data_problems(home: Home, chosen: RunConfig) -> tuple[str, str]:
     return "", ""
 
 
-def plan(chosen: RunConfig, flops: float, device: str) -> dict[str, Any]:
-    """What will run: steps, seconds and bytes, the last two as estimates."""
+def plan(chosen: RunConfig, flops: float, device: str, measurement: dict[str, Any] | None = None) -> dict[str, Any]:
+    """What will run: steps, seconds and bytes, the last two as measured, or else as estimates."""
+    if measurement:
+        found = {name: measurement[name] for name in ("seconds", "memory")}
+        return {"steps": chosen.total_steps, "measurement": measurement} | found
     return {
+        "measurement": None,
         "steps": chosen.total_steps,
         "seconds": chosen.train.tokens * chosen.model.flops_per_token / flops,
         "memory": training_bytes(chosen, device),

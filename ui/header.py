@@ -11,6 +11,7 @@ FIGURES = (
     ("perplexity", "Perplexity", "as many tokens it wavers between: e to the power of the validation loss"),
     ("speed", "Speed", "tokens it reads in a second"),
     ("eta", "Left", "until it has read all it is to read"),
+    ("cost", "Cost", "what it has cost so far, at the price that was given for its machine"),
 )
 TABS = (
     ("train", "Train"),

@@ -12,6 +12,7 @@ from sqlite_utils import Database
 
 from engine import store
 from engine.store import Refused, Row
+from ui.costs import costs
 from ui.curves import AXES, CURVES, DIGITS, EVAL_COLUMNS, METRIC_COLUMNS, check_axis, check_curves
 from ui.describe import speed
 from ui.series import number, numbers, pack
@@ -62,10 +63,10 @@ def check_number(runs: int) -> None:
 
 
 def version(runs: Iterable[Row], held: Mapping[str, str] | None = None) -> str:
-    """Changes whenever the list of runs does, a status, an attempt, a place in line, what people wrote about a run, or
-    which lines are `held`."""
-    names = ("id", "name", "status", "attempt", "place", "tags", "notes", "put_away_at")
-    text = json.dumps([[[run[name] for name in names] for run in runs], held or {}])
+    """Changes whenever the list of runs does, a status, an attempt, an end, a place in line, a price, what people wrote
+    about a run, or which lines are `held`."""
+    seen = ("id", "name", "status", "attempt", "total_steps", "place", "tags", "notes", "put_away_at", *store.PRICE)
+    text = json.dumps([[[run[name] for name in seen] for run in runs], held or {}])
     return hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()[:10]
 
 
@@ -151,6 +152,8 @@ def live(
         answer["runs"] = news
     if selected in by_id:
         answer["now"] = pulse(by_id[selected])
+        if money := costs(db, by_id[selected]):
+            answer["now"]["money"] = money
         if by_id[selected]["status"] in store.RESUMABLE:
             answer["now"]["saved"] = max(
                 (row["step"] for row in store.list_checkpoints(db, selected, "full")), default=0

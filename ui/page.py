@@ -1,7 +1,7 @@
 """The page's frame: header, tabs, and the API names for scripts."""
 
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, ParamSpec, TypeVar
 
 import gradio as gr
@@ -15,8 +15,11 @@ AT_ONCE = 24
 """Answers under way or waiting: more than the talker lets wait, so that it is the talker who refuses, in a sentence."""
 
 
-def build_page(actions: Actions) -> Any:
-    """All of the page as Gradio Blocks; what moves in it is drawn by ui/static/app.js."""
+def build_page(actions: Actions, more: Sequence[Callable[..., Any]] = ()) -> Any:
+    """All of the page as Gradio Blocks; what moves in it is drawn by ui/static/app.js.
+
+    Each handler of `more` is an API name too.
+    """
     with gr.Blocks(title="Blueberry Studio", analytics_enabled=False, fill_width=True) as demo:
         header.build(spoken(actions.stop_run), spoken(actions.resume_run))
         train_tab.build(spoken(actions.start_run))
@@ -26,6 +29,8 @@ def build_page(actions: Actions) -> Any:
         data_tab.build()
         report_tab.build()
         add_api(actions)
+        for handler in more:
+            gr.api(spoken(handler), api_name=handler.__name__)
     demo.queue(max_size=64, default_concurrency_limit=8, api_open=True)
     return demo
 

@@ -11,7 +11,7 @@ from sqlite_utils import Database
 from engine import config, phrases, store
 from engine.home import PROJECT, Home
 from engine.store import Row
-from ui import describe
+from ui import costs, describe
 from ui.series import number
 
 LOG_BYTES, LOG_LINES = 16_384, 30
@@ -57,6 +57,7 @@ def compared(db: Database, runs: list[Row]) -> list[dict[str, Any]]:
             "bits": number(newest[run["id"]]["val_bits_per_byte"], 5) if run["id"] in newest else None,
             "started": round(run["started_at"] or run["created_at"]),
             "notes": run["notes"],
+            **costs.compared(run),
         }
         for run in runs
     ]

@@ -17,6 +17,7 @@ from ui.answers import reply
 from ui.columns import SeriesCache
 from ui.curves import CURVES, SMOOTHING, Look
 from ui.curves import series as whole_curves
+from ui.probe_routes import measurement
 from ui.reading import Reader
 
 SAMPLE_FIELDS = (
@@ -174,8 +175,10 @@ def preset_cards(reader: Reader, launch: Launch) -> dict[str, Any]:
     """All presets with what they need on this machine, and the form's fields."""
     device = launch.default_device()
     flops, measured = speed_here(reader, device)
+    chosen = {name: config.load_preset(name) for name in config.presets()}
     cards = [
-        describe.preset_card(name, config.load_preset(name), reader.home, device, flops) for name in config.presets()
+        describe.preset_card(name, one, reader.home, device, flops, measurement(reader.home, reader.db(), one, device))
+        for name, one in chosen.items()
     ]
     return {
         "presets": cards,
@@ -215,7 +218,7 @@ def check_settings(reader: Reader, launch: Launch, preset: str, overrides: str, 
         "active_parameters": chosen.model.active_parameters,
         "tokens": chosen.train.tokens,
         "epochs": epochs(reader, chosen),
-        **describe.plan(chosen, flops, device),
+        **describe.plan(chosen, flops, device, measurement(reader.home, reader.db(), chosen, device)),
     }
 
 

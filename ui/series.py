@@ -106,13 +106,27 @@ def pack(values: Array) -> Any:
     """A rising column as JSON: its first value and the differences, or the one difference they all are."""
     if not len(values):
         return []
-    rounded = np.round(values, 1)
+    rounded = np.round(values.astype(np.float64), 1)
     steps = np.round(np.diff(rounded), 1)
     if len(steps) and np.all(steps == steps[0]):
         return {"from": number(rounded[0], 15), "by": number(steps[0]), "n": len(values)}
-    return {"from": number(rounded[0], 15), "steps": [number(step) for step in steps]}
+    return {"from": number(rounded[0], 15), "steps": _plain(steps)}
 
 
 def numbers(values: Array, digits: int = 7) -> list[float | int | None]:
-    """A column as JSON numbers."""
-    return [number(value, digits) for value in values.tolist()]
+    """A column as JSON numbers of `digits` significant digits; None for what is not finite. 7 are all a float32 has."""
+    wide = values.astype(np.float64)
+    finite = np.isfinite(wide)
+    size = np.log10(np.abs(wide, where=finite & (wide != 0), out=np.ones_like(wide)))
+    scale = 10.0 ** np.clip(digits - 1 - np.floor(size), -300, 300)
+    found = _plain(np.where(finite, np.round(wide * scale) / scale, 0))
+    if finite.all():
+        return found
+    return [value if fine else None for value, fine in zip(found, finite.tolist(), strict=True)]
+
+
+def _plain(values: Array) -> list[Any]:
+    """Python's numbers; integers where all of them are, which takes fewer bytes."""
+    if np.all(np.abs(values) < 2**53) and np.all(values == np.floor(values)):
+        return list(values.astype(np.int64).tolist())
+    return list(values.tolist())

@@ -11,17 +11,24 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, JSONResponse
 from starlette.exceptions import HTTPException
 
-from engine import store
+from engine import changing, fork, probing, store
 from engine.home import Home
+from ui import warming
 from ui.actions import CLEAR, Actions, Launch, Talker, sentence
 from ui.alert_routes import make_alerts
 from ui.ask_routes import make_ask
+from ui.changes import Changes, Changing
 from ui.columns import SeriesCache
 from ui.data_routes import Preparing, make_data
 from ui.exhibits import make_exhibits
+from ui.fork_routes import make_changes, make_forks
+from ui.forks import Forking, Forks
 from ui.guard import Guard
 from ui.label_routes import make_labels
+from ui.machine_routes import Machine, make_machine
+from ui.money_routes import make_money
 from ui.previews import Previewer
+from ui.probe_routes import Measure, make_probes
 from ui.queue_routes import make_queue
 from ui.reading import Reader
 from ui.record_routes import make_records
@@ -40,11 +47,18 @@ def create_app(
     talker: Talker,
     preparing: Preparing,
     previewer: Previewer | None = None,
+    measure: Measure = probing.measure,
+    forking: Forking = fork,
+    changer: Changing = changing,
     hosts: tuple[str, ...] = (),
     user: str = "blueberry",
     password: str = "",
+    ahead: bool = False,
 ) -> FastAPI:
-    """The whole page of one home, whose database must have been migrated. `hosts` may be used besides loopback."""
+    """The whole page of one home, whose database must have been migrated. `hosts` may be used besides loopback.
+
+    `ahead`: read the newest curves before anybody asks for them.
+    """
     import gradio as gr  # 3 s: only the web process pays for it, and only when a page is built
 
     from ui.opening import Opening
@@ -63,10 +77,17 @@ def create_app(
     app.include_router(make_labels(reader))
     app.include_router(make_queue(reader, actions))
     app.include_router(make_sweeps(reader))
+    app.include_router(make_money(reader))
+    machine = Machine(reader)
+    app.include_router(make_machine(reader, machine))
     app.include_router(make_alerts(reader))
     app.include_router(make_data(home, preparing, previewer or Previewer()))
+    app.include_router(make_probes(home, measure))
+    forks, changes = Forks(home, reader, forking), Changes(home, reader, changer)
+    app.include_router(make_forks(forks, cache))
+    app.include_router(make_changes(changes))
     version = add_static(app)
-    demo = build_page(actions)
+    demo = build_page(actions, [forks.fork_run, forks.queue_fork, changes.change_run])
     gr.mount_gradio_app(
         app,
         demo,
@@ -88,7 +109,9 @@ def create_app(
     scripts = sorted(path.name for path in STATIC.glob("*.js"))
     app.add_middleware(Opening, base=f"/static/studio/{version}", scripts=scripts)
     app.add_middleware(Guard, hosts=hosts, user=user, password=password)
-    app.router.on_shutdown.append(talker.close)
+    if ahead:
+        app.router.on_startup.append(lambda: warming.start(home, cache))
+    app.router.on_shutdown += [talker.close, machine.close]
     return app
 
 

@@ -35,12 +35,15 @@ def page_head(version: str) -> str:
     <link rel="icon" href="{base}/favicon.svg" type="image/svg+xml">
     <link rel="stylesheet" href="{base}/studio.css">
     <link rel="stylesheet" href="{base}/train.css">
+    <link rel="stylesheet" href="{base}/money.css">
+    <link rel="stylesheet" href="{base}/preflight.css">
     <link rel="stylesheet" href="{base}/charts.css">
     <link rel="stylesheet" href="{base}/words.css">
     <link rel="stylesheet" href="{base}/rooms.css">
     <link rel="stylesheet" href="{base}/runs.css">
     <link rel="stylesheet" href="{base}/data.css">
     <link rel="stylesheet" href="{base}/sheets.css">
+    <link rel="stylesheet" href="{base}/fork.css">
     <link rel="stylesheet" href="{base}/queue.css">
     <link rel="stylesheet" href="{base}/sweep.css">
     <link rel="stylesheet" href="{base}/alerts.css">

@@ -15,10 +15,13 @@ CHARTS = (
 )
 LEGEND = '<div class="legend" role="group" aria-label="Runs on the charts"></div>'
 PLAN = """<p class="problem" id="problem" role="alert"></p><p class="plan" id="plan" aria-live="polite"></p>
+<div id="preflight" hidden><p class="row"><button type="button" class="plain">Measure here</button>
+<span class="note doing" role="status"></span><span class="note pace" aria-hidden="true"></span></p>
+<details class="more"><summary></summary><dl></dl><div class="notes"></div></details></div>
 <div id="offer" hidden><button type="button" class="strong">Prepare its text</button></div>"""
-
 FACTS = """<section id="outlook" class="beside" aria-label="Where it is going" hidden></section>
-<section id="facts" aria-label="The run"></section>"""
+<section id="facts" aria-label="The run"></section>
+<section id="money" aria-label="Money and energy"></section>"""
 
 
 def build(start_run: Callable[[str, str, str], str]) -> None:
@@ -58,6 +61,8 @@ def _form() -> str:
           aria-describedby="help-name">
         <small id="help-name" class="help"></small></label>
       <div class="settings front"></div>
+      <details class="more" id="home-price"><summary>What does this machine cost?</summary>
+        <div></div></details>
       <details class="more"><summary>More settings</summary><div class="folded"></div></details>
       <details class="more" id="sweep"><summary>Try several values</summary></details>
     </section>"""
@@ -87,6 +92,8 @@ def _watch() -> str:
     <section id="diagnosis" hidden><h2>How it learns</h2><div class="verdict"></div>
       <details class="more"><summary>Updates of each group of weights</summary><div class="groups"></div></details>
     </section>
+    <section id="machine"><div class="heading"><h2>Machine</h2><p class="note"></p></div>
+      <div class="gauges"></div></section>
     <section id="events" hidden><div class="heading"><h2>What happened</h2>
       <button type="button" class="quiet" id="tell-me" aria-haspopup="dialog">Tell me</button></div>
       <ol></ol></section>"""

@@ -35,12 +35,14 @@ class Rows:
                 f"need at least {2 * context + 1:,}; choose a smaller context or more text."
             )
         self.tokens, self.context, self.seed, self.vocab_size = tokens, context, seed, vocab_size
+        self.first = 0
+        """The row with which this text begins: what was taken before it came from another one (a fork's parent)."""
         self._epoch = -1
         self._starts: npt.NDArray[np.int64] = np.zeros(0, np.int64)
 
     def epoch_of(self, row: int) -> int:
         """The epoch, from 0, that a row belongs to."""
-        return row // self.per_epoch
+        return max(0, row - self.first) // self.per_epoch
 
     def batch(self, first_row: int, count: int) -> Batch:
         """Rows first_row to first_row + count - 1 of the endless sequence; may cross epochs.
@@ -50,7 +52,7 @@ class Rows:
         starts = np.empty(count, np.int64)
         filled = 0
         while filled < count:
-            epoch, within = divmod(first_row + filled, self.per_epoch)
+            epoch, within = divmod(first_row - self.first + filled, self.per_epoch)
             part = self._epoch_starts(epoch)[within : within + count - filled]
             starts[filled : filled + len(part)] = part
             filled += len(part)

@@ -98,6 +98,37 @@ def labels(db: Database) -> None:
 
 def machine(db: Database) -> None:
     """What the machine did while a run trained, thinly; energy, prices and budgets."""
+    db.conn.execute("""CREATE TABLE machine (
+        id INTEGER PRIMARY KEY AUTOINCREMENT,
+        run_id TEXT NOT NULL REFERENCES runs(id) ON DELETE CASCADE,
+        attempt INTEGER NOT NULL,
+        step INTEGER NOT NULL,
+        measured_at REAL NOT NULL,
+        cpu_use REAL,
+        memory_used INTEGER,
+        memory_total INTEGER,
+        run_memory INTEGER,
+        disk_free INTEGER,
+        gpu_use REAL,
+        gpu_memory_used INTEGER,
+        gpu_memory_total INTEGER,
+        gpu_temperature REAL,
+        gpu_watts REAL,
+        gpu_clock REAL
+    ) STRICT""")
+    db.conn.execute("CREATE INDEX machine_by_run ON machine(run_id, id)")
+    for column in (
+        "process_seconds REAL NOT NULL DEFAULT 0",
+        "joules REAL NOT NULL DEFAULT 0",
+        "unmeasured_seconds REAL NOT NULL DEFAULT 0",
+        "metered_at REAL",
+        "price_per_hour REAL",
+        "price_per_kwh REAL",
+        "given_watts REAL",
+        "currency TEXT",
+        "budget REAL",
+    ):
+        db.conn.execute(f"ALTER TABLE run_state ADD COLUMN {column}")
 
 
 def queue(db: Database) -> None:
@@ -114,11 +145,33 @@ def queue(db: Database) -> None:
 
 
 def changes_in_flight(db: Database) -> None:
-    """What was changed about a run while it ran."""
+    """What was changed about a run while it ran, with the step from which it holds, and where it ends since."""
+    for statement in (
+        """CREATE TABLE run_changes (
+            id INTEGER PRIMARY KEY AUTOINCREMENT,
+            run_id TEXT NOT NULL REFERENCES runs(id),
+            key TEXT NOT NULL,
+            value REAL NOT NULL,
+            step INTEGER,
+            superseded INTEGER NOT NULL DEFAULT 0,
+            created_at REAL NOT NULL
+        ) STRICT""",
+        "CREATE INDEX run_changes_by_run ON run_changes(run_id, id)",
+        "ALTER TABLE run_state ADD COLUMN end_step INTEGER",
+        "ALTER TABLE run_state ADD COLUMN end_tokens INTEGER",
+    ):
+        db.conn.execute(statement)
 
 
 def probes(db: Database) -> None:
     """What a short measurement before a run found."""
+    db.conn.execute("""CREATE TABLE probes (
+        key TEXT PRIMARY KEY,
+        device TEXT NOT NULL,
+        settings TEXT NOT NULL,
+        result TEXT NOT NULL,
+        measured_at REAL NOT NULL
+    ) STRICT""")
 
 
 def diagnostics(db: Database) -> None:

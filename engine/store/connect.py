@@ -4,7 +4,7 @@ import contextlib
 import sqlite3 as standard_library
 import time
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -111,6 +111,13 @@ def insert(db: Database, table: str, row: Row) -> int:
     sql = f"INSERT INTO {table} ({names}) VALUES ({marks})"
     with contextlib.closing(db.conn.execute(sql, list(row.values()))) as cursor:
         return int(cursor.lastrowid or 0)
+
+
+def insert_many(db: Database, table: str, names: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    """Insert rows whose values stand in the order of `names`; `writing` around it makes that a hundred times faster."""
+    marks = ", ".join("?" for _ in names)
+    sql = f"INSERT INTO {table} ({', '.join(names)}) VALUES ({marks})"
+    db.conn.executemany(sql, rows).close()
 
 
 def refused_for_good(error: Exception) -> bool:

@@ -13,7 +13,7 @@ from engine.store.connect import Row, insert, rows, writing
 BATCH = 2_000
 """Rows removed in one transaction: others wait for the write lock some 20 ms (measured, docs/LOG.md)."""
 EXHIBITS = 200
-"""The same of the archive, whose full-text index makes each ten times as long."""
+"""The same of the archive; fewer, because each also has to leave a full-text index."""
 
 
 def count_rows(db: Database, run_id: str) -> dict[str, int]:

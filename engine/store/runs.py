@@ -12,6 +12,7 @@ from sqlite_utils import Database
 
 from engine.config import RunConfig
 from engine.store.connect import Refused, Row, insert, rows, writing
+from engine.store.machine import settled
 from engine.store.migrations import ACTIVE
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -21,10 +22,13 @@ RESUMABLE = ("stopped", "crashed", "failed", "diverged")
 
 _RUN = """
     SELECT runs.id, name, coalesce(tags, '[]') AS tags, coalesce(notes, '') AS notes, put_away_at,
-           preset, kind, parent_run_id, parent_step, parameters, target_tokens, total_steps, dataset,
-           note, created_at, status, phase, message, progress, attempt, device, environment, pid, process_started_at,
-           boot_id, step, tokens, train_loss, val_loss, tokens_per_second, elapsed_seconds, eta_seconds, heartbeat_at,
-           started_at, ended_at, error, save_seconds, auto_resumes, place, queued_at, sweep
+           preset, kind, parent_run_id, parent_step, parameters,
+           coalesce(end_tokens, target_tokens) AS target_tokens, coalesce(end_step, total_steps) AS total_steps,
+           dataset, note, created_at, status, phase, message, progress, attempt, device, environment, pid,
+           process_started_at, boot_id, step, tokens, train_loss, val_loss, tokens_per_second, elapsed_seconds,
+           eta_seconds, heartbeat_at, started_at, ended_at, error, save_seconds, auto_resumes, place, queued_at, sweep,
+           process_seconds, joules, unmeasured_seconds, metered_at, price_per_hour, price_per_kwh, given_watts,
+           currency, budget
     FROM runs JOIN run_state ON run_state.run_id = runs.id LEFT JOIN run_labels ON run_labels.run_id = runs.id
 """
 
@@ -121,6 +125,8 @@ def reopen(db: Database, run_id: str, device: str, auto_resumes: int = 0, *, que
         heartbeat_at=None,
         device=device,
         auto_resumes=auto_resumes,
+        metered_at=None,
+        **settled(run),
     )
     wait_in_line(db, run_id) if queue else wake(db, run_id, "resume")
 
@@ -180,7 +186,9 @@ def epochs_of(run: Row) -> Row:
     whole = run["environment"].get("epoch_tokens")
     if not whole:
         return {"epoch": None, "epochs": None}
-    return {"epoch": max(1, math.ceil(run["tokens"] / whole)), "epochs": round(run["target_tokens"] / whole, 2)}
+    before = run["environment"].get("text_from", 0)  # of a fork: read from another text
+    tokens, target = run["tokens"] - before, run["target_tokens"] - before
+    return {"epoch": max(1, math.ceil(tokens / whole)), "epochs": round(target / whole, 2)}
 
 
 def get_config(db: Database, run_id: str) -> str:

@@ -145,7 +145,7 @@ def cold(browser: Any) -> Iterator[Any]:
 def new_window(browser: Any, **options: Any) -> Any:
     """A page in a context of its own."""
     opened = browser.new_context(**{"viewport": WIDE, "reduced_motion": "reduce"} | options).new_page()
-    opened.set_default_timeout(20_000)
+    opened.set_default_timeout(45_000)
     return opened
 
 

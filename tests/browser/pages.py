@@ -29,6 +29,10 @@ SEEN = {
 """What a tab shows once it is drawn."""
 
 
+START_SECONDS = 120
+"""An app.py takes two of them to start, and thirty where many processes share the cores."""
+
+
 class App:
     """An app.py process that can be restarted on the same port."""
 
@@ -52,7 +56,11 @@ class App:
                 stderr=log,
                 env=os.environ | {"BLUEBERRY_PASSWORD": ""},
             )
-        wait_for(self.answers, timeout=30)
+        try:
+            wait_for(self.answers, timeout=START_SECONDS)
+        except BaseException:
+            self.stop()
+            raise
 
     def answers(self) -> bool:
         """Whether the page can be read."""

@@ -18,6 +18,8 @@ TABLES = (
     "samples",
     "run_labels",
     "diagnostics",
+    "machine",
+    "preferences",
     "metrics",
     "evals",
     "events",
@@ -28,6 +30,7 @@ TABLES = (
     "jobs",
     "lines",
     "sweeps",
+    "probes",
 )
 
 

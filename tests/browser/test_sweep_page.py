@@ -4,6 +4,7 @@ from typing import Any
 
 from helpers import wait_for
 from pages import FORM, App, visit
+from test_accessibility import faults
 from ui_helpers import add_points
 
 from engine import launch, queue, store, sweep
@@ -72,6 +73,26 @@ def test_the_comparison_marks_the_best(app: App, page: Any) -> None:
     page.click("#sweep-result td button >> nth=1")
     page.wait_for_function("document.body.dataset.tab === 'train'")
     assert "rates-lr0.02" in page.inner_text("#facts h2")
+
+
+def test_nothing_serious_for_axe(app: App, page: Any) -> None:
+    queue.hold(app.home)
+    for name, vary in (("rates", {LR: [0.01, 0.02]}), ("both", {LR: [0.01, 0.02, 0.04], "train.seed": [1, 2]})):
+        sweep.start(app.home, "seedling", vary, name)
+    db = store.connect(app.home.database)
+    first = store.runs_of_sweep(db, "both")[0]
+    add_points(db, first["id"], 1, 20)
+    store.end_run(db, first["id"], "failed", "It failed.")
+    db.close()
+    visit(page, app, f"?run={store.REFERENCE_ID}")
+    page.wait_for_selector("#line .held")
+    page.click("#sweep summary")
+    fill(page, 0, LR, "0.01,0.02")
+    page.wait_for_function("document.querySelector('#start-sweep').textContent === 'Put 2 runs in line'")
+    assert faults(page) == {}
+    page.click("#tab-compare")
+    page.wait_for_selector("#sweep-result td.best")
+    assert faults(page) == {}
 
 
 def test_no_sweep_no_section(app: App, page: Any) -> None:

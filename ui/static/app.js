@@ -8,6 +8,8 @@ import * as header from "./header.js";
 import * as charts from "./charts.js";
 import * as setup from "./setup.js";
 import * as feed from "./feed.js";
+import * as machine from "./machine.js";
+import * as money from "./money.js";
 import * as keep from "./keep.js";
 import * as play from "./play.js";
 import * as capsule from "./capsule.js";
@@ -18,6 +20,7 @@ import * as runSheet from "./run-sheet.js";
 import * as data from "./data.js";
 import * as dataset from "./dataset.js";
 import * as health from "./health.js";
+import * as preflight from "./preflight.js";
 import * as prepare from "./prepare.js";
 import * as tokenize from "./tokenize.js";
 import * as queue from "./queue.js";
@@ -26,6 +29,9 @@ import * as diagnosis from "./diagnosis.js";
 import * as outlook from "./outlook.js";
 import * as report from "./report.js";
 import * as exhibit from "./exhibit.js";
+import * as fork from "./fork.js";
+import * as inflight from "./inflight.js";
+import * as lineage from "./lineage.js";
 import * as alerts from "./alerts.js";
 
 const BUSY_MS = 1000;
@@ -134,15 +140,21 @@ function whenDrawn(callback) {
 async function start() {
   readAddress();
   header.mount({ select, show });
+  preflight.mount();
   setup.mount({ select, refresh });
   queue.mount({ select });
   sweep.mount({ select });
   charts.mount();
   feed.mount();
+  machine.mount();
+  money.mount();
   play.mount({ select, show });
   keep.mount();
   capsule.mount();
   exhibit.mount();
+  fork.mount({ select });
+  inflight.mount();
+  lineage.mount();
   alerts.mount({ select, show });
   compare.mount();
   runsTable.mount();
@@ -179,6 +191,7 @@ async function start() {
 }
 
 on("look", refresh);
+on("started", (id) => loadRuns().then(() => select(id, { push: true })));
 on("show", show);
 
 // What the buttons of ui/*.py call.

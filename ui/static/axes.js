@@ -48,8 +48,9 @@ function clock(minutes) {
   return [days && `${days} d`, hours && `${hours} h`, rest && `${rest} min`].filter(Boolean).join(" ");
 }
 
-/** 1, 2 and 5 of each power of ten that values reach; Plotly's own are too many or unlabelled. */
+/** 1, 2 and 5 of each power of ten that values reach, where that is more than a few; Plotly's own are too many or unlabelled. */
 export function logTicks(lowest, highest) {
+  if (highest / lowest < 3) return {};
   const [low, high] = [Math.log10(lowest) - 0.1, Math.log10(highest) + 0.1];
   const steps = high - low > 3 ? [1] : high - low > 1.2 ? [1, 3] : [1, 2, 3, 5, 7];
   const ticks = [];

@@ -3,18 +3,19 @@
 import { $, h, say } from "./dom.js";
 import { AXES, backFrom, fromPlotly, placeOn } from "./axes.js";
 import { Curves } from "./chart-data.js";
+import { smoothed } from "./curves.js";
 import { clip } from "./clip.js";
 import { Crosshair } from "./crosshair.js";
 import { extras } from "./chart-extras.js";
-import { KINDS, layoutOf, lineOf, needs, tracesOf, yLog } from "./figure.js";
+import { hasLine, KINDS, layoutOf, lineOf, needs, tracesOf, yLog } from "./figure.js";
 import { MARK_AXIS, markShapes, markTrace } from "./marks.js";
 import { strokes } from "./palette.js";
 import { runById, state, writeAddress } from "./state.js";
 
 export class Board {
   /**
-   * `charts` are {name, figure, kind(), wide}; `runs()` ids, the selected one first; `selected()` its id; `seen()` whether the board is on the
-   * screen; `zoom` is {get, set} of [low, high] in steps, tokens or seconds, or null; `after()` is called once something was drawn.
+   * `charts` are {name, figure, kind(), wide}; `runs()` ids, the selected one first; `selected()` an
+   * id; `seen()` whether the board is on the screen; `zoom` is {get, set} of [low, high] in steps, tokens or seconds, or null; `after()` is called once something was drawn.
    */
   constructor({ root, charts, runs, selected, seen, zoom, marks = false, after = () => {} }) {
     Object.assign(this, { root, charts, runs, selected, seen, zoom, marks, after });
@@ -28,7 +29,7 @@ export class Board {
       chart.box = $(".plot", chart.figure);
       chart.note = h("span", { class: "cut", hidden: true });
       $("figcaption", chart.figure).append(chart.note);
-      Object.entries({ tabindex: 0, role: "application", "aria-roledescription": "chart" }).forEach(([name, value]) => chart.box.setAttribute(name, value));
+      Object.entries({ tabindex: 0, role: "application", "aria-roledescription": "chart", "aria-label": KINDS[chart.kind()].title }).forEach(([name, value]) => chart.box.setAttribute(name, value));
       this.cross.attach(chart);
       watcher.observe(chart.figure);
     }
@@ -61,13 +62,29 @@ export class Board {
 
   /** What is here of runs that may have grown since: those that are on, and those that ended since they were read. */
   cursors() {
+    this.last = this.runs().filter((id) => !runById(id).active); // when the answer is here, all of these is here
     return this.curves.cursors(this.runs().filter((id) => runById(id).active || !this.curves.get(id)?.ended));
   }
 
-  /** New points from a refresh. */
+  /** New points from a refresh; what could not be read before is asked for again. */
   grow(news, axis) {
-    for (const id of this.runs()) { const curves = this.curves.get(id); if (curves && !runById(id).active) curves.ended = true; }
-    if (this.curves.grow(news, axis)) this.load();
+    this.curves.grow(news, axis);
+    for (const id of this.last || []) { const curves = this.curves.get(id); if (curves) curves.ended = true; }
+    this.load();
+    if (Object.keys(news).some((id) => this.visiblyNew(id, news[id]))) this.redraw();
+  }
+
+  /** Whether new points would change a pixel: ten of a million do not, unless they are evaluations, no numbers, or off the line. */
+  visiblyNew(id, { again, m, e }) {
+    const curves = this.curves.get(id);
+    if (again || e || !curves || !curves.drawnTo) return true;
+    const [low, high] = this.xRange();
+    const { x } = curves.m.loss || { x: [] };
+    if ((x[x.length - 1] - curves.drawnTo) / (high - low) > 0.5 / (this.charts[0].box.clientWidth || 1)) return true;
+    const line = smoothed(curves).y.at(-1);
+    const range = this.charts[0].box._fullLayout?.yaxis?.range;
+    const height = range && !state.view.logy ? Math.abs(range[1] - range[0]) : Math.abs(line);
+    return (m?.loss || []).some((value) => value === null || Math.abs(value - line) > height / 20);
   }
 
   redraw() {
@@ -91,6 +108,7 @@ export class Board {
   draw(chart) {
     const runs = this.held();
     const kind = chart.kind();
+    for (const [, curves] of runs) curves.drawnTo = curves.m.loss?.x.at(-1);
     chart.lines = runs.map(([run, curves]) => [run, ...lineOf(kind, curves)]);
     const { data, layout, cut } = this.figure(chart, runs);
     say(chart.note, cut?.text || "");
@@ -109,13 +127,14 @@ export class Board {
     const traces = tracesOf(kind, runs, { selected: this.selected(), zoomed: this.zoom.get() });
     const log = { x: this.logX(), y: state.view.logy };
     const range = this.xRange();
-    const cut = state.view.clip ? clip(traces, runs, range, yLog(kind, { log: log.y })) : null;
+    const more = extras(chart.name, state.axis, this.place);
+    const lines = more.traces.filter((trace) => trace.mode === "lines" && !trace.fill);
+    const cut = state.view.clip ? clip([...traces, ...lines], runs, range, yLog(kind, { log: log.y })) : null;
     const layout = layoutOf(kind, traces, { wide: chart.wide, key: `${this.selected()} ${state.axis} ${kind}`,
       x: { axis: state.axis, log: log.x, range, title: this.title(chart.wide) }, y: { log: log.y, range: cut?.range } });
-    const more = extras(chart.name, state.axis, this.place);
     const marked = this.marks && chart.wide;
     const data = [...traces, ...(cut?.marks || []), ...more.traces, ...(marked && traces.length ? markTrace((x) => this.onAxis(x)) : [])];
-    layout.shapes = [...(marked ? markShapes((x) => this.onAxis(x)) : []), ...more.shapes];
+    layout.shapes = [...(marked ? markShapes((x) => this.onAxis(x), (x) => this.shareOf(x)) : []), ...more.shapes];
     layout.annotations = more.annotations;
     if (marked) layout.yaxis2 = MARK_AXIS;
     return { data, layout, cut };
@@ -126,7 +145,7 @@ export class Board {
     const names = needs(chart.kind());
     const curves = this.runs().map((id) => this.curves.get(id));
     const ready = curves.every((one) => one && names.every((name) => one.names.has(name)));
-    chart.figure.classList.toggle("bare", ready && !curves.some((one) => lineOf(chart.kind(), one)[0]?.x.length));
+    chart.figure.classList.toggle("bare", ready && !curves.some((one) => hasLine(chart.kind(), one)));
   }
 
   describe(kind, runs) {

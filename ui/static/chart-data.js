@@ -5,10 +5,10 @@ import { placeOn } from "./axes.js";
 import { get } from "./state.js";
 
 /** Points of all curves of one chart together, and of one. */
-const TOGETHER = 16000;
-const [FEWEST, MOST] = [200, 1500];
-/** Runs that nobody has read yet may take the server a while: they come in parts, the first one alone. */
-const PART = 10;
+const TOGETHER = 12000;
+const [FEWEST, MOST] = [200, 1200];
+/** A server that has not read these runs yet takes a second for a million steps. */
+const PATIENCE_MS = 120000;
 
 export class Curves {
   /** `changed` is called when there is something new to draw. */
@@ -25,17 +25,23 @@ export class Curves {
     return curves && curves.axis === this.look.axis ? curves : undefined;
   }
 
-  /** Look at these runs in this way; what is not here is read. Resolves when it is. */
+  /** Look at these runs in this way; what is not here is read, the first run before the others. Resolves when it is. */
   want(ids, look) {
-    this.look = look;
-    const key = JSON.stringify([look.axis, look.zoom, look.smooth, [...look.names].sort()]);
-    const missing = ids.filter((id) => this.asked.get(id) !== key);
-    for (const id of missing) this.asked.set(id, key);
-    const seen = missing.filter((id) => this.held.has(id));
-    const fresh = missing.filter((id) => !this.held.has(id));
-    const parts = [seen, fresh.slice(0, 1)];
-    for (let at = 1; at < fresh.length; at += PART) parts.push(fresh.slice(at, at + PART));
-    if (missing.length) this.waiting = this.read(parts.filter((part) => part.length), ids.length, key);
+    this.ids = ids;
+    this.look = { ...look, names: new Set(look.names) };
+    const key = JSON.stringify([look.axis, look.zoom, look.smooth]);
+    const lacking = new Map();
+    for (const id of ids) {
+      const asked = this.asked.get(id);
+      const names = asked?.key === key ? [...look.names].filter((name) => !asked.names.has(name)) : [...look.names];
+      if (!names.length) continue;
+      this.asked.set(id, { key, names: new Set(look.names) });
+      const group = names.join(",");
+      lacking.set(group, [...(lacking.get(group) || []), id]);
+    }
+    const parts = [...lacking].flatMap(([names, group]) => (this.held.has(group[0]) ? [[names, group]] : [[names, group.slice(0, 1)], [names, group.slice(1)]]));
+    const wanted = parts.filter(([, group]) => group.length);
+    if (wanted.length) this.waiting = this.read(wanted, ids.length, key);
     return this.waiting;
   }
 
@@ -46,22 +52,30 @@ export class Curves {
 
   async read(parts, together, key) {
     const { axis, zoom, smooth } = this.look;
-    const names = new Set(this.look.names);
     const points = Math.max(FEWEST, Math.min(MOST, Math.round(TOGETHER / together)));
-    for (const ids of parts) {
+    for (const [names, ids] of parts) {
       try {
         const answer = await get("/api/series", {
-          runs: ids.join(","), x: axis, points, smooth, curves: [...names].join(","), lo: zoom && zoom[0], hi: zoom && zoom[1] });
-        for (const one of answer.runs) {
-          if (this.asked.get(one.run) !== key) continue; // meanwhile something else is looked at
-          this.held.set(one.run, { ...fromSeries(one, placeOn(axis)), axis, part: Boolean(zoom), percent: smooth, most: points, names });
-        }
+          runs: ids.join(","), x: axis, points, smooth, curves: names, lo: zoom && zoom[0], hi: zoom && zoom[1] }, PATIENCE_MS);
+        const facts = { axis, key, part: Boolean(zoom), percent: smooth, most: points, names: new Set(names.split(",")) };
+        for (const one of answer.runs) if (this.asked.get(one.run)?.key === key) this.keep({ ...fromSeries(one, placeOn(axis)), ...facts });
       } catch (error) {
-        for (const id of ids) if (this.asked.get(id) === key) this.asked.delete(id);
+        this.again(ids);
         console.warn(error.message);
       }
       this.changed();
     }
+    if (this.ids.some((id) => !this.asked.has(id)) && this.stale) { this.stale = false; await this.want(this.ids, this.look); }
+  }
+
+  /** Some curves of a run, beside those that are here if they were read at the same step. */
+  keep(curves) {
+    const held = this.held.get(curves.run);
+    const all = this.asked.get(curves.run).names;
+    if ([...all].every((name) => curves.names.has(name)) || held?.key !== curves.key) { this.held.set(curves.run, curves); return; }
+    if (String(held.at) !== String(curves.at)) { this.again([curves.run]); this.stale = true; return; }
+    for (const table of ["m", "s", "e"]) Object.assign(held[table], curves[table]);
+    for (const name of curves.names) held.names.add(name);
   }
 
   /** What is here of the runs that can still grow, for /api/live. */
@@ -70,20 +84,17 @@ export class Curves {
       .map(([id, curves]) => [id, curves.attempt, ...curves.at].join(":")).join(",");
   }
 
-  /** New points from /api/live; says whether any curve must be read again. */
+  /** New points from /api/live; a curve that must be read again is forgotten until it is wanted. */
   grow(news, axis) {
-    let again = false;
     for (const [id, one] of Object.entries(news)) {
       const curves = this.held.get(id);
-      if (one.again) { this.again([id]); again = true; continue; }
+      if (one.again) { this.again([id]); continue; }
       if (!curves || curves.axis !== axis || this.look.axis !== axis) continue;
       const place = placeOn(axis);
       extend(curves, one, place, this.look.zoom ? place(this.look.zoom[1]) : Infinity);
       // A thinned curve is read anew once it has grown by a tenth; a whole one when it becomes too long to send whole.
       const most = curves.whole ? curves.most - (curves.rows - curves.grown) : Math.max(curves.most / 4, curves.rows / 10);
-      if (curves.grown > most) { this.again([id]); again = true; }
+      if (curves.grown > most) this.again([id]);
     }
-    if (Object.keys(news).length) this.changed();
-    return again;
   }
 }

@@ -91,7 +91,7 @@ function words(runs) {
 
 /** "Compare with": every other run, the published one first; drawn when it is open. */
 function choices() {
-  const others = state.runs.filter((one) => one.id !== state.selected).sort((a, b) => (b.kind === "published") - (a.kind === "published"));
+  const others = state.runs.filter((one) => one.id !== state.selected && (!one.away || state.compare.has(one.id))).sort((a, b) => (b.kind === "published") - (a.kind === "published"));
   $("#compare").hidden = !others.length;
   const place = $("#compare .choices");
   if (!$("#compare").open) { fill(place); return; }

@@ -20,7 +20,7 @@ export function clip(traces, runs, xRange, log) {
   const [low, high] = [sorted[Math.floor(LOW * (sorted.length - 1))], sorted[Math.ceil(HIGH * (sorted.length - 1))]];
   const room = ROOM * (high - low || Math.abs(high) || 1);
   const [bottom, top] = [Math.max(low - room, sorted[0] - room), Math.min(high + room, sorted[sorted.length - 1] + room)];
-  const beyond = points.filter((point) => point.y < bottom || point.y > top);
+  const beyond = points.filter((point) => point.meta && (point.y < bottom || point.y > top));
   if (!beyond.length) return null;
   const worst = beyond.reduce((one, other) => (Math.abs(other.y - (bottom + top) / 2) > Math.abs(one.y - (bottom + top) / 2) ? other : one));
   const edges = [["triangle-up", top, beyond.filter((point) => point.y > top)], ["triangle-down", bottom, beyond.filter((point) => point.y < bottom)]];

@@ -160,7 +160,7 @@ export class Crosshair {
     const mark = this.board.marks && nextMark(this.x ?? this.board.xRange()[by > 0 ? 0 : 1], by, this.board.place);
     if (!mark) { say(this.spoken, "No event there."); return; }
     this.x = this.board.place(mark.x);
-    this.tell(chart, `${markWords(mark)}. `);
+    this.tell(chart, `${markWords(mark).replace(/\.$/, "")}. `);
   }
 
   tell(chart, before = "") {

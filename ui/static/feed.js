@@ -1,7 +1,7 @@
 // What the model says now, prompt by prompt, and what happened to the run. Model texts are text nodes, never HTML.
 
 import { $, $$, fill, h, say } from "./dom.js";
-import { age, clock, continuation, count, date, duration, isOpen, percent } from "./format.js";
+import { age, clock, continuation, count, date, duration, isOpen, percent, status } from "./format.js";
 import { beginsWhen, mustWait, placeOf } from "./queue.js";
 import { emit, get, on, run, state } from "./state.js";
 import { explainSigns } from "./texts.js";
@@ -195,7 +195,7 @@ export function addEvents(events) {
 function banner() {
   const one = run();
   const place = $("#banner");
-  const key = one ? `${one.id} ${one.status} ${one.error || ""} ${isOpen(one) ? `${one.message || ""} ${one.silent || ""}` : `${one.val_loss ?? ""} ${one.saved ?? ""} ${mustWait(one)}`} ${one.status === "queued" ? beginsWhen(one) : ""}` : "";
+  const key = one ? `${one.id} ${one.status} ${one.error || ""} ${isOpen(one) ? `${one.message || ""} ${one.silent || ""}` : `${one.val_loss ?? ""} ${one.saved ?? ""} ${one.money?.used_up ?? ""} ${mustWait(one)}`} ${one.status === "queued" ? beginsWhen(one) : ""}` : "";
   if (place.dataset.shown === key) return;
   place.dataset.shown = key;
   const words = one && sentence(one);
@@ -218,7 +218,10 @@ function sentence(one) {
       text: `${one.val_accuracy ? `Of text that it has never read it guesses ${percent(one.val_accuracy)} of the tokens right. ` : ""}Talk to it, or keep its best lines.`,
       actions: [talk, ["Read what it says", () => $("#feed").scrollIntoView({ behavior: "smooth" })]] };
   }
-  if (one.status === "stopped") return { tone: "calm", ...stopped(one), actions: [resume, [talk[0], talk[1]]] };
+  if (one.status === "stopped") {
+    const raise = ["Raise the budget", () => emit("budget"), true];
+    return { tone: "calm", ...stopped(one), actions: [one.money?.used_up ? raise : resume, [talk[0], talk[1]]] };
+  }
   if (["failed", "crashed", "diverged"].includes(one.status)) {
     return { tone: "bad", title: { failed: "It failed.", crashed: "It crashed.", diverged: "It diverged: the loss was no longer a number." }[one.status],
       text: one.error || "The log tells more.", actions: [resume, ["Read the log", () => emit("log")]] };
@@ -233,6 +236,7 @@ function sentence(one) {
 /** What Resume will do depends on what was saved. */
 function stopped(one) {
   if (one.saved === undefined) return { title: "Stopped.", text: one.error || "" };
+  if (one.money?.used_up) return { title: `${status(one)}.`, text: "Raise the budget, then Resume goes on exactly where it stopped." };
   const from = one.saved ? `Resume goes on from step ${one.saved.toLocaleString("en")}, the last one saved.` : "Nothing of it was saved: Resume begins anew.";
   if (one.error) return { title: "Stopped.", text: `${one.error} ${from}` };
   return one.saved === one.step ? { title: `Stopped and saved, ${age(one.tokens)}.`, text: "Resume goes on exactly where it stopped." }

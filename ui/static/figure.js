@@ -33,6 +33,9 @@ export function lineOf(kind, curves) {
   return [grown && curves.m.loss ? exp(smoothed(curves)) : undefined, null];
 }
 
+/** Whether a run has anything on a chart. */
+export const hasLine = (kind, { m, e }) => [m[KINDS[kind].m], e[KINDS[kind].e], KINDS[kind].grown && m.loss].some((curve) => curve?.x.length);
+
 const exp = ({ x, y }) => ({ x, y: y.map((value) => (value === null ? null : Math.exp(value))) });
 
 /** Traces of a chart; `runs` are [run, curves] pairs, the selected one first. */
@@ -102,10 +105,10 @@ export function layoutOf(kind, traces, { x, y, wide, key }) {
     uirevision: key, datarevision: Math.random(), showlegend: false, autosize: true, hovermode: false, dragmode: "zoom",
     margin: marginOf(wide), paper_bgcolor: "transparent", plot_bgcolor: "transparent",
     font: { family: token("--sans"), size: 12, color: token("--ink") },
-    xaxis: { ...grid, showgrid: false, ...xTicks(x), title: { text: x.title, font: { size: 11, color: ink }, standoff: 8 },
+    xaxis: { ...grid, showgrid: false, ...xTicks(x), title: { text: x.axis === "date" ? "" : x.title, font: { size: 11, color: ink }, standoff: 8 },
       type: x.axis === "date" ? "date" : x.log ? "log" : "linear", range: x.log ? x.range.map(Math.log10) : x.range, autorange: false },
     yaxis: { ...grid, fixedrange: true, type: log ? "log" : "linear", nticks: wide ? 7 : 5, rangemode: zero && !linear ? "tozero" : "normal",
-      ...(log ? logTicks(...ends(traces)) : {}), ...(zero && !log ? fromZero(traces) : {}), ...(range ? { range, autorange: false } : { autorange: !zero || log }),
+      ...(log ? logTicks(...(y.range || ends(traces))) : {}), ...(zero && !log ? fromZero(traces) : {}), ...(range ? { range, autorange: false } : { autorange: !zero || log }),
       tickformat: log ? undefined : format },
   };
 }

@@ -63,6 +63,22 @@ export function bytes(value) {
   return value >= 1000 ? `${Math.round(value / 1000)} kB` : `${value} bytes`;
 }
 
+/** 0.94 as "$0.94", 0.0042 as "$0.0042", with a word behind it: "0.94 EUR" (engine/phrases.py says it the same way). */
+export function amount(value, currency) {
+  if (!Number.isFinite(value)) return "–";
+  const named = (digits) => (/\p{L}$/u.test(currency) ? `${digits} ${currency}` : `${currency}${digits}`);
+  if (value > 0 && value < 0.0001) return `under ${named("0.0001")}`;
+  return named(value >= 1000 ? Math.round(value).toLocaleString("en") : value >= 0.1 || !value ? value.toFixed(2) : String(Number(value.toPrecision(2))));
+}
+
+/** Joules as kWh, or as Wh below a tenth of that. */
+export function energy(joules) {
+  if (!Number.isFinite(joules)) return "–";
+  const hours = joules / 3600;
+  if (hours < 0.01) return hours ? "under 0.01 Wh" : "0 Wh";
+  return hours >= 100 ? `${(hours / 1000).toFixed(2)} kWh` : `${Number(hours.toPrecision(2))} Wh`;
+}
+
 /** Documents that were left out, by reason: "too short: 12, repeats itself: 4". */
 export function leftOut(dropped) {
   return Object.entries(dropped || {}).filter(([, number]) => number).map(([reason, number]) => `${reason}: ${number.toLocaleString("en")}`).join(", ");
@@ -109,6 +125,7 @@ const PHASE = { training: "Training", evaluating: "Evaluating", sampling: "Askin
 /** The status pill's words; a running run says what it is doing. */
 export function status(run) {
   if (run.kind === "published") return "Published, December 2025";
+  if (run.status === "stopped" && run.money?.used_up) return `Stopped: the budget of ${amount(run.money.budget, run.money.currency)} is used up`;
   return run.status === "running" ? PHASE[run.phase] || "Running" : STATUS[run.status] || run.status;
 }
 

@@ -1,7 +1,7 @@
 // The header tells how the selected run is; it is right on every tab.
 
 import { $, $$, options, say } from "./dom.js";
-import { age, count, duration, isOpen, isResumable, loss, perplexity, speed, status, statusName } from "./format.js";
+import { age, amount, count, duration, isOpen, isResumable, loss, perplexity, speed, status, statusName } from "./format.js";
 import { emit, listed, on, run, state } from "./state.js";
 import { curveColour } from "./palette.js";
 import { placeOf } from "./queue.js";
@@ -101,6 +101,7 @@ function figures(one) {
     age: published ? `${count(one.tokens)} counted` : age(one.tokens),
     loss: loss(one.loss ?? (published ? null : undefined)), val: loss(one.val_loss), perplexity: perplexity(known),
     speed: speed(one.speed), eta: one.status === "paused" ? "–" : isOpen(one) ? duration(one.eta) : duration(one.seconds),
+    cost: amount(one.money?.spent, one.money?.currency),
   };
   say($("[data-figure=eta] dt"), isOpen(one) ? "Left" : "Took");
   say($("[data-figure=speed] dt"), isOpen(one) || published ? "Speed" : "Speed on average");
@@ -109,6 +110,7 @@ function figures(one) {
     say($("dd", figure), value);
     figure.classList.toggle("unknown", value === "–");
     figure.hidden = published && value === "–";
+    if (name === "cost") figure.hidden = !(one.money?.currency || one.currency);
   }
   $("[data-figure=age]").title = published ? "Counted from its log: 500 M tokens. It was published as 1 B tokens." : `Tokens it has read, a token being a word or a piece of one. Step ${(one.step || 0).toLocaleString("en")} of ${one.total_steps.toLocaleString("en")}.`;
   // A validation is as old as its step, which is told where the run has gone on since.

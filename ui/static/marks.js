@@ -1,11 +1,15 @@
 // What happened to the selected run, as marks on its loss chart: saves, resumes, spikes, changed settings, forks.
 
+import { eventCursor } from "./feed.js";
 import { curveColour, token } from "./palette.js";
 import { get, run, state } from "./state.js";
 
 const MOST = 300;
 /** Marks with a line through the chart; the others are ticks at its foot. */
 const LINED = ["resumed", "rolled back", "changed", "forked"];
+const LINES = 20;
+/** Share of the width that a word takes. */
+const APART = 0.09;
 const SYMBOLS = { spike: "triangle-up", "left out": "x", changed: "diamond", forked: "star" };
 let marks = { key: "", list: [] };
 
@@ -13,7 +17,7 @@ let marks = { key: "", list: [] };
 export async function readMarks(redraw) {
   const one = run();
   if (!one || one.kind === "published") { marks = { key: "", list: [] }; return; }
-  const key = [one.id, state.axis, one.attempt, one.status, one.phase === "saving" || one.phase === "sampling", state.eventCursor].join();
+  const key = [one.id, state.axis, one.attempt, one.status, one.phase === "saving" || one.phase === "sampling", eventCursor()].join();
   if (marks.key === key) return;
   marks = { key, list: marks.key.startsWith(`${one.id},${state.axis},`) ? marks.list : [] };
   const answer = await get("/api/marks", { run: one.id, x: state.axis }).catch(() => null);
@@ -46,9 +50,14 @@ export function markTrace(place) {
 
 export const MARK_AXIS = { overlaying: "y", range: [0, 1], visible: false, fixedrange: true };
 
-/** Dotted lines with a word where the run was resumed, changed or forked; `place` turns their x into the chart's. */
-export function markShapes(place) {
-  return newest().filter((mark) => LINED.includes(mark.kind)).slice(-20).map((mark) => ({
-    type: "line", x0: place(mark.x), x1: place(mark.x), y0: 0, y1: 1, yref: "paper", line: { color: token("--muted"), width: 1, dash: "dot" },
-    label: { text: mark.kind, textposition: "end", yanchor: "top", textangle: 0, xanchor: "left", font: { size: 11, color: token("--muted") } } }));
+/** Dotted lines where the run was resumed, changed or forked, with a word where there is room; `place` turns their x into the chart's. */
+export function markShapes(place, shareOf) {
+  let last = -1;
+  return newest().filter((mark) => LINED.includes(mark.kind)).slice(-LINES).map((mark) => {
+    const x = place(mark.x);
+    const room = shareOf(x) - last > APART;
+    if (room) last = shareOf(x);
+    return { type: "line", x0: x, x1: x, y0: 0, y1: 1, yref: "paper", line: { color: token("--muted"), width: 1, dash: "dot" },
+      ...(room ? { label: { text: mark.kind, textposition: "end", yanchor: "top", textangle: 0, xanchor: "left", font: { size: 11, color: token("--muted") } } } : {}) };
+  });
 }

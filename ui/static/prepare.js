@@ -2,7 +2,7 @@
 
 import { $, $$, fill, h, say } from "./dom.js";
 import { judge, judgeSoon } from "./name.js";
-import { cancelPreview, clearPreview, preview } from "./preview.js";
+import { cancelPreview, clearPreview, isLookedAt, preview } from "./preview.js";
 import { emit, get, on, send, state } from "./state.js";
 
 const KINDS = [["path", "A file or folder"], ["hub", "A dataset of the Hugging Face hub"], ["starter", "The starter novels"]];
@@ -17,9 +17,9 @@ export function mount() {
   $("#prepare-open").addEventListener("click", () => open());
   $("#prepare-close").addEventListener("click", close);
   $("#add-source").addEventListener("click", add);
-  $("#look-first").addEventListener("click", look);
+  $("#look-first").addEventListener("click", () => look());
   $("#prepare-tokenizer").addEventListener("change", tokenizer);
-  form.addEventListener("change", look);
+  form.addEventListener("change", () => look(false)); // also where a field is left after Enter, which has looked
   form.addEventListener("submit", start);
   $("#prepare-name").addEventListener("input", () => judgeSoon(tried));
   form.addEventListener("keydown", (event) => {
@@ -202,14 +202,15 @@ function given() {
   });
 }
 
-/** Look at what the form says, once every source is named. */
-function look() {
+/** Look at what the form says, once every source is named; where it says what was looked at last, only if `anew`. */
+function look(anew = true) {
   const problem = $("#prepare-form .problem");
   say(problem, "");
   judge(tried());
   if (!given()) return clearPreview();
   try {
-    preview(recipe(), mend);
+    const what = recipe();
+    if (anew || !isLookedAt(what)) preview(what, mend);
   } catch (error) {
     say(problem, error.message);
   }
@@ -269,7 +270,6 @@ async function start(event, sure = false) {
       button.disabled = false;
       return ask(name);
     }
-    cancelPreview();
     await send("/api/prepare", { name, recipe: what, anew: sure });
     close();
     put("", PLAIN);

@@ -6,17 +6,22 @@ import { state } from "./state.js";
 
 const SHORT = 400;
 let under = null;
+let looked = "";
 
 const box = () => $("#preview .estimate");
 
 export function cancelPreview() {
   under?.abort();
   under = null;
+  looked = "";
+  $("#preview").setAttribute("aria-busy", "false");
 }
+
+/** Whether the answer shown, or the one on its way, is that of this recipe. */
+export const isLookedAt = (recipe) => JSON.stringify(recipe) === looked;
 
 export function clearPreview() {
   cancelPreview();
-  $("#preview").setAttribute("aria-busy", "false");
   fill(box(), h("p", { class: "empty" }, "Its size, the time it takes and its first documents appear here once its texts are named."));
   fill($("#preview .first"));
 }
@@ -25,9 +30,10 @@ export function clearPreview() {
 export async function preview(recipe, mend) {
   cancelPreview();
   const mine = (under = new AbortController());
+  looked = JSON.stringify(recipe);
   $("#preview").setAttribute("aria-busy", "true");
-  // What was known before stays until the answer is here: nothing moves under a pointer that presses Start.
-  if (!$("dl", box())) fill(box(), h("p", { class: "empty" }, "Reading the first documents…"));
+  // What was known before stays until the answer is here: nothing moves under a pointer that presses Start, or what mends it.
+  if (!$("dl, .mend", box())) fill(box(), h("p", { class: "empty" }, "Reading the first documents…"));
   let answer;
   try {
     const asked = { method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify({ recipe }) };

@@ -3,7 +3,7 @@
 
 import { $, fill, h, say } from "./dom.js";
 import { BESIDE, MOST, choose, chosen } from "./chosen.js";
-import { bits, count, duration, loss, moment, perplexity, speed, statusName } from "./format.js";
+import { amount, bits, count, duration, loss, moment, perplexity, speed, statusName } from "./format.js";
 import { curveColour, isDark } from "./palette.js";
 import { emit, get, on, state, writeAddress } from "./state.js";
 
@@ -18,7 +18,7 @@ const COLUMNS = [
   { key: "bits", label: "Bits per byte", first: 1, show: bits },
   { key: "tokens", label: "Tokens", first: -1, show: count },
   { key: "speed", label: "Speed", first: -1, value: (one) => one.speed || null, show: speed },
-  { key: "cost", label: "Cost", first: 1, show: (spent, one) => (Number.isFinite(spent) ? `${one.currency || ""}${spent.toFixed(2)}` : "–") },
+  { key: "cost", label: "Cost", first: 1, show: (spent, one) => amount(spent, one.currency || "") },
   { key: "seconds", label: "Took", first: -1, value: (one) => one.seconds || null, show: (value) => duration(value ?? NaN) },
   { key: "started", label: "Started", first: -1, show: moment },
   { key: "parameters", label: "Parameters", first: -1, show: count },

@@ -38,7 +38,8 @@ function figure(board, chart) {
   const traces = data.map((trace) => {
     const first = trace.meta && trace.mode === "lines" && !trace.fill && !seen.has(trace.meta);
     if (first) seen.add(trace.meta);
-    return { ...trace, name: plain(trace.name || ""), showlegend: Boolean(first), legendgroup: trace.meta, hoverinfo: "x+y+name" };
+    const run = board.all().find((one) => one.id === trace.meta);
+    return { ...trace, name: plain((first && run?.name) || trace.name || ""), showlegend: Boolean(first), legendgroup: trace.meta, hoverinfo: "x+y+name" };
   });
   return { data: traces, layout: { ...layout, title: { text: plain(`${KINDS[chart.kind()].title} over ${AXES[state.axis].title}`), x: 0.02, font: { size: 16 } }, autosize: false,
     width: WIDTH, height: HEIGHT + Math.max(0, seen.size - LEGEND_ROWS) * 6, showlegend: true, legend: { font: { size: 11 } }, margin: { l: 64, r: 24, t: 56, b: 56 },

@@ -4,26 +4,23 @@ import { $, $$, fill, h, say } from "./dom.js";
 import { age, bytes, count, date, duration, isOpen, perplexity, readable, setting, status as statusWords, statusName } from "./format.js";
 import { offer, takeOffer } from "./offer.js";
 import { startOrWait } from "./queue.js";
+import { cancelMeasuring, measured as whenMeasured, offerMeasuring } from "./preflight.js";
 import { emit, get, on, run, send, state } from "./state.js";
 
-let presets = [];
-let fields = [];
+let [presets, fields] = [[], []];
 let chosen = "";
 let wantsForm = false;
-let measured = false;
 let checking = 0;
 const reading = [];
 const typed = new Map();
 
 export function mount() {
   on("selected", () => { wantsForm = false; view(); reading[1] = facts(); });
-  on("runs", () => { view(); facts(); });
-  on("now", view);
-  on("now", facts);
+  for (const news of ["runs", "now"]) on(news, () => { view(); facts(); });
   on("log", () => { const log = $("#facts .log"); if (log) { log.open = true; log.scrollIntoView({ block: "nearest" }); $("pre", log).focus(); } });
   $("#back-to-run").addEventListener("click", () => { wantsForm = false; view(); });
   const name = $("#run-name input");
-  name.addEventListener("keydown", (event) => event.key === "Enter" && $("#go > button:not([hidden])").click());
+  name.addEventListener("keydown", (event) => event.key === "Enter" && $$("#go > button").find((one) => one.offsetParent)?.click());
   name.addEventListener("input", () => {
     if (/\s/.test(name.value)) name.value = name.value.replace(/\s+/g, "-");
     soon();
@@ -31,6 +28,7 @@ export function mount() {
   for (const news of ["runs", "line"]) on(news, check);
   on("data", texts);
   on("train-on", trainOn);
+  on("measured", () => renewCards().then(check));
   $("#setup").append(h("datalist", { id: "datasets-here" }));
   $("#offer button").addEventListener("click", () => takeOffer(wanted()));
   reading.push(load());
@@ -42,7 +40,7 @@ export const settled = () => Promise.allSettled(reading);
 async function load() {
   try {
     const answer = await get("/api/presets");
-    ({ presets, fields, measured } = answer);
+    ({ presets, fields } = answer);
     state.presets = answer;
     $("#notice").hidden = !answer.warnings.length;
     say($("#notice"), answer.warnings.join(" "));
@@ -74,11 +72,13 @@ async function texts() {
   const changed = prepared && now !== prepared;
   prepared = now;
   fill($("#datasets-here"), state.data.datasets.map((one) => h("option", { value: one.name })));
-  if (changed) {
-    ({ presets } = await get("/api/presets").catch(() => ({ presets })));
-    cards();
-  }
+  if (changed) await renewCards();
   if (presets.length && (changed || !$("#offer").hidden)) check();
+}
+
+async function renewCards() {
+  ({ presets } = await get("/api/presets").catch(() => ({ presets })));
+  cards();
 }
 
 /** The dataset that the form asks for. */
@@ -90,7 +90,7 @@ function cards() {
       onchange: () => choose(one.name) }),
     h("b", {}, one.name), h("span", { class: "size" }, size(one)),
     h("span", { class: "for" }, one.title),
-    h("span", { class: "cost" }, `${count(one.tokens)} tokens, about ${duration(one.seconds)} and ${bytes(one.memory)} here${measured ? "" : ", estimated"}`),
+    h("span", { class: "cost" }, `${count(one.tokens)} tokens, about ${duration(one.seconds)} and ${bytes(one.memory)} here, ${one.measurement ? "measured" : "estimated"}`),
     state.presets?.memory_here && one.memory > 0.9 * state.presets.memory_here
       ? h("span", { class: "lacks" }, `More memory than there is: this machine has ${bytes(state.presets.memory_here)}. Set a smaller micro-batch under More settings, or use a GPU.`) : null,
     one.ready ? null : h("span", { class: "lacks" }, one.missing))));
@@ -184,7 +184,9 @@ async function check() {
   say($("#problem"), answer.error);
   const line = startOrWait(preset.device, Boolean(answer.missing));
   const lacking = offer(answer.missing && !answer.error ? wanted() : "");
-  const estimate = answer.measured ? "" : " (estimate)";
+  const busy = state.runs.some((one) => one.active && one.device === preset.device && one.status !== "queued");
+  offerMeasuring(answer, busy ? null : { preset: chosen, overrides: overrides() });
+  const estimate = answer.measurement ? `, ${whenMeasured(answer.measurement)},` : answer.measured ? " (estimate from an earlier run)" : " (estimate)";
   const epochs = answer.epochs ? `, reading its text ${answer.epochs < 0.95 ? "once in part" : `${answer.epochs.toFixed(1).replace(".0", "")} times`},` : "";
   say($("#plan"), answer.error ? "The marked field needs another value." : answer.missing ? lacking
     : `${size(answer)}, ${count(answer.tokens)} tokens in ${answer.steps.toLocaleString("en")} steps${epochs || ","} about ${duration(answer.seconds)} on ${preset.device === "cpu" ? "this processor" : "this GPU"}${estimate} if nothing else runs.${line}`);
@@ -196,6 +198,7 @@ const overrides = () => JSON.stringify(Object.fromEntries(typed));
 /** Preset, name, and the settings that differ from the preset's, as JSON. */
 export const form = () => [chosen, $("#run-name input").value, overrides()];
 export function startArguments() {
+  cancelMeasuring(); // the device has to be free
   document.body.classList.add("starting");
   say($("#plan"), "Starting: its own process is being made, which takes a few seconds.");
   return form();
@@ -248,6 +251,7 @@ async function facts() {
       h("pre", { tabindex: "0", "aria-label": "The end of the log" })),
     h("details", { class: "more", "data-part": "settings", open: open.includes("settings") }, h("summary", {}, isOpen(one) ? "Settings it runs with" : "Settings it ran with"),
       h("dl", { class: "all" }, Object.entries(about.settings).map(([name, value]) => [h("dt", {}, name), h("dd", {}, setting(value))]))));
+  emit("facts", one);
   if (had) (document.querySelector("#pause, #unpause") || $("button", place)).focus({ preventScroll: true });
   progress(one);
 }

@@ -43,9 +43,9 @@ export async function get(path, parameters = {}, patience = PATIENCE_MS) {
 export const send = (path, what, patience = PATIENCE_MS) => answerTo(path, {
   method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify(what) }, patience);
 
-/** Send something and hear each line of JSON as it comes. Throws as `get` does. */
-export async function stream(path, what, hear) {
-  const response = await reach(path, { method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify(what) });
+/** Send something and hear each line of JSON as it comes, until `signal` ends it. Throws as `get` does. */
+export async function stream(path, what, hear, signal) {
+  const response = await reach(path, { method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify(what), signal });
   if (!response.ok) throw new Error((await response.json()).error || "The server could not answer.");
   const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
   let rest = "";

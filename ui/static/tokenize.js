@@ -44,11 +44,11 @@ async function look() {
   const key = JSON.stringify([text, names]);
   if (key === drawn || !names.length) return;
   const ticket = (asked += 1);
-  say($("#tokens-cut"), cut);
   try {
     const { tokenized } = await send("/api/tokenize", { text, tokenizers: names });
     if (ticket !== asked) return;
     drawn = key;
+    say($("#tokens-cut"), cut);
     say($("#tokens .problem"), "");
     shown.forEach(([side], at) => draw(side, tokenized[at]));
   } catch (error) {
