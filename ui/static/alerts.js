@@ -4,7 +4,7 @@ import { $, $$, fill, h } from "./dom.js";
 import { Away, get, on } from "./state.js";
 import * as sheet from "./alert-sheet.js";
 
-const SHOWN = 3;
+const narrow = matchMedia("(max-width: 720px)");
 const HIDDEN_MS = 30000;
 const [SEEN, NOTIFY] = ["blueberry-alerts-seen", "blueberry-alerts-notify"];
 export const TONES = { finished: "good", failed: "bad", crashed: "bad", diverged: "bad", budget: "warn", stalled: "warn", health: "warn" };
@@ -20,6 +20,7 @@ export function mount({ select, show }) {
   document.body.append(h("section", { id: "alerts", "aria-label": "Alerts" },
     h("div", { class: "cards", role: "status" }), h("button", { type: "button", class: "quiet more", hidden: true, onclick: () => { clear(); sheet.open(); } })));
   on("alert", read);
+  narrow.addEventListener("change", count);
   setInterval(lookWhileHidden, HIDDEN_MS);
 }
 
@@ -84,10 +85,11 @@ function dismiss(card) {
 
 function count() {
   const cards = $$("#alerts article");
-  cards.forEach((card, at) => { card.hidden = at >= SHOWN; });
+  const most = narrow.matches ? 1 : 3;
+  cards.forEach((card, at) => { card.hidden = at >= most; });
   const more = $("#alerts .more");
-  more.hidden = cards.length <= SHOWN;
-  more.textContent = `See all (${cards.length - SHOWN} more)`;
+  more.hidden = cards.length <= most;
+  more.textContent = `See all (${cards.length - most} more)`;
 }
 
 function clear() {
