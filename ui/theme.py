@@ -46,6 +46,7 @@ def page_head(version: str) -> str:
     <link rel="stylesheet" href="{base}/fork.css">
     <link rel="stylesheet" href="{base}/queue.css">
     <link rel="stylesheet" href="{base}/sweep.css">
+    <link rel="stylesheet" href="{base}/alerts.css">
     <script type="module" src="{base}/app.js"></script>
     <script src="{base}/plotly.min.js" async></script>
     """

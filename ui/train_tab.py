@@ -94,4 +94,6 @@ def _watch() -> str:
     </section>
     <section id="machine"><div class="heading"><h2>Machine</h2><p class="note"></p></div>
       <div class="gauges"></div></section>
-    <section id="events" hidden><h2>What happened</h2><ol></ol></section>"""
+    <section id="events" hidden><div class="heading"><h2>What happened</h2>
+      <button type="button" class="quiet" id="tell-me" aria-haspopup="dialog">Tell me</button></div>
+      <ol></ol></section>"""

@@ -32,6 +32,7 @@ import * as exhibit from "./exhibit.js";
 import * as fork from "./fork.js";
 import * as inflight from "./inflight.js";
 import * as lineage from "./lineage.js";
+import * as alerts from "./alerts.js";
 
 const BUSY_MS = 1000;
 const IDLE_MS = 10000;
@@ -76,6 +77,7 @@ async function ask() {
     emit("now", news.now);
   }
   charts.extend(news.runs || {}, axis);
+  emit("alert", news.alert);
   if (news.events) feed.addEvents(news.events);
   if (news.said !== undefined) await feed.said(news.said);
 }
@@ -153,6 +155,7 @@ async function start() {
   fork.mount({ select });
   inflight.mount();
   lineage.mount();
+  alerts.mount({ select, show });
   compare.mount();
   runsTable.mount();
   differences.mount();
