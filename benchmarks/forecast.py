@@ -15,6 +15,7 @@ import statistics
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import closing
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,7 @@ from engine import config, launch, store
 from engine.forecast import forecast
 from engine.home import Home
 from engine.phrases import table
+from engine.schedule import learning_rate_factor
 
 SIZES: dict[str, dict[str, Any]] = {
     "tiny": {"model.layers": 2, "model.width": 96, "model.mlp_width": 256},
@@ -100,8 +102,9 @@ def score(home: Home, share: float) -> Iterator[dict[str, Any]]:
             evals = np.array(store.evals_after(db, run["id"], 0), dtype=float).T
             seen = share * run["total_steps"]
             early, known = metrics[1] <= seen, evals[1] <= seen
+            rate = partial(learning_rate_factor, total_steps=run["total_steps"], schedule=chosen.schedule)
             found = forecast(
-                chosen, run["total_steps"], metrics[1][early], metrics[4][early], evals[1][known], evals[4][known]
+                rate, run["total_steps"], metrics[1][early], metrics[4][early], evals[1][known], evals[4][known]
             )
             truth = float(evals[4][-1])
             yield {

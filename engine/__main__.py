@@ -7,7 +7,7 @@ import re
 import sys
 from collections.abc import Callable, Sequence
 
-from engine import commands, commands_alerts, commands_queue, commands_runs, commands_sweep, store
+from engine import commands, commands_alerts, commands_fork, commands_queue, commands_runs, commands_sweep, store
 from engine.config import DEFAULT_PRESET, ConfigError
 from engine.home import PROJECT
 
@@ -54,13 +54,7 @@ def parser() -> argparse.ArgumentParser:
         waiting.add_argument("--queue", action="store_true", help="wait in line for the device instead of refusing")
     commands_queue.words(add("queue"))
     commands_sweep.words(add("sweep"))
-    change = add("set", run="RUN")
-    change.add_argument(
-        "changes",
-        nargs="+",
-        metavar="KEY=VALUE",
-        help="rate_factor, eval.every, sample.every, checkpoint.every, train.tokens (where it ends), schedule.tokens",
-    )
+    commands_fork.words(add("set", run="RUN"))
     ask = add("generate", run="RUN[@STEP]")
     ask.add_argument("--prompt", required=True)
     for option, kind, value in (

@@ -21,6 +21,16 @@ def fork_run(given: argparse.Namespace) -> int:
     return begun(home, run_id, given)
 
 
+def words(change: argparse.ArgumentParser) -> None:
+    """The words of `set` after the run."""
+    change.add_argument(
+        "changes",
+        nargs="+",
+        metavar="KEY=VALUE",
+        help="rate_factor, eval.every, sample.every, checkpoint.every, train.tokens (where it ends), schedule.tokens",
+    )
+
+
 def change_run(given: argparse.Namespace) -> int:
     """Change settings of a run while it trains, or before it goes on."""
     change = changing.change_run(Home.at(given.home), given.run, config.parse_overrides(given.changes))

@@ -9,20 +9,19 @@ explain them. What has not been seen yet, above all D before the rate falls, com
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.config import RunConfig
-from engine.schedule import learning_rate_factor
-
 Array = NDArray[np.floating[Any]]
+Rate = Callable[[int], float]
 LEAST_POWER, GREATEST_POWER, POWERS = 0.08, 1.5, 40
-POWER, POWER_SPREAD = 0.45, 0.6
+POWER, POWER_SPREAD = 0.45, 0.3
 """Prior of the power: its middle, and how far its logarithm spreads."""
-GAIN, GAIN_SPREAD = 0.25, 0.12
+GAIN, GAIN_SPREAD = 0.15, 0.12
 """Prior of what the fall of the rate to zero gains, in nats."""
 GAP, GAP_SPREAD = 0.02, 0.06
 """Prior of the validation loss above that of the training text."""
@@ -32,13 +31,15 @@ MISFIT = 0.02
 """Nats by which a bin may lie beside a curve of this shape, beyond its noise."""
 DRIFT = 0.03
 """Nats by which the shape itself is off when the run is e times as long as what was seen."""
-EARLIEST = 0.05
+EARLIEST = 0.3
 """Share of what was seen that is left out at its beginning: no power law begins at step 0."""
 UNKNOWN = 0.15
 """Nats by which single steps scatter, where too few of them are in a bin to tell."""
 FEWEST = 8
 """Bins without which nothing is said."""
 BINS = 40
+GRID = 2000
+"""Steps at which the rate is looked at."""
 BAND = 1.2816
 """Standard deviations on each side of a band that holds the truth in 80% of all cases."""
 
@@ -54,16 +55,17 @@ class Curve:
 
 
 def forecast(
-    config: RunConfig, total_steps: int, steps: Array, losses: Array, eval_steps: Array, val_losses: Array
+    rate: Rate, total_steps: int, steps: Array, losses: Array, eval_steps: Array, val_losses: Array
 ) -> Curve | None:
     """The validation loss from now to step `total_steps`, or None where too little was seen.
 
-    `losses` [n] are training losses of `steps` [n]; `val_losses` [m] were measured after `eval_steps` [m].
+    `rate` gives the share of the highest learning rate at a step, past or to come. `losses` [n] are training losses of
+    `steps` [n]; `val_losses` [m] were measured after `eval_steps` [m].
     """
     seen = max(steps[-1] if len(steps) else 0.0, eval_steps[-1] if len(eval_steps) else 0.0)
     if seen >= total_steps:
         return None
-    schedule = Schedule(config, total_steps, seen)
+    schedule = Schedule(rate, total_steps, seen)
     at, mean, spread, kind = observed(steps, losses, eval_steps, val_losses, seen)
     if len(at) < FEWEST:
         return None
@@ -75,9 +77,9 @@ def forecast(
 class Schedule:
     """The learning rate over a run in the two quantities of the law."""
 
-    def __init__(self, config: RunConfig, total_steps: int, seen: float) -> None:
-        self._grid = np.unique(np.concatenate([np.linspace(0, total_steps, 4000), [seen]]))
-        factors = np.array([learning_rate_factor(int(step), total_steps, config.schedule) for step in self._grid])
+    def __init__(self, rate: Rate, total_steps: int, seen: float) -> None:
+        self._grid = np.unique(np.concatenate([np.linspace(0, total_steps, GRID), [seen]]))
+        factors = np.array([rate(int(step)) for step in self._grid])
         widths = np.diff(self._grid)
         self._sum = np.concatenate([[0.0], np.cumsum((factors[1:] + factors[:-1]) / 2 * widths)])
         self._drop = 1 - factors / np.maximum.accumulate(np.maximum(factors, 1e-9))

@@ -9,6 +9,7 @@ from sqlite_utils import Database
 
 from engine import config, store
 from engine.forecast import Array, Curve, forecast, remaining, standing
+from engine.inflight import course
 from engine.store import Row
 from ui.columns import SeriesCache
 from ui.curves import check_axis
@@ -92,12 +93,12 @@ class Outlook:
         key = (run["attempt"], run["total_steps"], evals.cursor, 50 * run["step"] // run["total_steps"])
         with self._lock:
             if run["id"] not in self._held or self._held[run["id"]][0] != key:
-                chosen = config.from_json(store.get_config(db, run["id"]))
+                chosen, changes = config.from_json(store.get_config(db, run["id"])), store.list_changes(db, run["id"])
                 thin = np.unique(np.linspace(0, metrics.rows - 1, 20_000).astype(int)) if metrics.rows else np.arange(0)
                 self._held[run["id"]] = (
                     key,
                     forecast(
-                        chosen,
+                        lambda step: course(chosen, changes, step).rate(step, chosen),
                         run["total_steps"],
                         metrics["step"][thin],
                         metrics["train_loss"][thin],

@@ -97,8 +97,8 @@ def test_settings_change_while_a_run_trains(workshop: App, page: Any) -> None:
     page.fill("#facts .inflight [data-key=rate_factor]", "500")
     page.wait_for_selector("#facts .inflight [data-key=rate_factor][aria-invalid]")
     page.fill("#facts .inflight [data-key=rate_factor]", "0.5")
-    page.fill("#facts .inflight [data-key='train.tokens']", str(400 * 4096))
-    page.wait_for_selector("#facts .plan-notes >> text=It ends at step 400")
+    page.fill("#facts .inflight [data-key='train.tokens']", str(900 * 4096))
+    page.wait_for_selector("#facts .plan-notes >> text=It ends at step 900")
     page.wait_for_selector("#change-it:enabled")
     page.press("#facts .inflight [data-key=rate_factor]", "Enter")
 
@@ -106,8 +106,8 @@ def test_settings_change_while_a_run_trains(workshop: App, page: Any) -> None:
         "/Learning rates times 0.5, from step/.test(document.querySelector('#facts .changed').textContent)"
     )
     page.wait_for_selector("#events >> text=Learning rate halved")
-    page.wait_for_function("document.querySelector('#facts [data-fact=step]').textContent.endsWith('of 400')")
-    wait_for(lambda: newest_run(workshop.home)["status"] == "finished", timeout=30)
+    page.wait_for_function("document.querySelector('#facts [data-fact=step]').textContent.endsWith('of 900')")
+    wait_for(lambda: newest_run(workshop.home)["status"] == "finished", timeout=60)
     run = newest_run(workshop.home)
-    assert (run["step"], run["total_steps"], run["target_tokens"]) == (400, 400, 400 * 4096)
+    assert (run["step"], run["total_steps"], run["target_tokens"]) == (900, 900, 900 * 4096)
     page.wait_for_selector("#facts .inflight", state="hidden")
