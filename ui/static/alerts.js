@@ -18,7 +18,7 @@ export function mount({ select, show }) {
   const kept = localStorage.getItem(SEEN);
   if (kept !== null && /^\d{1,15}$/.test(kept)) seen = Number(kept);
   document.body.append(h("section", { id: "alerts", "aria-label": "Alerts" },
-    h("div", { class: "cards", role: "status" }), h("button", { type: "button", class: "quiet more", hidden: true, onclick: () => { clear(); sheet.open(); } })));
+    h("div", { class: "heap", role: "status" }), h("button", { type: "button", class: "quiet more", hidden: true, onclick: () => { clear(); sheet.open(); } })));
   on("alert", read);
   narrow.addEventListener("change", count);
   setInterval(lookWhileHidden, HIDDEN_MS);
@@ -66,7 +66,7 @@ function remember(newest) {
 }
 
 function tell(alert) {
-  const cards = $("#alerts .cards");
+  const cards = $("#alerts .heap");
   const see = h("button", { type: "button", class: "quiet", onclick: () => { card.remove(); count(); watch(alert.run_id); } }, "See the run");
   const close = h("button", { type: "button", class: "close", "aria-label": `Dismiss: ${alert.name} ${alert.kind}`, onclick: () => dismiss(card) }, "×");
   const card = h("article", { "data-tone": TONES[alert.kind] || "warn" }, h("p", {}, h("b", {}, `${alert.name} ${alert.kind}`)), h("p", { class: "said" }, alert.message), see, close);
@@ -93,7 +93,7 @@ function count() {
 }
 
 function clear() {
-  fill($("#alerts .cards"));
+  fill($("#alerts .heap"));
   count();
 }
 
