@@ -24,13 +24,13 @@ def bytes_tokenizer() -> Tokenizer:
     return tokenizer
 
 
-def make_dataset(home: Home, name: str, texts: Sequence[str] = TEXTS, **more: Any) -> Path:
-    """A dataset whose tokens are bytes, training on `texts` and validating on one more."""
+def make_dataset(home: Home, name: str, texts: Sequence[str] = TEXTS, end: str = "the end", **more: Any) -> Path:
+    """A dataset whose tokens are bytes, training on `texts` and validating on one more, `end`."""
     folder = home.dataset(name)
     folder.mkdir(parents=True)
     tokenizer, files = bytes_tokenizer(), {}
     tokenizer.save(str(folder / "tokenizer.json"))
-    for split, part in (("train", texts), ("val", ["the end"])):
+    for split, part in (("train", texts), ("val", [end])):
         tokens = [[*tokenizer.encode(text).ids, 0] for text in part]
         np.concatenate(tokens).astype(np.uint16).tofile(folder / f"{split}.bin")
         np.cumsum([len(one) for one in tokens]).astype(np.uint64).tofile(folder / f"{split}.documents")

@@ -48,6 +48,7 @@ def test_a_name_is_judged_while_it_is_typed(app: App, page: Any) -> None:
     page.type("#prepare-name", "my texts")
     page.wait_for_selector("#prepare-name[aria-invalid=true]")
     assert "Only 1 to 64 of the letters" in page.inner_text("#help-prepare-name")
+    assert page.evaluate("getComputedStyle(document.querySelector('#prepare-name')).boxShadow") != "none"  # its mark
     page.fill("#prepare-name", "books")
     page.wait_for_selector("#help-prepare-name >> text=The dataset books exists already")
     assert page.get_attribute("#prepare-name", "aria-invalid") == "true"

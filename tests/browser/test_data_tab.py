@@ -98,7 +98,7 @@ def test_a_dataset_is_opened_read_and_deleted(app: App, page: Any) -> None:
 
 
 def test_a_dataset_is_one_press_from_training(app: App, page: Any) -> None:
-    make_dataset(app.home, "notes", [text * 200 for text in TEXTS], train_tokens=9999)
+    make_dataset(app.home, "notes", [text * 200 for text in TEXTS], "the end" * 50, train_tokens=9999)
     visit(page, app, "?tab=data")
     page.click("#datasets [data-name=notes] >> text=Open")
     page.click("#dataset >> text=Train on it")
