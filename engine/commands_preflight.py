@@ -49,6 +49,7 @@ def facts(found: dict[str, Any]) -> dict[str, str]:
         "speed": f"{count(found['tokens_per_second'])} tokens a second, a step in {found['step_seconds']:.3g} s",
         "time": f"{duration(found['seconds'])} ({', '.join(parts)})",
         "ends at": time.strftime("%A %H:%M", time.localtime(time.time() + found["seconds"])) + ", started now",
+        "cost": found["cost"],
         "disk": f"{size(found['disk'])} of {size(found['disk_free'])} that are free",
         "scaled": f"measured with {found['scaled']}" if found["scaled"] else "",
         "besides": found["crowded"],

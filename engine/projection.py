@@ -1,9 +1,13 @@
 """From a measurement of some seconds to a whole run: how long, how much memory, how much disk. No torch."""
 
+from contextlib import closing
 from typing import Any
 
+from engine import store
 from engine.config import ConfigError, RunConfig
 from engine.home import Home
+from engine.money import Usage, price_of, spent
+from engine.phrases import money
 from engine.prompts import load_suite
 from engine.space import free_disk, run_bytes
 
@@ -26,12 +30,24 @@ def project(home: Home, config: RunConfig, probe: dict[str, Any]) -> dict[str, A
     return {
         "seconds": sum(parts.values()),
         "parts": parts,
+        "cost": cost(home, sum(parts.values())),
         "tokens_per_second": config.train.batch_tokens / probe["step_seconds"],
         "memory": probe["memory"],
         "disk": run_bytes(config),
         "disk_free": free_disk(home.path),
         "crowded": crowded(probe),
     }
+
+
+def cost(home: Home, seconds: float) -> str:
+    """What a run of so many seconds costs at this home's price, in words; empty where that is not known."""
+    with closing(store.connect(home.database)) as db:
+        price = price_of(store.home_price(db))
+    if price is None:
+        return ""
+    # What a GPU will draw was not measured: for that the watts count that a person gave.
+    amount = spent(price, Usage(seconds=seconds, joules=0.0, unmeasured_seconds=seconds))
+    return "" if amount is None else f"{money(amount, price.currency)} at {price}"
 
 
 def crowded(probe: dict[str, Any]) -> str:

@@ -15,6 +15,8 @@ from ui_helpers import MEASURED
 
 from engine import config, probing, process, projection, store
 from engine.home import PROJECT, Home
+from engine.money import Price
+from engine.phrases import money
 
 FAKE = Path(__file__).resolve().parent / "fake_probe.py"
 RESULT = {name: value for name, value in MEASURED.items() if name != "measured_at"}
@@ -234,3 +236,22 @@ def test_company_is_told(home: Home) -> None:
     found = projection.project(home, config.load_preset("seedling"), RESULT | {"cores_taken": 1.26})
 
     assert found["crowded"] == "Other programs kept 1.3 of 2 cores busy meanwhile; alone it is faster."
+
+
+def test_a_run_costs_what_the_home_says_a_machine_costs(home: Home, db: Database) -> None:
+    chosen, found = config.load_preset("seedling"), {}
+    for name, price in {
+        "none": None,
+        "rented": Price(per_hour=3600.0),
+        "own": Price(per_kwh=3.6, watts=1000.0, currency="EUR"),
+        "own, unmeasured": Price(per_kwh=3.6),
+    }.items():
+        store.set_home_price(db, price and price.columns)
+        found[name] = projection.project(home, chosen, RESULT)
+
+    seconds = found["none"]["seconds"]
+    assert found["none"]["cost"] == found["own, unmeasured"]["cost"] == ""
+    assert found["rented"]["cost"] == f"{money(seconds, '$')} at $3,600 an hour"
+    assert (
+        found["own"]["cost"] == f"{money(seconds / 1000, 'EUR')} at {Price(per_kwh=3.6, watts=1000.0, currency='EUR')}"
+    )
