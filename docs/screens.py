@@ -71,7 +71,7 @@ def first_open() -> dict[str, tuple[str, Do | None]]:
     """States of a home in which nothing was trained yet."""
     return {
         "first-open": ("", None),
-        "first-settings": ("", lambda page: page.click("#setup details.more summary")),
+        "first-settings": ("", lambda page: page.click("#setup summary >> text=More settings")),
         "first-wrong-setting": ("", wrong_setting),
         "first-play": ("?tab=play", None),
         "first-capsule": ("?tab=capsule", None),

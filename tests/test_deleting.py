@@ -278,13 +278,13 @@ def test_a_table_that_is_added_later_is_seen_to(home: Home, db: Database) -> Non
     db.conn.execute(
         "CREATE TABLE readings (id INTEGER PRIMARY KEY, run_id TEXT REFERENCES runs(id), value REAL) STRICT"
     )
-    db.conn.execute("CREATE TABLE sweeps (id INTEGER PRIMARY KEY, best TEXT REFERENCES runs(id)) STRICT")
+    db.conn.execute("CREATE TABLE contests (id INTEGER PRIMARY KEY, best TEXT REFERENCES runs(id)) STRICT")
     for run_id in (gone, stays):
         db.conn.execute("INSERT INTO readings (run_id, value) VALUES (?, 1.0)", [run_id])
-        db.conn.execute("INSERT INTO sweeps (best) VALUES (?)", [run_id])
+        db.conn.execute("INSERT INTO contests (best) VALUES (?)", [run_id])
 
     assert deleting.what_it_frees(home, gone).rows["readings"] == 1
     deleting.delete_run(home, gone)
 
     assert [row[0] for row in db.execute("SELECT run_id FROM readings")] == [stays]
-    assert [row[0] for row in db.execute("SELECT best FROM sweeps ORDER BY id")] == [None, stays]
+    assert [row[0] for row in db.execute("SELECT best FROM contests ORDER BY id")] == [None, stays]

@@ -26,6 +26,7 @@ KEPT = {"checkpoint__keep": 100}
 def nobody_starts_it(monkeypatch: pytest.MonkeyPatch) -> None:
     """The tests train in this process."""
     monkeypatch.setattr(launch, "ensure_supervisor", lambda home: None)
+    monkeypatch.setattr(launch, "start_supervisor", lambda home: None)  # it would end this very process
 
 
 @pytest.fixture(scope="module")

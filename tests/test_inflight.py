@@ -22,6 +22,7 @@ RATE, STEP = store.METRICS.index("learning_rate"), store.METRICS.index("step")
 def nobody_starts_it(monkeypatch: pytest.MonkeyPatch) -> None:
     """The tests train in this process."""
     monkeypatch.setattr(launch, "ensure_supervisor", lambda home: None)
+    monkeypatch.setattr(launch, "start_supervisor", lambda home: None)  # it would end this very process
     monkeypatch.setattr(launch, "reconcile", lambda home, db: None)
 
 

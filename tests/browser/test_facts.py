@@ -41,11 +41,17 @@ def test_saves_are_on_the_chart_and_the_log_is_read_without_paths(app: App, page
     visit(page, app, f"?run={run_id}&x=steps")
     chart = "document.querySelector('#loss-chart .plot')"
     page.wait_for_function(f"{chart}.layout?.shapes?.map((one) => one.x0 + ' ' + one.y1).join() === '30 1'")
-    marks = page.evaluate(f"{chart}.data.at(-1).customdata")
-    assert marks == ["saved at step 30", "resumed at step 30"]
+    events = f"{chart}.data.find((trace) => trace.name === 'events')"
+    assert page.evaluate(f"{events}.x") == [30, 30]
+    page.focus("#loss-chart .plot")
+    page.keyboard.press("ArrowUp")
+    page.wait_for_function(
+        "/saved at step 30.*resumed at step 30/s.test(document.querySelector('#watch .readout').textContent)"
+    )
     facts = page.locator("#facts dl").first.inner_text()
     assert all(fact in facts for fact in (*ran_on.values(), "own, fused, one launch a pass", "4 rows", "4.10 of "))
-    curve, ticks = page.evaluate(f"[{chart}.data[0].line.color, {chart}.data.at(-1).marker.line.color]")
+    ticks = page.evaluate(f"{events}.marker.line.color")
+    curve = page.evaluate(f"{chart}.data.find((trace) => trace.line?.width >= 2).line.color")
     assert ticks == curve and curve != page.evaluate("getComputedStyle(document.body).getPropertyValue('--accent')")
     page.click("#facts >> text=Log")
     page.wait_for_function("document.querySelector('#facts pre').textContent === 'saved checkpoints/x\\n<b>done</b>'")

@@ -80,6 +80,6 @@ def test_no_address_of_the_page_is_ever_a_script(app: App, page: Any) -> None:
     everywhere = "&".join(f"{name}={HOSTILE}" for name in names)
     for tab in (HOSTILE, "capsule", "compare"):
         visit(page, app, f"?{everywhere}&tab={tab}#{HOSTILE}")
-        page.wait_for_selector("#panel-train:visible, #gallery > *, #runs-table tr")
+        page.wait_for_selector("#panel-train:visible, #gallery > *:visible, #runs-table tr:visible")
 
         assert page.evaluate("window.hurt") is None

@@ -44,7 +44,7 @@ def keep(home: Home, **overrides: Any) -> None:
 
 def fill(page: Any, values: dict[str, str]) -> None:
     """Settings under More settings."""
-    page.evaluate("document.querySelector('#setup details').open = true")
+    page.evaluate("document.querySelector('#setup details:has(.folded)').open = true")
     for key, value in values.items():
         page.locator(f"[data-key='{key}']").fill(value)
 
@@ -126,7 +126,7 @@ def test_beside_a_run_nothing_is_offered(app: App, page: Any) -> None:
     db.close()
 
     visit(page, app, FORM)
-    plan_says(page, "busy is still on")
+    plan_says(page, "It begins by itself once busy has ended")
     assert page.locator("#preflight").is_hidden()
     trainer.kill()
     wait_for(lambda: not open_runs(app.home))

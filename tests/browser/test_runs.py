@@ -143,7 +143,7 @@ def test_a_preset_with_experts_says_how_much_of_it_works_on_a_token(app: App, pa
     cards = {card.split()[0]: card for card in page.locator("#preset .card").all_inner_texts()}
     assert "453 M parameters, 151 M active" in cards["blueberry-moe"]
     assert "active" not in cards["blueberry-nano"]
-    page.click(".more summary")
+    page.click("summary >> text=More settings")
     page.locator("[data-key='model.experts_per_token']").fill("9")
     page.wait_for_selector("[data-key='model.experts_per_token'][aria-invalid]")
     assert "must be at most model.experts = 8; try 2" in page.inner_text("#help-model-experts_per_token")

@@ -72,13 +72,13 @@ async function ask() {
   const news = await get("/api/live", { runs: shown, x: axis, selected: state.selected, curves: charts.wanted(), events: feed.eventCursor() });
   active = news.active;
   if (news.v !== state.version) await loadRuns(news.v);
+  if (news.events) feed.addEvents(news.events); // first: the marks on the charts are read anew after one
   if (news.now) {
     state.now = news.now;
     emit("now", news.now);
   }
   charts.extend(news.runs || {}, axis);
   emit("alert", news.alert);
-  if (news.events) feed.addEvents(news.events);
   if (news.said !== undefined) await feed.said(news.said);
 }
 
