@@ -26,6 +26,7 @@ def test_a_fork_is_started_from_an_age_and_names_its_line(workshop: App, page: A
     parent = with_weights(workshop, "root")
     visit(page, workshop, f"?run={parent}&x=steps")
     page.click("#fork-here")
+    page.wait_for_selector("#fork-step option", state="attached")
     assert page.locator("#fork-step option").all_inner_texts() == [
         "step 20, 81.9 k tokens old",
         "step 10, 41 k tokens old, weights only",
@@ -87,7 +88,7 @@ def test_without_weights_there_is_no_fork(workshop: App, page: Any) -> None:
 
 def test_settings_change_while_a_run_trains(workshop: App, page: Any) -> None:
     visit(page, workshop, FORM)
-    page.locator("[data-key='train.tokens']").fill(str(2000 * 4096))
+    page.locator("[data-key='train.tokens']").fill(str(6000 * 4096))
     page.wait_for_function("document.querySelector('#plan').textContent.includes(' steps')")
     page.click("#start")
     page.click("text=Change it while it runs")
@@ -97,8 +98,8 @@ def test_settings_change_while_a_run_trains(workshop: App, page: Any) -> None:
     page.fill("#facts .inflight [data-key=rate_factor]", "500")
     page.wait_for_selector("#facts .inflight [data-key=rate_factor][aria-invalid]")
     page.fill("#facts .inflight [data-key=rate_factor]", "0.5")
-    page.fill("#facts .inflight [data-key='train.tokens']", str(900 * 4096))
-    page.wait_for_selector("#facts .plan-notes >> text=It ends at step 900")
+    page.fill("#facts .inflight [data-key='train.tokens']", str(2500 * 4096))
+    page.wait_for_selector("#facts .plan-notes >> text=It ends at step 2,500")
     page.wait_for_selector("#change-it:enabled")
     page.press("#facts .inflight [data-key=rate_factor]", "Enter")
 
@@ -106,8 +107,8 @@ def test_settings_change_while_a_run_trains(workshop: App, page: Any) -> None:
         "/Learning rates times 0.5, from step/.test(document.querySelector('#facts .changed').textContent)"
     )
     page.wait_for_selector("#events >> text=Learning rate halved")
-    page.wait_for_function("document.querySelector('#facts [data-fact=step]').textContent.endsWith('of 900')")
-    wait_for(lambda: newest_run(workshop.home)["status"] == "finished", timeout=60)
+    page.wait_for_function("document.querySelector('#facts [data-fact=step]').textContent.endsWith('of 2,500')")
+    wait_for(lambda: newest_run(workshop.home)["status"] == "finished", timeout=120)
     run = newest_run(workshop.home)
-    assert (run["step"], run["total_steps"], run["target_tokens"]) == (900, 900, 900 * 4096)
+    assert (run["step"], run["total_steps"], run["target_tokens"]) == (2500, 2500, 2500 * 4096)
     page.wait_for_selector("#facts .inflight", state="hidden")
