@@ -62,7 +62,7 @@ def unlisted(monkeypatch: pytest.MonkeyPatch, step: int) -> None:
 
 def told(db: Database, run_id: str) -> list[tuple[str, int | None, str]]:
     """What happened, but for the small text being read again and again."""
-    events = [event for event in store.list_events(db, run_id) if event["kind"] != "epoch"]
+    events = [event for event in store.list_events(db, run_id) if event["kind"] not in ("epoch", "health")]
     return [(event["kind"], event["step"], event["message"]) for event in events]
 
 
