@@ -22,11 +22,11 @@ for a million tokens, hardly depends on what else the machine does. What is meas
 import argparse
 import json
 import os
-import sys
 import tempfile
 from pathlib import Path
 from typing import Any
 
+from benchmarks.options import tell, whole
 from benchmarks.preparing.process import Failed, Process
 from benchmarks.preparing.report import shown
 from benchmarks.preparing.resume import go_on
@@ -34,7 +34,6 @@ from benchmarks.preparing.text import Text, write
 from engine.config import ConfigError
 from engine.home import PROJECT, Home
 from engine.phrases import count, size
-from engine.settings import parse_value
 
 BYTES = "bpe:257"
 """A vocabulary of bytes, learned in no time: a token is a byte of text."""
@@ -112,19 +111,6 @@ class Benchmark:
 def middle(found: list[dict[str, Any]]) -> dict[str, Any]:
     """The round whose speed is in the middle."""
     return sorted(found, key=lambda one: float(one["tokens_per_second"]))[(len(found) - 1) // 2]
-
-
-def tell(line: str) -> None:
-    """Say where the work stands, beside the report."""
-    print(line, file=sys.stderr, flush=True)
-
-
-def whole(words: str) -> int:
-    """A whole number above zero, like 200 or 1B."""
-    value = parse_value(words)
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise ValueError(words)
-    return value
 
 
 def parser() -> argparse.ArgumentParser:

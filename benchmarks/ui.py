@@ -31,16 +31,15 @@ import argparse
 import json
 import math
 import os
-import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks.options import tell, whole
 from benchmarks.page import clients, measures, peer, report
 from benchmarks.page.homes import Big, big_home
 from benchmarks.page.server import Failed, Server, growing, serving
-from engine.settings import parse_value
 
 RATE = 10
 """Steps a second of each run."""
@@ -154,19 +153,6 @@ def many_clients(server: Server, big: Big, count: int, seconds: float) -> dict[s
             "bytes": report.middle(answers.bytes),
         },
     }
-
-
-def tell(line: str) -> None:
-    """Say where the work stands, beside the report."""
-    print(line, file=sys.stderr, flush=True)
-
-
-def whole(words: str) -> int:
-    """A whole number above zero, like 200 or 1M."""
-    value = parse_value(words)
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise ValueError(words)
-    return value
 
 
 def parser() -> argparse.ArgumentParser:

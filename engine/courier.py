@@ -27,7 +27,6 @@ PATIENCE = 180.0
 """Seconds that a supervisor without other work stays for an alert to be sent."""
 FAREWELL = 2.0
 """Seconds that a supervisor which was told to end gives a message under way."""
-UNREADABLE: tuple[type[Exception], ...] = (store.StoreError, *store.DatabaseError)
 
 
 class Stalls:
@@ -99,7 +98,7 @@ class Courier:
         try:
             with closing(store.connect(self.home.database)) as db:
                 self.deliver(db)
-        except UNREADABLE as error:
+        except store.UNUSABLE as error:
             tell(f"alerts: runs.db cannot be used now: {error}")  # the next tick tries again
 
     def deliver(self, db: Database) -> None:

@@ -28,7 +28,7 @@ PYTHON = ((3, 11), (3, 14))
 """The oldest Python that will do and the first that may not (pyproject.toml)."""
 MANY = 3
 """How many names a sentence holds."""
-UNUSABLE: tuple[type[Exception], ...] = (store.StoreError, store.Refused, *store.DatabaseError, OSError, ImportError)
+UNUSABLE: tuple[type[Exception], ...] = (store.Refused, *store.UNUSABLE, OSError, ImportError)
 
 
 @dataclass(frozen=True)

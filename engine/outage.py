@@ -15,7 +15,7 @@ PATIENCE = 60.0
 """Seconds for which storing how a run or a job ended is tried."""
 RETRY = 1.0
 """Seconds between two such tries."""
-UNWRITABLE: tuple[type[Exception], ...] = (store.StoreError, store.Refused, *store.DatabaseError)
+UNWRITABLE: tuple[type[Exception], ...] = (store.Refused, *store.UNUSABLE)
 """What a database that is locked, full, gone or another one raises."""
 
 

@@ -9,13 +9,12 @@ from typing import Any
 import pytest
 from sqlite_utils import Database
 from support import new_run
-from training import as_in_a_process_of_its_own, attempt, kinds, losses, steps, stop_at, weights
+from training import as_in_a_process_of_its_own, attempt, kinds, losses, steps, stop_at, stop_in_answers, weights
 
 from engine import data, fork, launch, store
 from engine.config import ConfigError
 from engine.home import PROJECT, Home
 from engine.manifest import verify, write_manifest
-from engine.questions import Questions
 
 pytestmark = pytest.mark.usefixtures("alone")
 KEPT = {"checkpoint__keep": 100}
@@ -335,15 +334,8 @@ def test_answers_that_the_parent_still_owed_are_not_the_forks(
     home: Home, db: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run_id = new_run(home, db, **KEPT)
-    ask = Questions.ask
-
-    def cut(questions: Questions, *rest: Any) -> bool:
-        if rest[-1] == 12:
-            questions.recorder.stop.set()
-        return ask(questions, *rest)
-
     with monkeypatch.context() as stopping:
-        stopping.setattr(Questions, "ask", cut)
+        stop_in_answers(stopping, 12)
         attempt(home, run_id)
     child = fork.fork_run(home, run_id, 12)
     attempt(home, child)

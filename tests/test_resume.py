@@ -30,6 +30,7 @@ from training import (
     losses,
     steps,
     stop_at,
+    stop_in_answers,
     weights,
 )
 
@@ -254,15 +255,8 @@ def test_answers_that_a_stop_cut_short_are_given_when_the_run_goes_on(
     home: Home, db: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run_id = new_run(home, db)
-    ask = Questions.ask
-
-    def cut(questions: Questions, *rest: Any) -> bool:
-        if rest[-1] == 12:
-            questions.recorder.stop.set()
-        return ask(questions, *rest)
-
     with monkeypatch.context() as stopping:
-        stopping.setattr(Questions, "ask", cut)
+        stop_in_answers(stopping, 12)
         attempt(home, run_id)
     assert store.get_run(db, run_id)["step"] == 12
     assert {row["step"] for row in store.list_samples(db, run_id)} == {0, 6}

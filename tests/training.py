@@ -13,6 +13,7 @@ from sqlite_utils import Database
 from engine import store
 from engine.home import Home
 from engine.meter import Meter
+from engine.questions import Questions
 from engine.train import main
 
 LONG = {"train__tokens": 60 * 256, "sample__every": 5}
@@ -96,6 +97,18 @@ def stop_at(monkeypatch: pytest.MonkeyPatch, step: int, now: bool = False) -> No
                 self.recorder.stop_now.set()
 
     monkeypatch.setattr(Meter, "add", added)
+
+
+def stop_in_answers(monkeypatch: pytest.MonkeyPatch, step: int) -> None:
+    """Let the next run be asked to stop when it begins to answer the prompts at `step`."""
+    ask = Questions.ask
+
+    def cut(questions: Questions, *rest: Any) -> bool:
+        if rest[-1] == step:
+            questions.recorder.stop.set()
+        return ask(questions, *rest)
+
+    monkeypatch.setattr(Questions, "ask", cut)
 
 
 def in_between(what: Callable[[], None]) -> threading.Thread:

@@ -164,6 +164,16 @@ def preset_card(
     }
 
 
+def name_problem(name: str) -> str:
+    """Why a run cannot be called that; "" where it can, and for no name, which will be made up."""
+    try:
+        if name:
+            store.check_run_name(name)
+    except store.Refused as error:
+        return str(error)
+    return ""
+
+
 def data_problems(home: Home, chosen: RunConfig) -> tuple[str, str]:
     """Why this home cannot feed the run yet, and which setting does not suit a dataset that is here; "" where fine."""
     from engine.data import check_available  # tokenizers and numpy: not for who only reads

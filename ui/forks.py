@@ -71,11 +71,8 @@ class Forks:
 
     def check(self, run: str, step: int, name: str, overrides_json: str) -> dict[str, Any]:
         """What a fork would be, or what is wrong and at which field."""
-        try:
-            if name:
-                store.check_run_name(name)
-        except Refused as error:
-            return {"error": str(error), "key": "name"}
+        if wrong := describe.name_problem(name):
+            return {"error": wrong, "key": "name"}
         try:
             parent, at, overrides = self._asked(run, step, overrides_json)
             plan = self.forking.plan_fork(self.home, self.reader.db(), parent, at, overrides)

@@ -194,11 +194,8 @@ def preset_cards(reader: Reader, launch: Launch) -> dict[str, Any]:
 
 def check_settings(reader: Reader, launch: Launch, preset: str, overrides: str, name: str) -> dict[str, Any]:
     """What would run with these settings and this name, or what is wrong and at which field."""
-    try:
-        if name:
-            store.check_run_name(name)
-    except Refused as error:
-        return {"error": str(error), "key": "name"}
+    if wrong := describe.name_problem(name):
+        return {"error": wrong, "key": "name"}
     try:
         chosen = config.load_preset(preset, describe.parse_overrides(overrides))
         check_data(chosen.data)

@@ -119,7 +119,7 @@ def add_error_answers(app: FastAPI) -> None:
     """Errors of our routes are one sentence as JSON."""
 
     def clear(request: Request, error: Exception) -> Response:
-        status = 503 if isinstance(error, (store.StoreError, *store.DatabaseError)) else 400
+        status = 503 if isinstance(error, store.UNUSABLE) else 400
         return JSONResponse({"error": sentence(error)}, status)
 
     def wrong(request: Request, error: Exception) -> Response:

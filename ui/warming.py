@@ -12,7 +12,6 @@ ROOM = 200_000_000
 """Bytes that are left free for what is looked at meanwhile."""
 COLUMNS = ("tokens", "train_loss")
 """What the first chart shows."""
-TROUBLE: tuple[type[Exception], ...] = (store.StoreError, *store.DatabaseError)
 
 
 def start(home: Home, cache: SeriesCache) -> threading.Thread:
@@ -33,5 +32,5 @@ def warm(home: Home, cache: SeriesCache) -> None:
                 cache.metrics(db, run["id"], run["attempt"], COLUMNS)
         finally:
             db.close()
-    except TROUBLE as error:
+    except store.UNUSABLE as error:
         log.warning("The curves were not read ahead: %s", error)

@@ -17,6 +17,7 @@ from engine.store.capsule import remove_exhibit as remove_exhibit
 from engine.store.capsule import search_archive as search_archive
 from engine.store.connect import LOG_LIMIT as LOG_LIMIT
 from engine.store.connect import ROW_ERRORS as ROW_ERRORS
+from engine.store.connect import UNUSABLE as UNUSABLE
 from engine.store.connect import DatabaseError as DatabaseError
 from engine.store.connect import Refused as Refused
 from engine.store.connect import Row as Row

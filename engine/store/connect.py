@@ -33,6 +33,10 @@ class StoreError(RuntimeError):
     """The database cannot be used; the message is one sentence for the person."""
 
 
+UNUSABLE: tuple[type[Exception], ...] = (StoreError, *DatabaseError)
+"""What a database that cannot be used now raises."""
+
+
 class Refused(RuntimeError):
     """A request that cannot be carried out now; the message is one sentence for the person."""
 
