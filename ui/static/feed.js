@@ -20,6 +20,7 @@ export function mount() {
     say($("#all-answers"), $("#feed").classList.toggle("all") ? "Fewer prompts" : `All ${cards.size} prompts`);
     beside();
   });
+  $("#see-grow").addEventListener("click", () => emit("grow", {}));
   for (const news of ["runs", "line"]) on(news, banner);
 }
 
@@ -28,6 +29,7 @@ function reset() {
   lastEvent = 0;
   cards = new Map();
   fill($("#feed .answers"));
+  $("#see-grow").hidden = true;
   fill($("#events ol"));
   $("#events").hidden = true;
   say($("#feed .empty"), "");
@@ -62,6 +64,7 @@ export async function said(id) {
     cards.get(key).newest(sample);
   }
   beside();
+  $("#see-grow").hidden = !cards.size || one.kind === "published";
   const all = $("#all-answers");
   all.hidden = cards.size <= FEW;
   say(all, $("#feed").classList.contains("all") ? "Fewer prompts" : `All ${cards.size} prompts`);
