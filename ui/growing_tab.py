@@ -4,6 +4,7 @@ import gradio as gr
 
 SPEEDS = (("1", "1 a second"), ("2", "2 a second"), ("4", "4 a second"), ("10", "10 a second"))
 """Ages that Play shows."""
+SPEED = "2"
 
 
 def build() -> None:
@@ -15,7 +16,8 @@ def build() -> None:
           <div class="segmented" id="growing-view" role="group" aria-label="What is shown">
             <button type="button" data-view="one">One prompt</button>
             <button type="button" data-view="all">All prompts of one age</button></div></div>
-        <p class="empty" id="growing-empty" role="status"></p>
+        <div id="growing-nothing" hidden><p class="empty words" id="growing-empty" role="status"></p>
+          <button type="button" class="strong" id="growing-start">Go to Train</button></div>
         <div class="growing-body" id="growing-body" hidden>
           <nav id="growing-prompts" aria-label="Prompts"></nav>
           <label class="field" id="growing-prompt"><span>Prompt</span><select></select></label>
@@ -28,20 +30,22 @@ def build() -> None:
 
 def _stage() -> str:
     return """
-    <div id="growing-stage" aria-live="off"></div>
-    <p class="note" id="growing-signs" hidden></p>"""
+    <div id="growing-stage" aria-live="off"></div>"""
 
 
 def _time() -> str:
-    speeds = "".join(f'<option value="{value}">{label}</option>' for value, label in SPEEDS)
+    speeds = "".join(
+        f'<option value="{value}"{" selected" if value == SPEED else ""}>{label}</option>' for value, label in SPEEDS
+    )
     return f"""
     <section class="growing-time" aria-label="Age">
-      <p id="growing-age" aria-live="polite"><b class="old"></b><span class="then"></span>
-        <span class="place"></span></p>
-      <figure class="growing-curve"><div class="plot" aria-hidden="true"></div>
+      <figure class="growing-curve">
+        <p id="growing-age" aria-live="polite"><b class="old"></b><span class="then"></span>
+          <span class="place"></span></p>
+        <div class="plot" aria-hidden="true"></div>
         <input type="range" class="growing-slider" id="growing-slider" min="0" max="1" step="any" value="0"
           aria-label="Age">
-        <p class="ends" aria-hidden="true"><span>born</span><span></span></p>
+        <p class="ends" aria-hidden="true"><span>born</span><span class="range"></span><span></span></p>
         <label id="growing-beside" hidden><span></span>
           <input type="range" class="growing-slider" id="growing-other" min="0" max="1" step="any" value="0"
             aria-label="Age to compare with"></label>
@@ -54,4 +58,5 @@ def _time() -> str:
         <button type="button" class="plain" id="growing-compare" aria-expanded="false">Compare with another age</button>
       </div>
       <p class="note" id="growing-legend"></p>
+      <p class="note" id="growing-signs" hidden></p>
     </section>"""

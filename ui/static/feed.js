@@ -219,7 +219,7 @@ function sentence(one) {
   if (one.status === "finished") {
     return { tone: "good", title: `Your model is ${count(one.tokens)} tokens old.`,
       text: `${one.val_accuracy ? `Of text that it has never read it guesses ${percent(one.val_accuracy)} of the tokens right. ` : ""}Talk to it, or keep its best lines.`,
-      actions: [talk, ["Read what it says", () => $("#feed").scrollIntoView({ behavior: "smooth" })]] };
+      actions: [talk, ["See it grow up", () => emit("grow", {})], ["Read what it says", () => $("#feed").scrollIntoView({ behavior: "smooth" })]] };
   }
   if (one.status === "stopped") {
     const raise = ["Raise the budget", () => emit("budget"), true];

@@ -29,14 +29,19 @@ export function draw({ curves, ages, run, attempt }, last) {
   scale = scaleOf(curves, last);
   const none = !scale.points;
   $(".growing-curve").classList.toggle("bare", none);
-  say($("#growing-legend"), none ? "Its curve appears here with its first steps."
-    : "The curve is its loss: the strong line for text that it never reads in training, the faint one for what it reads. Press a place on it to see that age.");
+  say($("#growing-legend"), none ? "Its curve appears here with its first steps." : legend(curves, ages));
+  say($(".growing-curve .range"), none ? "" : `loss from ${loss(scale.high)} to ${loss(scale.low)}`);
   say($(".growing-curve .ends span:last-child"), `${count(scale.last)} tokens`);
   fill($(".growing-curve .plot"), h("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, preserveAspectRatio: "none" },
     h("path", { class: "ticks", d: ages.map((age) => `M${(WIDTH * age.tokens / scale.last).toFixed(1)} ${HEIGHT}v-5`).join("") }),
     curves.map((one, at) => lines(one, at < curves.length - 1))),
-  h("i", { class: "cursor beside", hidden: true }, h("b")), h("i", { class: "cursor" }, h("b")),
-  none ? null : [h("span", { class: "high" }, loss(scale.high)), h("span", { class: "low" }, loss(scale.low))]);
+  h("i", { class: "cursor beside", hidden: true }, h("b")), h("i", { class: "cursor" }, h("b")));
+}
+
+function legend(curves, ages) {
+  const what = curves.some((one) => one.train.length)
+    ? "The curve is its loss: the strong line for text that it never reads in training, the faint one for what it reads." : "The curve is its loss for text that it never read in training.";
+  return ages.length > 1 ? `${what} Press a place on it to see that age.` : what;
 }
 
 function lines(one, past) {

@@ -8,6 +8,16 @@ import { explainSigns } from "./texts.js";
 
 const words = (number, what) => `${number.toLocaleString("en")} ${number === 1 ? "word" : "words"} ${what}`;
 
+let shown = "";
+
+/** Whether the stage has to be drawn: the same again would take a reader's place and the focus away. */
+function other(...what) {
+  const key = JSON.stringify(what);
+  const differs = key !== shown;
+  shown = key;
+  return differs;
+}
+
 /** How old it was, in short. */
 export const ageName = (one) => (one.source === "published" ? "published, December 2025" : one.tokens ? age(one.tokens) : "before its first step");
 
@@ -38,15 +48,18 @@ export function deeds(sample, drawn) {
 
 /** One age. `same`: the words are those of the age before. */
 export function drawOne(prompt, sample, same, drawn, moving) {
+  explainSigns([sample?.text || ""], $("#growing-signs"));
+  if (!other(prompt, sample?.id, sample?.exhibit, same)) return;
   const stage = $("#growing-stage");
   stage.className = moving ? "arriving" : "";
   fill(stage, h("article", { class: "then" }, spoken(prompt, sample),
     h("footer", {}, h("p", { class: "note same" }, same ? "The same words as at the age before." : ""), h("div", { class: "row" }, deeds(sample, drawn)))));
-  explainSigns([sample?.text || ""], $("#growing-signs"));
 }
 
 /** Two ages, the younger first. */
 export function drawTwo(prompt, before, after, change, drawn) {
+  explainSigns([before.sample?.text || "", after.sample?.text || ""], $("#growing-signs"));
+  if (!other(prompt, [before, after].map((one) => [one.age.step, one.sample?.id, one.sample?.exhibit]), Boolean(change))) return;
   const stage = $("#growing-stage");
   stage.className = "two";
   const side = (sample, heading, parts, mark) => h("article", { class: "then" }, h("h2", {}, heading), spoken(prompt, sample, parts, mark),
@@ -54,7 +67,6 @@ export function drawTwo(prompt, before, after, change, drawn) {
   const name = (one) => `${ageName(one)}, step ${one.step.toLocaleString("en")}`;
   fill(stage, side(before.sample, name(before.age), change?.before, "del"), side(after.sample, name(after.age), change?.after, "ins"),
     h("p", { class: "note changed", role: "status" }, told(before, after, change)));
-  explainSigns([before.sample?.text || "", after.sample?.text || ""], $("#growing-signs"));
 }
 
 function told(before, after, change) {
@@ -71,6 +83,7 @@ export function busy(value) {
 }
 
 export function failed(sentence) {
+  shown = "";
   const problem = h("p", { class: "problem", role: "alert" });
   fill($("#growing-stage"), problem);
   say(problem, sentence);

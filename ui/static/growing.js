@@ -1,9 +1,9 @@
 // Growing up: a run's answers to its prompts at every age, with a slider, Play, and a cursor on its curve.
 
-import { $, $$, fill, h, say } from "./dom.js";
+import { $, $$, say } from "./dom.js";
 import { isOpen } from "./format.js";
 import { drawAge } from "./growing-age.js";
-import { drawCards } from "./growing-cards.js";
+import { drawCards, failedCards } from "./growing-cards.js";
 import * as curve from "./growing-curve.js";
 import { drawPrompts } from "./growing-prompts.js";
 import { busy, drawOne, drawTwo, failed } from "./growing-stage.js";
@@ -21,6 +21,9 @@ export function mount() {
   on("tab", (tab) => { if (tab === "growing") load(); else pause(); });
   on("selected", (id) => { if (seen && seen.run !== id) pause(); load(); });
   for (const news of ["said", "runs"]) on(news, load);
+  // An exhibit may have been taken out: what is kept is read anew.
+  on("kept", () => seen && text.forget(seen.run));
+  $("#growing-start").addEventListener("click", () => emit("show", "train"));
   on("theme", () => seen && draw());
   on("grow", ({ suite, prompt, step }) => {
     if (prompt !== undefined) Object.assign(state.growing, { suite, asked: prompt, age: step === undefined ? "" : String(step), each: "" });
@@ -84,6 +87,9 @@ async function load() {
   seen = { ...answer, prompts: answer.prompts.sort((a, b) => order(a) - order(b)) };
   draw();
 }
+
+/** Whether all prompts of one age are shown. */
+const whole = () => state.growing.each === "1";
 
 /** The place of the age that is looked at: the nearest to what the address says, the newest where it says none. */
 function index() {
@@ -163,7 +169,9 @@ function label() {
 
 function nothing(sentence) {
   seen = null;
-  $("#growing-body").hidden = true;
+  $("#growing-body").hidden = $("#growing-view").hidden = true;
+  $("#growing-nothing").hidden = false;
+  $("#growing-start").hidden = true;
   say($("#growing-note"), "");
   say($("#growing-empty"), sentence);
 }
@@ -187,10 +195,12 @@ function note(one) {
 function draw() {
   const one = run();
   if (!seen || !one || seen.run !== one.id) return;
+  $("#growing-nothing").hidden = Boolean(seen.ages.length);
+  $("#growing-start").hidden = isOpen(one);
   say($("#growing-empty"), empty(one));
   say($("#growing-note"), note(one));
   $("#growing-body").hidden = !seen.ages.length;
-  const all = state.growing.each === "1";
+  const all = whole();
   $("#growing-view").hidden = !seen.ages.length;
   for (const button of $$("#growing-view button")) button.setAttribute("aria-pressed", (button.dataset.view === "all") === all);
   if (!seen.ages.length) return;
@@ -213,9 +223,9 @@ function lastTokens(one) {
 
 /** The age that is looked at: at once what is known of it, then its words. */
 async function show() {
-  const [at, beside] = [index(), state.growing.each ? -1 : other()];
+  const [at, beside] = [index(), whole() ? -1 : other()];
   drawAge(seen, at, beside);
-  if (state.growing.each) return showAll(at);
+  if (whole()) return showAll(at);
   const prompt = chosen();
   const places = [at, ...(beside < 0 ? [] : [beside])];
   const key = JSON.stringify([seen.run, state.growing]);
@@ -225,6 +235,7 @@ async function show() {
     try {
       for (const place of places) await text.readAnswers(prompt, seen.ages, place);
     } catch (error) {
+      pause();
       if (still()) failed(error.message);
       return;
     } finally {
@@ -253,11 +264,12 @@ async function two(prompt, at, beside, still) {
 
 async function showAll(at) {
   const here = seen.ages[at];
-  const still = () => seen && state.growing.each && seen.ages[index()] === here;
+  const still = () => seen && whole() && seen.ages[index()] === here;
   try {
     await text.readPage(here);
   } catch (error) {
-    if (still()) fill($("#growing-cards"), h("p", { class: "problem", role: "alert" }, error.message));
+    pause();
+    if (still()) failedCards(error.message);
     return;
   }
   if (!still()) return;
