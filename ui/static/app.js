@@ -156,7 +156,7 @@ async function start() {
   fork.mount({ select });
   inflight.mount();
   lineage.mount();
-  growing.mount();
+  growing.mount({ select });
   alerts.mount({ select, show });
   compare.mount();
   runsTable.mount();
