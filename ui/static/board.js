@@ -12,6 +12,9 @@ import { MARK_AXIS, markShapes, markTrace } from "./marks.js";
 import { strokes } from "./palette.js";
 import { runById, state, writeAddress } from "./state.js";
 
+/** Longer than this nobody waits for a chart to answer a gesture. */
+const PATIENCE_MS = 100;
+
 export class Board {
   /**
    * `charts` are {name, figure, kind(), wide}; `runs()` ids, the selected one first; `selected()` an
@@ -98,9 +101,10 @@ export class Board {
     requestAnimationFrame(() => {
       this.drawing = false;
       for (const chart of this.charts) this.bare(chart);
-      const drawn = [...this.dirty].filter((chart) => this.visible.has(chart));
-      for (const chart of drawn) { this.dirty.delete(chart); this.draw(chart); }
-      if (drawn.length) this.cross.refresh();
+      const [chart, ...later] = this.charts.filter((one) => this.dirty.has(one) && this.visible.has(one));
+      if (chart) { this.dirty.delete(chart); this.draw(chart); }
+      if (later.length) this.schedule(); // a frame for each: the first one does not wait for the others
+      else if (chart) this.cross.refresh();
       this.after();
     });
   }
@@ -230,7 +234,12 @@ export class Board {
     const all = !range || (out && range[0] <= first && range[1] >= last);
     this.zoom.set(all ? null : range.map((value) => Number(backFrom(state.axis)(value).toPrecision(12))));
     writeAddress();
-    this.load();
+    this.refine();
+  }
+
+  /** Draw the new part once, with its finer curves; where those take longer, what is here is drawn meanwhile. */
+  async refine() {
+    await Promise.race([this.load(), new Promise((done) => setTimeout(done, PATIENCE_MS))]);
     this.redraw();
   }
 }
