@@ -15,6 +15,8 @@ import { runById, state, writeAddress } from "./state.js";
 /** Longer than this nobody waits for a chart to answer a gesture. */
 const PATIENCE_MS = 100;
 
+const whenIdle = (callback) => (window.requestIdleCallback ? requestIdleCallback(callback, { timeout: PATIENCE_MS }) : setTimeout(callback, 20));
+
 export class Board {
   /**
    * `charts` are {name, figure, kind(), wide}; `runs()` ids, the selected one first; `selected()` an
@@ -22,7 +24,7 @@ export class Board {
    */
   constructor({ root, charts, runs, selected, seen, zoom, marks = false, after = () => {} }) {
     Object.assign(this, { root, charts, runs, selected, seen, zoom, marks, after });
-    this.curves = new Curves(() => this.redraw());
+    this.curves = new Curves((names) => this.redraw(names));
     this.dirty = new Set();
     this.visible = new Set();
     this.wanted = new Set(["loss"]);
@@ -90,8 +92,9 @@ export class Board {
     return (m?.loss || []).some((value) => value === null || Math.abs(value - line) > height / 20);
   }
 
-  redraw() {
-    this.dirty = new Set(this.charts);
+  /** Draw all charts anew, or those that show one of these curves. */
+  redraw(names = null) {
+    for (const chart of this.charts) if (!names || needs(chart.kind()).some((name) => names.includes(name))) this.dirty.add(chart);
     this.schedule();
   }
 
@@ -103,7 +106,7 @@ export class Board {
       for (const chart of this.charts) this.bare(chart);
       const [chart, ...later] = this.charts.filter((one) => this.dirty.has(one) && this.visible.has(one));
       if (chart) { this.dirty.delete(chart); this.draw(chart); }
-      if (later.length) this.schedule(); // a frame for each: the first one does not wait for the others
+      if (later.length) whenIdle(() => this.schedule()); // the first one is painted before the others are drawn
       else if (chart) this.cross.refresh();
       this.after();
     });
