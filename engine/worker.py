@@ -207,13 +207,18 @@ def main(argv: Sequence[str] | None = None, make_voice: Callable[[Home], Voice] 
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
     os.nice(10)  # training and the page come first
-    with open(0, encoding="utf-8", errors="replace", closefd=False) as requests:
-        Worker(Home.at(given.home), requests, answers, make_voice, idle=given.idle).serve()
+    # Never closed: that would wait for the listener, which waits for a line, and an idle worker would not end.
+    requests = open(0, encoding="utf-8", errors="replace", closefd=False)  # noqa: SIM115
+    Worker(Home.at(given.home), requests, answers, make_voice, idle=given.idle).serve()
     return 0
 
 
-if __name__ == "__main__":
-    # Not the interpreter's ordinary end: it would wait for the listener, which waits for stdin.
-    code = main()
+def run(make_voice: Callable[[Home], Voice] = TorchVoice) -> None:
+    """Serve as a process. Not the interpreter's ordinary end: it would wait for the listener as well."""
+    code = main(make_voice=make_voice)
     sys.stderr.flush()
     os._exit(code)
+
+
+if __name__ == "__main__":
+    run()

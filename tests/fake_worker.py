@@ -136,4 +136,4 @@ class FakeVoice:
 
 
 if __name__ == "__main__":
-    sys.exit(worker.main(make_voice=FakeVoice))
+    worker.run(FakeVoice)

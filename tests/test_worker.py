@@ -272,6 +272,18 @@ def test_the_worker_ends_when_nobody_asks(home: Home) -> None:
     line.close()
 
 
+def test_a_process_that_nobody_asks_ends_and_gives_its_memory_back(home: Home) -> None:
+    fake = Path(__file__).with_name("fake_worker.py")
+    command = [sys.executable, str(fake), "--home", str(home.path), "--idle", "0.05"]
+    child = subprocess.Popen(command, cwd=PROJECT, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL)
+    assert child.stdin
+    try:
+        assert child.wait(timeout=60) == 0  # while its stdin is still open
+    finally:
+        child.kill()
+        child.stdin.close()
+
+
 def test_a_real_worker_greets_without_torch_and_keeps_stdout_clean(home: Home, run_id: str, tmp_path: Path) -> None:
     with (tmp_path / "log").open("wb") as log:
         fake = Path(__file__).with_name("fake_worker.py")
