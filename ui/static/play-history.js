@@ -1,7 +1,7 @@
 // What was asked before, from the database: open it, ask it again, put it back into the form.
 
 import { $, fill, h, say } from "./dom.js";
-import { age, date } from "./format.js";
+import { age, clock, date } from "./format.js";
 import { show } from "./play-answers.js";
 import { get, on, state } from "./state.js";
 
@@ -58,8 +58,11 @@ function draw() {
   $("#asked-more").hidden = shown >= rows.length && !more;
 }
 
+/** Today the time, else the day. */
+const when = (seconds) => (date(seconds) === date(Date.now() / 1000) ? clock(seconds).slice(0, 5) : date(seconds));
+
 function line(one) {
-  const facts = [one.run_name, age(one.tokens), `seed ${one.seed}`, date(one.created_at), one.exhibit ? "kept" : ""].filter(Boolean).join(" · ");
+  const facts = [one.run_name, age(one.tokens), `seed ${one.seed}`, when(one.created_at), one.exhibit ? "kept" : ""].filter(Boolean).join(" · ");
   return h("li", {}, h("button", { type: "button", "data-sample": one.id, onclick: () => open(one) },
     h("span", { class: "words" }, h("span", { class: "prompt" }, one.prompt.slice(0, 200)), one.text.slice(0, 300)), h("small", {}, facts)));
 }
