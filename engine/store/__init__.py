@@ -145,6 +145,7 @@ from engine.store.words import add_sample as add_sample
 from engine.store.words import ages as ages
 from engine.store.words import answers as answers
 from engine.store.words import answers_at as answers_at
+from engine.store.words import asked_samples as asked_samples
 from engine.store.words import forget_checkpoint as forget_checkpoint
 from engine.store.words import get_sample as get_sample
 from engine.store.words import list_checkpoints as list_checkpoints

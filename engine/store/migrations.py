@@ -170,4 +170,5 @@ MIGRATIONS: list[Callable[[Database], None]] = [
     changes.diagnostics,
     changes.alerts,
     changes.growing_up,
+    changes.ways_of_asking,
 ]

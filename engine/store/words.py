@@ -39,6 +39,16 @@ def list_samples(db: Database, run_id: str, cursor: int = 0, limit: int = 1000) 
     )
 
 
+def asked_samples(db: Database, before: int = 2**62, limit: int = 30) -> list[Row]:
+    """What people asked any run, newest first, from ids below `before` on; with the run's name and its `exhibit`."""
+    return rows(
+        db,
+        f"""SELECT samples.*, runs.name AS run_name, {_EXHIBIT} FROM samples JOIN runs ON runs.id = samples.run_id
+            WHERE samples.source IN ('playground', 'live') AND samples.id < ? ORDER BY samples.id DESC LIMIT ?""",
+        [before, limit],
+    )
+
+
 def newest_samples(db: Database, run_id: str) -> list[Row]:
     """The newest periodic answer to each prompt of a run, with the number of `ages` at which it was given.
 
