@@ -83,6 +83,7 @@ WITHOUT_TORCH = [
     "engine.settings",
     "engine.space",
     "engine.schedule",
+    "engine.report",
     "ui.page",
     "ui.server",
     "app",

@@ -233,3 +233,14 @@ def alerts(db: Database) -> None:
         END""",
     ):
         db.conn.execute(statement)
+
+
+def report_blocks(db: Database) -> None:
+    """What people write into the report of a run, a text for each of its blocks."""
+    db.conn.execute("""CREATE TABLE report_blocks (
+        run_id TEXT NOT NULL REFERENCES runs(id),
+        block TEXT NOT NULL,
+        text TEXT NOT NULL,
+        updated_at REAL NOT NULL,
+        PRIMARY KEY (run_id, block)
+    ) STRICT""")
