@@ -8,7 +8,7 @@ from pathlib import Path
 from engine.report_document import Command, Document, Part, Picture, Room, Section, Sentence, Table, Written
 from engine.report_words import Paragraph, Points, Span, clean
 
-SHEET = Path(__file__).with_name("report.css")
+SHEET = "report.css"
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 MARK = (
     '<svg class="mark" viewBox="0 0 32 32" aria-hidden="true"><circle cx="16" cy="17" r="12"/>'
@@ -29,6 +29,7 @@ def html(document: Document, light: bytes, dark: bytes) -> str:
     """The whole report; `light` and `dark` are its training plot as PNG, b"" for none."""
     title = escaped(document.title)
     interim = f'<p class="interim">{escaped(document.interim)}</p>' if document.interim else ""
+    sheet = Path(__file__).with_name(SHEET).read_text(encoding="utf-8")
     sections = "\n".join(_section(section, light, dark) for section in document.sections)
     return f"""<!doctype html>
 <html lang="en">
@@ -39,7 +40,7 @@ def html(document: Document, light: bytes, dark: bytes) -> str:
 <meta http-equiv="content-security-policy" content="{POLICY}">
 <title>{title}</title>
 <style>
-{SHEET.read_text(encoding="utf-8").strip()}
+{sheet.strip()}
 </style>
 </head>
 <body>

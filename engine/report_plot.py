@@ -5,7 +5,7 @@ Everything written in it is our own and plain ASCII: names, which may be in any 
 
 import io
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -68,6 +68,12 @@ def plot(curves: Curves, look: str = "light") -> bytes:
             axes.set_xlim(min(ends), max(ends))
         figure.savefig(written, format="png", facecolor=paint.ground, metadata={"Software": None})
     return written.getvalue()
+
+
+def size_of(curves: Sequence[str]) -> tuple[int, int]:
+    """How many dots wide and high the picture of these curves (engine/report_facts.py) is."""
+    panels = {"loss" if "loss" in name else name for name in curves}
+    return round(WIDTH * DOTS), round(HEIGHT * DOTS * -(-len(panels) // 2) / 2)
 
 
 def _panels(curves: Curves) -> list[tuple[str, list[Drawn], bool]]:
