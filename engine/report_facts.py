@@ -21,6 +21,7 @@ from engine.store import Refused, Row
 SHOWN = 12
 """Exhibits of one category in a report; of the others the number is told."""
 ROOMS = 24
+SETTINGS = ("seed", "temperature", "top_k", "top_p", "max_tokens")
 CURVES = {
     "train_loss": "training loss",
     "val_loss": "loss on unseen text",
@@ -282,7 +283,10 @@ def _rooms(db: Database, run_id: str) -> tuple[tuple[Room, ...], int]:
 
 
 def _exhibit(row: Row) -> Exhibit:
-    names = ("seed", "temperature", "top_k", "top_p", "max_tokens")
+    """One entry of the archive, with the settings that changed something."""
+    settings = {name: row[name] for name in SETTINGS if row[name] is not None}
+    settings |= {name: row[name] for name, nothing in (("min_p", 0), ("repetition_penalty", 1)) if row[name] != nothing}
+    settings |= {"stop": stops} if (stops := json.loads(row["stop"])) else {}
     return Exhibit(
         id=row["id"],
         title=row["title"],
@@ -292,5 +296,5 @@ def _exhibit(row: Row) -> Exhibit:
         step=row["step"],
         tokens=row["tokens"],
         loss=row["val_loss"],
-        settings={name: row[name] for name in names if row[name] is not None},
+        settings=settings,
     )

@@ -21,6 +21,14 @@ ENDS = {
     "crashed": "crashed",
     "diverged": "diverged: its loss was no number any more",
 }
+ASKED = {
+    "seed": "seed",
+    "temperature": "temperature",
+    "top_k": "top-k",
+    "top_p": "top-p",
+    "min_p": "min-p",
+    "repetition_penalty": "repetition penalty",
+}
 HEADINGS = {
     "introduction": "Introduction",
     "learned": "What was learned",
@@ -156,10 +164,9 @@ def _fame(facts: Facts) -> tuple[Part, ...]:
 
 def _kept(one: Exhibit) -> Kept:
     then = f"loss {loss(one.loss)} when last measured" if one.loss is not None else "before its loss was measured"
-    names = {"seed": "seed", "temperature": "temperature", "top_k": "top-k", "top_p": "top-p"}
-    settings = [f"{name} {one.settings[key]:g}" for key, name in names.items() if key in one.settings and key != "seed"]
-    if "seed" in one.settings:
-        settings.insert(0, f"seed {one.settings['seed']}")
+    settings = [f"{name} {one.settings[key]}" for key, name in ASKED.items() if key in one.settings]
+    if stops := one.settings.get("stop"):
+        settings.append("until it said " + " or ".join(f'"{line(stop)}"' for stop in stops))
     if "max_tokens" in one.settings:
         settings.append(f"{one.settings['max_tokens']} tokens at most")
     return Kept(

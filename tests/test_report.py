@@ -304,6 +304,18 @@ def test_only_some_exhibits_of_a_category_are_shown(home: Home, db: Database) ->
     assert "3 more are in the time capsule." in report.markdown() and "Not mine" not in report.markdown()
 
 
+def test_settings_of_an_exhibit_that_changed_something_are_told(home: Home, db: Database) -> None:
+    run_id = make_run(db)
+    store.keep(db, add_answer(db, run_id, " a"), "good", "Plainly asked")
+    more = {"min_p": 0.05, "repetition_penalty": 1.2, "stop": '["The end"]'}
+    store.keep(db, add_answer(db, run_id, " b", **more), "good", "Asked for more")
+
+    text = report_of(home, db, run_id).markdown()
+
+    assert "Asked with seed 7, temperature 0.8, top-k 0, top-p 0.95, 80 tokens at most." in text
+    assert 'min-p 0.05, repetition penalty 1.2, until it said "The end", 80 tokens at most.' in text
+
+
 def test_blocks_are_kept_changed_and_taken_away(home: Home, db: Database) -> None:
     run_id = make_run(db)
     store.set_report_block(db, run_id, "title", " My first model ", before="")
