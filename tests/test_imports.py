@@ -86,6 +86,7 @@ WITHOUT_TORCH = [
     "engine.settings",
     "engine.space",
     "engine.schedule",
+    "engine.report",
     "ui.page",
     "ui.server",
     "app",

@@ -33,6 +33,7 @@ from ui.probe_routes import Measure, make_probes
 from ui.queue_routes import make_queue
 from ui.reading import Reader
 from ui.record_routes import make_records
+from ui.report_routes import make_reports
 from ui.routes import make_router
 from ui.sweep_routes import make_sweeps
 
@@ -76,6 +77,7 @@ def create_app(
     app.include_router(make_exhibits(reader, actions, cache))
     app.include_router(make_records(reader, actions, cache))
     app.include_router(make_growing(reader, cache))
+    app.include_router(make_reports(reader))
     app.include_router(make_labels(reader))
     app.include_router(make_queue(reader, actions))
     app.include_router(make_sweeps(reader))

@@ -98,6 +98,11 @@ from engine.store.queue import set_order as set_order
 from engine.store.queue import unanswered_failure as unanswered_failure
 from engine.store.reference import REFERENCE_ID as REFERENCE_ID
 from engine.store.reference import add_reference as add_reference
+from engine.store.reports import REPORT_BLOCKS as REPORT_BLOCKS
+from engine.store.reports import drawable as drawable
+from engine.store.reports import report_blocks as report_blocks
+from engine.store.reports import set_report_block as set_report_block
+from engine.store.reports import whole_run as whole_run
 from engine.store.runs import OPEN as OPEN
 from engine.store.runs import RESUMABLE as RESUMABLE
 from engine.store.runs import add_run as add_run

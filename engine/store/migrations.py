@@ -171,4 +171,5 @@ MIGRATIONS: list[Callable[[Database], None]] = [
     changes.alerts,
     changes.growing_up,
     changes.ways_of_asking,
+    changes.report_blocks,
 ]
