@@ -36,11 +36,13 @@ class Piece:
     """An answer so far: the whole continuation, its length in tokens, and why it ended ("" while it goes on).
 
     finish: "length" (max_tokens reached), "end" (the model ended the document), "context" (no room), "cancelled".
+    ids: the tokens themselves.
     """
 
     text: str
     new_tokens: int
     finish: str
+    ids: tuple[int, ...] = field(default=(), compare=False)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -296,4 +298,4 @@ class _Answer:
 
     def piece(self) -> Piece:
         # Half a character is held back until its other bytes have come.
-        return Piece(self.tokenizer.decode(self.ids).rstrip("\ufffd"), len(self.ids), self.finish)
+        return Piece(self.tokenizer.decode(self.ids).rstrip("\ufffd"), len(self.ids), self.finish, tuple(self.ids))

@@ -5,6 +5,8 @@ Requests come as JSON lines on stdin, answers go as JSON lines to stdout (engine
     {"id": 1, "run_id": "...", "step": null, "weights": "", "prompt": "...", "max_tokens": 80, ...}    {"cancel": 1}
     {"hello": 4711}    {"id": 1, "text": "...", "new_tokens": 3, "tokens_per_second": 41.0, "finish": ""}
     ... "finish": "length", "step": 400, "tokens": 1638400, "sample_id": 7}    {"id": 1, "error": "a sentence"}
+    {"id": 2, "kind": "tokens", "run_id": "...", "step": 400, "weights": "", "prompt": "...", "text": "...",
+    "sample": 7}    {"id": 2, "finish": "looked", "tokens": [...], "mean": 4.1, ...: see engine/surprise.py}
 
 It can run out of memory alone, and gives everything back when it ends: with stdin, or after some idle minutes.
 """
@@ -28,6 +30,8 @@ from engine.home import Home
 
 IDLE = 300.0
 """Seconds without a request after which the worker ends."""
+REMEMBERED = 500
+"""Answers whose tokens are kept in memory, so that they need not be said once more to be looked at."""
 BETWEEN = 0.05
 """Seconds between two pieces of an answer: more than 20 a second nobody can read."""
 ASK = ("prompt", "max_tokens", "temperature", "top_k", "top_p", "seed")
@@ -42,6 +46,12 @@ class Voice(Protocol):
     def load(self, db: Database, run_id: str, step: int | None, weights: str) -> Any:
         """A model at one age (engine.generate.Speaker), with the `weights` of that sha256 alone where it is not ""."""
 
+    def look(self, speaker: Any, prompt: str, text: str, ids: Sequence[int] | None) -> dict[str, Any]:
+        """The tokens of a text with the probabilities that a model gives them (engine.surprise.look)."""
+
+    def said_again(self, speaker: Any, sample: store.Row, cancelled: Callable[[], bool]) -> tuple[int, ...] | None:
+        """The tokens of a stored sample (engine.surprise.said_again)."""
+
 
 class TorchVoice:
     """The real models; making one imports torch. Always on the CPU, so that one seed has one text, run or no run."""
@@ -49,10 +59,10 @@ class TorchVoice:
     def __init__(self, home: Home) -> None:
         import torch
 
-        from engine import generate
+        from engine import generate, surprise
 
         torch.set_num_threads(1)  # answers take one core anyway, and loading must not take training's
-        self._home, self._generate = home, generate
+        self._home, self._generate, self._surprise = home, generate, surprise
 
     def ask(self, **fields: Any) -> Any:
         """A checked question."""
@@ -61,6 +71,14 @@ class TorchVoice:
     def load(self, db: Database, run_id: str, step: int | None, weights: str) -> Any:
         """A model at one age; raises Refused."""
         return self._generate.load_speaker(self._home, db, run_id, step, device="cpu", sha256=weights)
+
+    def look(self, speaker: Any, prompt: str, text: str, ids: Sequence[int] | None) -> dict[str, Any]:
+        """The tokens of a text with their probabilities."""
+        return self._surprise.look(speaker, prompt, text, ids)
+
+    def said_again(self, speaker: Any, sample: store.Row, cancelled: Callable[[], bool]) -> tuple[int, ...] | None:
+        """The tokens of a stored sample."""
+        return self._surprise.said_again(speaker, sample, cancelled)
 
 
 class Worker:
@@ -76,6 +94,7 @@ class Worker:
         self.cancelled: set[int] = set()
         self.closed = threading.Event()
         self.loaded: tuple[object, Any] = (None, None)
+        self.said: dict[int, tuple[int, ...]] = {}
 
     def serve(self) -> None:
         """Answer requests in order until stdin ends or nobody asks any more."""
@@ -105,7 +124,7 @@ class Worker:
         """One answer, or one sentence on why there is none."""
         number = request["id"]
         try:
-            for message in self._pieces(request):
+            for message in (self._looked if request.get("kind") == "tokens" else self._pieces)(request):
                 self._say(id=number, **message)
         except (ConfigError, store.Refused, store.StoreError) as error:
             self._say(id=number, error=str(error))
@@ -149,16 +168,44 @@ class Worker:
                 if piece.finish:
                     row = speaker.sample_row(ask, piece, "playground")
                     empty = piece.finish == "cancelled" and not piece.text
-                    yield message | {
-                        "step": speaker.step,
-                        "tokens": speaker.tokens,
-                        "sample_id": None if empty else store.add_sample(db, row),
-                    }
+                    sample = None if empty else store.add_sample(db, row)
+                    self._remember(sample, piece.ids)
+                    yield message | {"step": speaker.step, "tokens": speaker.tokens, "sample_id": sample}
                 elif seconds - said >= BETWEEN:
                     said = seconds
                     yield message
         finally:
             db.close()
+
+    def _looked(self, request: dict[str, Any]) -> Iterator[dict[str, Any]]:
+        """The tokens of a text, or of a stored sample, with the probabilities that a model of some age gives them."""
+        if self._is_cancelled(request["id"]):
+            yield {"finish": "cancelled"}
+            return
+        self.voice = voice = self.voice or self.make_voice(self.home)
+        db = store.connect(self.home.database)
+        try:
+            sample = request.get("sample")
+            ids = None if sample is None else self._said(voice, db, sample, request["id"])
+            speaker = self._speaker(voice, db, request["run_id"], request["step"], request.get("weights", ""))
+            looked = voice.look(speaker, request["prompt"], request["text"], ids)
+            yield looked | {"exact": ids is not None, "finish": "looked"}
+        finally:
+            db.close()
+
+    def _said(self, voice: Voice, db: Database, sample: int, number: int) -> tuple[int, ...] | None:
+        """The tokens in which a sample was said: remembered, or by saying it again; None where neither can be."""
+        if sample not in self.said:
+            row = store.get_sample(db, sample)
+            speaker = self._speaker(voice, db, row["run_id"], row["step"], row["weights_sha256"] or "")
+            self._remember(sample, voice.said_again(speaker, row, lambda: self._is_cancelled(number)))
+        return self.said.get(sample)
+
+    def _remember(self, sample: int | None, ids: tuple[int, ...] | None) -> None:
+        if sample is not None and ids:
+            self.said[sample] = ids
+            if len(self.said) > REMEMBERED:
+                del self.said[next(iter(self.said))]
 
     def _speaker(self, voice: Voice, db: Database, run_id: str, step: int | None, weights: str) -> Any:
         """The model that is asked, kept from the last answer if its weights are still the same."""

@@ -39,6 +39,7 @@ TORCH = {
         "decode_triton",
         "export",
         "generate",
+        "surprise",
         "attempt",
         "saver",
         "train",
@@ -188,6 +189,7 @@ def test_config_imports_only_its_machinery_and_the_schedule_only_it() -> None:
             "engine.generate",
             {"ask", "store", "tokenizer", "checkpoint", "config", "data", "decode", "home", "model", "space"},
         ),
+        ("engine.surprise", {"ask", "generate", "pieces", "store", "tokenizer"}),
         ("engine.decode", {"ask", "decode_plain", "decode_triton", "model"}),
         ("engine.decode_plain", {"model"}),
         ("engine.decode_triton", set()),
@@ -257,7 +259,9 @@ def test_the_page_and_the_command_line_start_without_torch() -> None:
     )
 
     assert len(names) > 12
-    assert not {"torch", "transformers", "engine.train", "engine.generate"} & set(found.stdout.split())
+    assert not {"torch", "transformers", "engine.train", "engine.generate", "engine.surprise"} & set(
+        found.stdout.split()
+    )
 
 
 def test_an_import_does_nothing_but_define() -> None:
