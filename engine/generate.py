@@ -33,10 +33,9 @@ whatever the number of rows (below, they use other kernels); see tests/test_gene
 
 @dataclass(frozen=True)
 class Piece:
-    """An answer so far: the whole continuation, its length in tokens, and why it ended ("" while it goes on).
+    """An answer so far: the whole continuation, its tokens and their number, why it ended ("" while it goes on).
 
     finish: "length" (max_tokens reached), "end" (the model ended the document), "context" (no room), "cancelled".
-    ids: the tokens themselves.
     """
 
     text: str

@@ -112,7 +112,11 @@ function heard(piece) {
   const parts = [`${piece.new_tokens} tokens`, piece.tokens_per_second ? `${Math.round(piece.tokens_per_second)} tok/s` : null,
     runById(asked.run)?.name, piece.tokens === undefined || piece.tokens === null ? null : age(piece.tokens), `seed ${asked.seed}`, ENDS[piece.finish]];
   say($("#answer-facts"), parts.filter(Boolean).join(" · "));
-  if (piece.sample_id) sample = { id: piece.sample_id, prompt: asked.prompt, text: piece.text };
+  if (!piece.sample_id) return;
+  sample = { id: piece.sample_id, prompt: asked.prompt, text: piece.text };
+  const { temperature, top_k, top_p, max_tokens, seed } = asked;
+  emit("answered", { place: $("#output"), sample: piece.sample_id, run: asked.run, step: piece.step, weights: asked.weights, prompt: asked.prompt, text: piece.text,
+    settings: { temperature, top_k, top_p, max_tokens, seed } });
 }
 
 function failed(sentence) {
