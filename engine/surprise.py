@@ -137,7 +137,11 @@ def said_again(speaker: Speaker, sample: Row, cancelled: Callable[[], bool] = la
     # One that was cancelled said no more than it did; its dice are the same.
     ask = Ask(**asked | {"max_tokens": max(1, sample["new_tokens"])})
     last = deque(speaker.stream(ask, cancelled), maxlen=1).pop()
-    return last.ids if (last.text, last.new_tokens) == (sample["text"], sample["new_tokens"]) else None
+    if (last.text, last.new_tokens) != (sample["text"], sample["new_tokens"]):
+        return None
+    # The end of an answer may not belong to its text: what ends it at a stop string is cut off.
+    whole = (n for n in range(last.new_tokens) if speaker.tokenizer.decode(last.ids[:n]).startswith(last.text))
+    return last.ids[: next(whole, None)] if last.finish == "stop" else last.ids
 
 
 def shown(part: Part) -> dict[str, Any]:

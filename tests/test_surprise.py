@@ -208,6 +208,30 @@ def test_an_answer_that_was_cancelled_is_said_as_far_as_it_came(speaker: Speaker
     assert said_again(speaker, sample | {"max_tokens": 4000, "finish": "cancelled"}) == piece.ids
 
 
+def test_of_an_answer_that_was_stopped_the_text_is_looked_at_and_not_what_stopped_it(
+    speaker: Speaker, words: Tokenizer
+) -> None:
+    sample, piece = row(speaker)
+    cut = words.decode(list(piece.ids[:20]))
+    stopped = replace(piece, text=cut, finish="stop")
+    assert cut != piece.text
+
+    told = said_again(Echo(speaker, stopped), sample | {"text": cut, "finish": "stop"})  # type: ignore[arg-type]
+
+    assert told is not None and words.decode(list(told)) == cut
+
+
+class Echo:
+    """A speaker that says one answer."""
+
+    def __init__(self, speaker: Speaker, piece: Piece) -> None:
+        self.tokenizer, self.device, self.weights_sha256 = speaker.tokenizer, speaker.device, speaker.weights_sha256
+        self.piece = piece
+
+    def stream(self, ask: Ask, cancelled: Any) -> list[Piece]:
+        return [self.piece]
+
+
 @pytest.mark.parametrize(
     "change", [{"text": "something else"}, {"seed": 4}, {"device": "cuda"}, {"weights_sha256": "1" * 64}]
 )

@@ -108,7 +108,7 @@ function facts(seen, token) {
   const open = 2 ** token.entropy;
   return h("dl", {}, fact("Probability", chance(token.probability)), fact("Surprise", inBits(token.bits)),
     fact("Rank", token.rank.toLocaleString("en"), ` of ${seen.vocabulary.toLocaleString("en")}`),
-    fact("How open it was", inBits(token.entropy), ` as among ${open < 10 ? open.toFixed(1) : Math.round(open).toLocaleString("en")}`));
+    fact("How open it was", inBits(token.entropy), ` ≈ ${open < 10 ? open.toFixed(1) : Math.round(open).toLocaleString("en")} choices`));
 }
 
 function row(one, number, chosen, most) {
@@ -127,7 +127,7 @@ function goOn(seen, choices, box, settings) {
 
 /** Under its token, inside the view. */
 function put(view, box, button) {
-  const [room, line] = [view.getBoundingClientRect(), [...button.getClientRects()].at(-1)];
+  const [room, line] = [view.getBoundingClientRect(), [...button.lastChild.getClientRects()].at(-1)];
   const left = Math.min(line.left - room.left, room.width - box.offsetWidth);
   box.style.left = `${Math.max(0, left)}px`;
   box.style.top = `${line.bottom - room.top + 6}px`;

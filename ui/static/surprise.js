@@ -72,6 +72,7 @@ async function sides(seen, question, run, settings) {
   const facts = await get("/api/run", { run: run || seen.run }).catch(() => ({ ages: [] }));
   const others = facts.ages.filter((one) => one.step !== seen.step).reverse();
   const both = h("div", { class: "sides" }, tokenView(seen, settings));
+  for (const name of ["pointerover", "focusin"]) both.addEventListener(name, (event) => showSame(both, event.target.closest("[data-at]")?.dataset.at));
   const select = h("select", {});
   options(select, [["", "Nothing"], ...others.map((one) => [String(one.step), `${age(one.tokens)}, step ${one.step.toLocaleString("en")}`])]);
   select.addEventListener("change", async () => {
@@ -83,7 +84,13 @@ async function sides(seen, question, run, settings) {
     if (other && select.value === String(step)) fill(both, tokenView(seen, settings, title(seen)), tokenView(other, settings, title(other)));
   });
   const exactly = question.sample && !seen.exact ? h("p", { class: "note" }, NOT_AS_SAID) : null;
-  return [h("div", { class: "looks" }, legend(), others.length ? h("label", { class: "field beside" }, h("span", {}, "Beside it, the same text at"), select) : null), exactly, both];
+  return [h("div", { class: "looks" }, legend(), others.length ? h("label", { class: "field beside" }, h("span", {}, "Beside it, at the age of"), select) : null), exactly, both];
+}
+
+/** The same token at the other age. */
+function showSame(both, at) {
+  for (const old of $$(".same", both)) old.classList.remove("same");
+  if (both.childElementCount > 1 && at) for (const one of $$(`[data-at="${at}"]`, both)) one.classList.add("same");
 }
 
 /** The fold for a text of one's own: who, how old, which text. */
@@ -104,7 +111,7 @@ function ownText() {
     if (seen) fill(shown, await sides(seen, question, who.value, {}));
   }));
   const box = h("details", { id: "own-text" }, h("summary", {}, "How surprised is it by a text of yours?"),
-    h("div", { class: "own" }, h("div", { class: "who" }, h("label", { class: "field" }, h("span", {}, "Who"), who), h("label", { class: "field" }, h("span", {}, "How old"), old)),
+    h("div", { class: "own" }, h("div", { class: "whose" }, h("label", { class: "field" }, h("span", {}, "Who"), who), h("label", { class: "field" }, h("span", {}, "How old"), old)),
       h("label", { class: "field" }, h("span", {}, "Text"), text, h("small", {}, "Every token is coloured by how little the model expected it there.")), h("div", { class: "row" }, button), problem, shown));
   box.addEventListener("toggle", () => box.open && whom(box));
   return box;

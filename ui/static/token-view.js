@@ -11,13 +11,13 @@ const level = (bits) => (bits === null ? "none" : LEVELS.filter((from) => bits >
 /** What the colours and lines mean. */
 export function legend() {
   const names = LEVELS.map((to, at) => (at ? `${LEVELS[at - 1]} – ${to}` : "under 1")).concat(`${LEVELS.at(-1)} and more`);
-  return h("p", { class: "scale" }, h("span", {}, "Expected"), names.map((name, at) => h("span", { class: "token", "data-level": at }, name)), h("span", {}, "surprising, in bits"));
+  return h("p", { class: "scale" }, h("span", {}, "Expected"), names.map((name, at) => h("span", { class: "token", "data-level": at }, ink(name))), h("span", {}, "surprising, in bits"));
 }
 
 /** One text at one age: its totals and its tokens. `settings` are how a continuation is asked. */
 export function tokenView(seen, settings, title = "") {
   const view = h("section", { class: "token-view", "aria-label": title || "Its tokens" });
-  const list = h("p", { class: "tokens words", role: "group", "aria-label": "Tokens: arrow keys go from one to the next, Enter opens one" }, tokens(seen));
+  const list = h("p", { class: "tokens", role: "group", "aria-label": "Tokens: arrow keys go from one to the next, Enter opens one" }, tokens(seen));
   const opened = (target) => {
     const button = target.closest?.("[data-at]");
     if (button) { hold(list, button); show(view, seen, Number(button.dataset.at), button, settings); }
@@ -53,8 +53,15 @@ function one(token, at, first) {
     "aria-haspopup": "dialog", "aria-expanded": "false", "aria-label": `${spoken(token)}, ${told}`, title: told }, written(token));
 }
 
-/** Line ends and tabs have signs; a line end still ends the line. */
-const written = (token) => token.hex || (token.text ? token.text.replaceAll("\t", "→\t").replaceAll("\n", "⏎\n") : token.name);
+/** The colour leaves out the blank before a word, which may be the end of a line. Line ends and tabs have signs; a line end still ends the line. */
+function written(token) {
+  if (token.hex || !token.text) return ink(token.hex || token.name || "·");
+  const word = token.text.trimStart();
+  const blanks = word && /^ +/.exec(token.text)?.[0];
+  return [blanks || null, ink((blanks ? token.text.slice(blanks.length) : token.text).replaceAll("\t", "→\t").replaceAll("\n", "⏎\n"))];
+}
+
+const ink = (text) => h("span", { class: "ink" }, text);
 
 const gap = (token) => h("span", { class: "token", "data-level": "none", title: "No token covers this" }, written(token));
 
@@ -78,10 +85,11 @@ function walk(event, list) {
 
 /** The token above or below this one. */
 function line(all, at, by) {
-  const box = all[at].getClientRects()[0];
+  const place = (token) => token.lastChild.getClientRects()[0];
+  const box = place(all[at]);
   let [best, top, distance] = [at, null, Infinity];
   for (let next = at + by; all[next]; next += by) {
-    const other = all[next].getClientRects()[0];
+    const other = place(all[next]);
     if (!other || Math.abs(other.top - box.top) < box.height / 2) continue;
     top ??= other.top;
     if (Math.abs(other.top - top) > box.height / 2) break;
