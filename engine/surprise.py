@@ -56,8 +56,18 @@ class Score:
     others: list[tuple[int, float]]
 
 
-def look(speaker: Speaker, prompt: str, text: str, ids: Sequence[int] | None = None) -> dict[str, Any]:
-    """The tokens of `prompt` and then of `text` with their probabilities, as JSON; raises Refused.
+class Cancelled(Exception):
+    """Nobody wants to know any more."""
+
+
+def look(
+    speaker: Speaker,
+    prompt: str,
+    text: str,
+    ids: Sequence[int] | None = None,
+    cancelled: Callable[[], bool] = lambda: False,
+) -> dict[str, Any]:
+    """The tokens of `prompt` and then of `text` with their probabilities, as JSON; {} once `cancelled`; or Refused.
 
     The two are encoded each for itself, as an answer's tokens follow those of its prompt. `ids` are the tokens that
     were said where they are known: a model may say a text in others than its tokenizer would. A prompt may be empty.
@@ -67,7 +77,10 @@ def look(speaker: Speaker, prompt: str, text: str, ids: Sequence[int] | None = N
     parts = read(words, prompt, said=False) + own
     found, note = within(parts, speaker.model.config.context)
     numbers = [part.id for part in found if part.id is not None]
-    told = iter([None, *score(speaker, numbers)])
+    try:
+        told = iter([None, *score(speaker, numbers, cancelled)])
+    except Cancelled:
+        return {}
     scores = [next(told) if part.id is not None else None for part in found]
     bits = [one.bits for part, one in zip(found, scores, strict=True) if one and part.said]
     mean = sum(bits) / len(bits) if bits else None
@@ -115,18 +128,28 @@ def within(parts: list[Part], context: int) -> tuple[list[Part], str]:
     return parts[: places[context]], note
 
 
-def score(speaker: Speaker, ids: Sequence[int]) -> list[Score]:
-    """What the model held of every token but the first; raises Refused where it has no probabilities."""
+def score(speaker: Speaker, ids: Sequence[int], cancelled: Callable[[], bool] = lambda: False) -> list[Score]:
+    """What the model held of every token but the first; raises Cancelled, and Refused where it has no probabilities."""
     if len(ids) < 2:
         return []
-    with one_thread(speaker.device), torch.inference_mode():
-        tokens = torch.tensor([ids], device=speaker.device)
-        hidden = speaker.model(tokens)[0, :-1]
-        return [
-            one
-            for start in range(0, len(hidden), ROWS)
-            for one in _scores(speaker, hidden[start : start + ROWS], tokens[0, 1 + start : 1 + start + ROWS])
-        ]
+
+    def go_on(*_: object) -> None:
+        if cancelled():
+            raise Cancelled
+
+    # A large model takes seconds for a long text on one core, so a cancel is heard before each of its layers.
+    hooks = [layer.register_forward_pre_hook(go_on) for layer in speaker.model.layers]
+    try:
+        with one_thread(speaker.device), torch.inference_mode():
+            tokens = torch.tensor([ids], device=speaker.device)
+            hidden, found = speaker.model(tokens)[0, :-1], list[Score]()
+            for start in range(0, len(hidden), ROWS):
+                go_on()
+                found += _scores(speaker, hidden[start : start + ROWS], tokens[0, 1 + start : 1 + start + ROWS])
+            return found
+    finally:
+        for hook in hooks:
+            hook.remove()
 
 
 def said_again(speaker: Speaker, sample: Row, cancelled: Callable[[], bool] = lambda: False) -> tuple[int, ...] | None:

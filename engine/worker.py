@@ -20,6 +20,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any, Protocol, TextIO
 
 from sqlite_utils import Database
@@ -46,8 +47,10 @@ class Voice(Protocol):
     def load(self, db: Database, run_id: str, step: int | None, weights: str) -> Any:
         """A model at one age (engine.generate.Speaker), with the `weights` of that sha256 alone where it is not ""."""
 
-    def look(self, speaker: Any, prompt: str, text: str, ids: Sequence[int] | None) -> dict[str, Any]:
-        """The tokens of a text with the probabilities that a model gives them (engine.surprise.look)."""
+    def look(
+        self, speaker: Any, prompt: str, text: str, ids: Sequence[int] | None, cancelled: Callable[[], bool]
+    ) -> dict[str, Any]:
+        """The tokens of a text with the probabilities that a model gives them, or {} (engine.surprise.look)."""
 
     def said_again(self, speaker: Any, sample: store.Row, cancelled: Callable[[], bool]) -> tuple[int, ...] | None:
         """The tokens of a stored sample (engine.surprise.said_again)."""
@@ -72,9 +75,11 @@ class TorchVoice:
         """A model at one age; raises Refused."""
         return self._generate.load_speaker(self._home, db, run_id, step, device="cpu", sha256=weights)
 
-    def look(self, speaker: Any, prompt: str, text: str, ids: Sequence[int] | None) -> dict[str, Any]:
+    def look(
+        self, speaker: Any, prompt: str, text: str, ids: Sequence[int] | None, cancelled: Callable[[], bool]
+    ) -> dict[str, Any]:
         """The tokens of a text with their probabilities."""
-        return self._surprise.look(speaker, prompt, text, ids)
+        return self._surprise.look(speaker, prompt, text, ids, cancelled)
 
     def said_again(self, speaker: Any, sample: store.Row, cancelled: Callable[[], bool]) -> tuple[int, ...] | None:
         """The tokens of a stored sample."""
@@ -179,26 +184,27 @@ class Worker:
 
     def _looked(self, request: dict[str, Any]) -> Iterator[dict[str, Any]]:
         """The tokens of a text, or of a stored sample, with the probabilities that a model of some age gives them."""
-        if self._is_cancelled(request["id"]):
+        cancelled = partial(self._is_cancelled, request["id"])
+        if cancelled():
             yield {"finish": "cancelled"}
             return
         self.voice = voice = self.voice or self.make_voice(self.home)
         db = store.connect(self.home.database)
         try:
             sample = request.get("sample")
-            ids = None if sample is None else self._said(voice, db, sample, request["id"])
+            ids = None if sample is None else self._said(voice, db, sample, cancelled)
             speaker = self._speaker(voice, db, request["run_id"], request["step"], request.get("weights", ""))
-            looked = voice.look(speaker, request["prompt"], request["text"], ids)
-            yield looked | {"exact": ids is not None, "finish": "looked"}
+            looked = voice.look(speaker, request["prompt"], request["text"], ids, cancelled)
+            yield looked | {"exact": ids is not None, "finish": "looked"} if looked else {"finish": "cancelled"}
         finally:
             db.close()
 
-    def _said(self, voice: Voice, db: Database, sample: int, number: int) -> tuple[int, ...] | None:
+    def _said(self, voice: Voice, db: Database, sample: int, cancelled: Callable[[], bool]) -> tuple[int, ...] | None:
         """The tokens in which a sample was said: remembered, or by saying it again; None where neither can be."""
         if sample not in self.said:
             row = store.get_sample(db, sample)
             speaker = self._speaker(voice, db, row["run_id"], row["step"], row["weights_sha256"] or "")
-            self._remember(sample, voice.said_again(speaker, row, lambda: self._is_cancelled(number)))
+            self._remember(sample, voice.said_again(speaker, row, cancelled))
         return self.said.get(sample)
 
     def _remember(self, sample: int | None, ids: tuple[int, ...] | None) -> None:

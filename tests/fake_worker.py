@@ -122,10 +122,21 @@ class FakeVoice:
             raise store.Refused(f"The weights of {run['name']} were not published here.")
         return FakeSpeaker(run_id, step or 0, (step or 0) * 4096)
 
-    def look(self, speaker: FakeSpeaker, prompt: str, text: str, ids: Sequence[int] | None) -> dict[str, Any]:
-        """What it was asked."""
+    def look(
+        self,
+        speaker: FakeSpeaker,
+        prompt: str,
+        text: str,
+        ids: Sequence[int] | None,
+        cancelled: Callable[[], bool],
+    ) -> dict[str, Any]:
+        """What it was asked; of a text that is "long" only once it is cancelled."""
         if prompt == "memory":
             raise MemoryError
+        while prompt == "long":
+            if cancelled():
+                return {}
+            time.sleep(0.001)
         return {"step": speaker.step, "prompt": prompt, "text": text, "ids": ids}
 
     def said_again(

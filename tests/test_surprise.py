@@ -177,6 +177,21 @@ def test_a_model_of_experts_and_one_that_sees_a_window_are_looked_at_too(words: 
         assert found == pytest.approx(wanted, rel=1e-4)
 
 
+@pytest.mark.parametrize("heard", range(4))
+def test_a_cancel_is_heard_before_every_layer_and_between_scores(speaker: Speaker, heard: int) -> None:
+    asked: list[bool] = []
+
+    def cancelled() -> bool:
+        asked.append(len(asked) >= heard)
+        return asked[-1]
+
+    found = look(speaker, "", "Alice was", cancelled=cancelled)
+
+    layers = len(speaker.model.layers)
+    assert (found == {}) == (heard < layers + 1) and len(asked) == min(heard + 1, layers + 1)
+    assert look(speaker, "", "Alice was")["counted"] > 0
+
+
 def test_weights_that_are_no_numbers_are_refused(words: Tokenizer) -> None:
     broken = tiny_model()
     with torch.no_grad():

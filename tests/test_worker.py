@@ -257,6 +257,9 @@ def test_a_look_that_fails_or_was_cancelled_harms_no_other(line: Line, run_id: s
     line.send(id=4, kind="tokens", run_id=run_id, step=None, prompt="a", text="b", sample=None)
     line.hear_last(3)
     assert line.hear() == {"id": 4, "finish": "cancelled"}
+    line.send(id=6, kind="tokens", run_id=run_id, step=None, prompt="long", text="b", sample=None)
+    line.send(cancel=6)
+    assert line.hear() == {"id": 6, "finish": "cancelled"}
     assert look(line, 5, run_id)["finish"] == "looked"
 
 
