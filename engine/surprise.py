@@ -8,7 +8,7 @@ otherwise than one token after the other, so the last digits may differ from tho
 
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -156,9 +156,8 @@ def said_again(speaker: Speaker, sample: Row, cancelled: Callable[[], bool] = la
     """The tokens of a stored sample, by saying it once more; None where this gives another text than is stored."""
     if sample["device"] != speaker.device.type or sample["weights_sha256"] != speaker.weights_sha256:
         return None
-    asked = {field.name: sample[field.name] for field in fields(Ask) if field.name in sample}
     # One that was cancelled said no more than it did; its dice are the same.
-    ask = Ask(**asked | {"max_tokens": max(1, sample["new_tokens"])})
+    ask = replace(Ask.from_sample(sample), max_tokens=max(1, sample["new_tokens"]))
     last = deque(speaker.stream(ask, cancelled), maxlen=1).pop()
     if (last.text, last.new_tokens) != (sample["text"], sample["new_tokens"]):
         return None

@@ -9,8 +9,8 @@ from starlette.concurrency import run_in_threadpool
 
 from engine import store
 from engine.store import Refused
-from ui.actions import LONGEST_PROMPT, Talker
 from ui.answers import reply
+from ui.asking import LONGEST_PROMPT, Talker
 from ui.checks import text as _text
 from ui.checks import whole as _whole
 from ui.probe_routes import set_when_gone

@@ -13,8 +13,8 @@ from test_phone import SMALL, WIDE
 from engine import store
 
 HOSTILE = "<img src=x onerror='window.hurt = 1'>"
-LOOK = "#output .its-tokens > button"
-TOKEN = "#output .tokens [data-at]"
+LOOK = "#answers .its-tokens"
+TOKEN = "#answers .tokens [data-at]"
 
 
 def answer(page: Any, app: App, prompt: str = "The captain said", length: int = 12) -> None:
@@ -48,13 +48,13 @@ def test_an_answer_turns_into_the_tokens_it_was_said_in(grown: App, page: Any) -
     shown = page.locator(TOKEN)
     assert shown.count() == len(seen["tokens"])
     assert shown.first.get_attribute("data-level") == "none"
-    assert not page.locator("#output > .words").is_visible()
-    assert f"{seen['mean']:.2f} bits of surprise per token" in page.inner_text("#output .totals")
+    assert not page.locator("#answers .words").is_visible()
+    assert f"{seen['mean']:.2f} bits of surprise per token" in page.inner_text("#answers .totals")
     assert {str(number) for number in range(6)} <= set(
-        page.locator("#output .scale .token").evaluate_all("(all) => all.map((one) => one.dataset.level)")
+        page.locator("#answers .scale .token").evaluate_all("(all) => all.map((one) => one.dataset.level)")
     )
     page.click(LOOK)
-    assert page.locator("#output > .words").is_visible() and not page.locator(TOKEN).first.is_visible()
+    assert page.locator("#answers .words").is_visible() and not page.locator(TOKEN).first.is_visible()
 
 
 def test_going_on_with_another_token_asks_for_the_text_before_it_and_that_one(grown: App, page: Any) -> None:
@@ -62,8 +62,8 @@ def test_going_on_with_another_token_asks_for_the_text_before_it_and_that_one(gr
     seen = looked(page)
     at = len(seen["tokens"]) - 6
     page.locator(f"{TOKEN.removesuffix(' [data-at]')} [data-at='{at}']").click()
-    page.wait_for_selector("#output .alternatives")
-    chosen = page.locator("#output .alternatives input:checked")
+    page.wait_for_selector("#answers .alternatives")
+    chosen = page.locator("#answers .alternatives input:checked")
     piece = seen["pieces"][str(seen["tokens"][at]["others"][int(chosen.input_value())][0])]
 
     with page.expect_request("**/api/ask") as asked:
@@ -85,28 +85,28 @@ def test_tokens_and_alternatives_by_keyboard(grown: App, page: Any) -> None:
     focus = "() => document.activeElement.dataset.at ?? document.activeElement.closest('.alternatives') ?.className"
     assert page.evaluate(focus) == "1"
     page.keyboard.press("Enter")
-    page.wait_for_selector("#output .alternatives")
+    page.wait_for_selector("#answers .alternatives")
     assert page.evaluate(focus) == "alternatives"
-    told = page.inner_text("#output .alternatives")
+    told = page.inner_text("#answers .alternatives")
     assert f"of {seen['vocabulary']:,}" in told and "Likeliest here" in told
     page.keyboard.press("ArrowDown")
     assert page.evaluate(focus) == "alternatives"
     page.keyboard.press("Escape")
-    assert page.locator("#output .alternatives").count() == 0 and page.evaluate(focus) == "1"
-    assert page.locator("#output .tokens [tabindex='0']").count() == 1
+    assert page.locator("#answers .alternatives").count() == 0 and page.evaluate(focus) == "1"
+    assert page.locator("#answers .tokens [tabindex='0']").count() == 1
 
 
 def test_the_same_text_at_two_ages(grown: App, page: Any) -> None:
     answer(page, grown)
     looked(page)
-    page.select_option("#output .beside select", "0")
-    page.wait_for_selector("#output .token-view >> nth=1")
+    page.select_option("#answers .beside select", "0")
+    page.wait_for_selector("#answers .token-view >> nth=1")
 
-    views = page.locator("#output .token-view").evaluate_all(
+    views = page.locator("#answers .token-view").evaluate_all(
         "(all) => all.map((one) => [...one.querySelectorAll('[data-at]')].map((token) => token.textContent).join(''))"
     )
     assert views[0] == views[1]
-    titles = page.locator("#output .totals strong").all_inner_texts()
+    titles = page.locator("#answers .totals strong").all_inner_texts()
     assert "step 0" in titles[1] and "step 0" not in titles[0]
 
 
@@ -134,8 +134,8 @@ def test_what_cannot_be_looked_at_says_why_and_leaves_the_words(grown: App, page
     db.close()
     page.click(LOOK)
 
-    page.wait_for_selector("#output .problem >> text=There is no sample")
-    assert page.locator("#output > .words").is_visible()
+    page.wait_for_selector("#answers .problem >> text=There is no sample")
+    assert page.locator("#answers .words").is_visible()
 
 
 @pytest.fixture
@@ -150,7 +150,7 @@ def test_on_a_phone_it_fits_and_can_be_touched(grown: App, phone: Any) -> None:
     answer(phone, grown)
     looked(phone)
     phone.locator(TOKEN).nth(5).tap()
-    phone.wait_for_selector("#output .alternatives")
+    phone.wait_for_selector("#answers .alternatives")
 
     assert phone.evaluate(WIDE) == []
     assert phone.evaluate(SMALL) == []
@@ -162,6 +162,6 @@ def test_everybody_can_use_it(grown: App, page: Any) -> None:
     page.click("#own-text summary")
     page.wait_for_function("document.querySelectorAll('#own-text option').length > 2")
     page.locator(TOKEN).nth(5).click()
-    page.wait_for_selector("#output .alternatives")
+    page.wait_for_selector("#answers .alternatives")
 
     assert faults(page) == {}

@@ -12,33 +12,34 @@ const FIRST_TEXT = "It is a truth universally acknowledged";
 export function mount() {
   on("answered", offer);
   const box = ownText();
-  $("#stage").append(box);
+  $("#asked").prepend(box);
   on("tab", (tab) => tab === "play" && box.open && whom(box));
   on("runs", () => state.tab === "play" && box.open && whom(box));
 }
 
 /** The button below an answer, and the place for its tokens. */
 function offer({ place, sample, run, settings }) {
-  $(".its-tokens", place)?.remove();
   const shown = h("div", { class: "surprise", "aria-live": "off", hidden: true });
-  const button = h("button", { type: "button", class: "quiet", "aria-expanded": "false" }, "See its tokens");
-  const words = $$(".words", place);
+  const button = h("button", { type: "button", class: "quiet its-tokens", "aria-expanded": "false" }, "See its tokens");
+  const words = $(".words", place);
   const turn = (see) => {
     shown.hidden = !see;
-    for (const one of words) one.hidden = see;
+    words.hidden = see;
     button.setAttribute("aria-expanded", String(see));
     say(button, see ? "See its words" : "See its tokens");
   };
   button.addEventListener("click", async () => {
-    if (!shown.hidden || shown.childElementCount) return turn(shown.hidden);
+    if ($(".token-view", shown)) return turn(shown.hidden);
     await waiting(button, async () => {
       const seen = await looked({ sample }, shown);
-      if (seen) fill(shown, await sides(seen, { sample }, run, settings));
+      shown.hidden = false; // also what went wrong is read there
+      if (!seen) return;
+      fill(shown, await sides(seen, { sample }, run, settings));
       turn(true);
-      if (!seen) for (const one of words) one.hidden = false;
     });
   });
-  place.append(h("div", { class: "its-tokens" }, shown, button));
+  words.after(shown);
+  $(".row", place).append(button);
 }
 
 /** Ask; null after saying in `place` why there is no answer. */
