@@ -99,7 +99,7 @@ def test_tokens_and_alternatives_by_keyboard(grown: App, page: Any) -> None:
 def test_the_same_text_at_two_ages(grown: App, page: Any) -> None:
     answer(page, grown)
     looked(page)
-    page.select_option("#answers .beside select", "0")
+    page.select_option("#answers .other-age select", "0")
     page.wait_for_selector("#answers .token-view >> nth=1")
 
     views = page.locator("#answers .token-view").evaluate_all(

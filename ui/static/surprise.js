@@ -85,13 +85,13 @@ async function sides(seen, question, run, settings) {
     if (other && select.value === String(step)) fill(both, tokenView(seen, settings, title(seen)), tokenView(other, settings, title(other)));
   });
   const exactly = question.sample && !seen.exact ? h("p", { class: "note" }, NOT_AS_SAID) : null;
-  return [h("div", { class: "looks" }, legend(), others.length ? h("label", { class: "field beside" }, h("span", {}, "Beside it, at the age of"), select) : null), exactly, both];
+  return [h("div", { class: "looks" }, legend(), others.length ? h("label", { class: "field other-age" }, h("span", {}, "Beside it, at the age of"), select) : null), exactly, both];
 }
 
 /** The same token at the other age. */
 function showSame(both, at) {
-  for (const old of $$(".same", both)) old.classList.remove("same");
-  if (both.childElementCount > 1 && at) for (const one of $$(`[data-at="${at}"]`, both)) one.classList.add("same");
+  for (const old of $$(".same-token", both)) old.classList.remove("same-token");
+  if (both.childElementCount > 1 && at) for (const one of $$(`[data-at="${at}"]`, both)) one.classList.add("same-token");
 }
 
 /** The fold for a text of one's own: who, how old, which text. */
