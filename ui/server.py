@@ -35,6 +35,7 @@ from ui.reading import Reader
 from ui.record_routes import make_records
 from ui.report_routes import make_reports
 from ui.routes import make_router
+from ui.surprise_routes import make_surprise
 from ui.sweep_routes import make_sweeps
 
 STATIC = Path(__file__).resolve().parent / "static"
@@ -74,6 +75,7 @@ def create_app(
     cache = SeriesCache()
     app.include_router(make_router(reader, launch, cache))
     app.include_router(make_ask(actions))
+    app.include_router(make_surprise(reader, talker))
     app.include_router(make_exhibits(reader, actions, cache))
     app.include_router(make_records(reader, actions, cache))
     app.include_router(make_growing(reader, cache))

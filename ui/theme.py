@@ -40,6 +40,7 @@ def page_head(version: str) -> str:
     <link rel="stylesheet" href="{base}/charts.css">
     <link rel="stylesheet" href="{base}/words.css">
     <link rel="stylesheet" href="{base}/play.css">
+    <link rel="stylesheet" href="{base}/surprise.css">
     <link rel="stylesheet" href="{base}/rooms.css">
     <link rel="stylesheet" href="{base}/runs.css">
     <link rel="stylesheet" href="{base}/data.css">

@@ -12,6 +12,7 @@ import * as machine from "./machine.js";
 import * as money from "./money.js";
 import * as keep from "./keep.js";
 import * as play from "./play.js";
+import * as surprise from "./surprise.js";
 import * as capsule from "./capsule.js";
 import * as compare from "./compare.js";
 import * as runsTable from "./runs-table.js";
@@ -150,6 +151,7 @@ async function start() {
   machine.mount();
   money.mount();
   play.mount({ select, show });
+  surprise.mount();
   keep.mount();
   capsule.mount();
   exhibit.mount();
