@@ -233,3 +233,30 @@ def alerts(db: Database) -> None:
         END""",
     ):
         db.conn.execute(statement)
+
+
+def measures(db: Database) -> None:
+    """What can be measured about each answer, and what it looks like: The Good, a loop, memorised."""
+    db.conn.execute("""CREATE TABLE measures (
+        sample_id INTEGER PRIMARY KEY REFERENCES samples(id) ON DELETE CASCADE,
+        words INTEGER NOT NULL,
+        distinct_1 REAL,
+        distinct_2 REAL,
+        distinct_3 REAL,
+        loop_words INTEGER NOT NULL,
+        loop_phrase INTEGER NOT NULL,
+        loop_share REAL,
+        unknown_share REAL,
+        copied_words INTEGER,
+        copied_share REAL,
+        copied_first INTEGER,
+        copied_start INTEGER,
+        copied_end INTEGER,
+        text_sha256 TEXT,
+        change REAL,
+        self_perplexity REAL,
+        mean_entropy REAL,
+        proposal TEXT,
+        version INTEGER NOT NULL,
+        made_at REAL NOT NULL
+    ) STRICT""")
