@@ -11,6 +11,8 @@ import numpy.typing as npt
 
 LONGEST_PHRASE = 100
 """Words of the longest phrase whose repetition is looked for."""
+LONGEST_STUTTER, LEAST_STUTTER, STUTTERS = 60, 8, 3
+"""Characters of the longest thing a stutter repeats, of the shortest stutter; how often it is said at least."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,27 @@ def loop(words: Sequence[str]) -> Loop:
         if run >= phrase and run + phrase > best.words:
             best = Loop(run + phrase, start, phrase)
     return best
+
+
+def stuck_share(text: str) -> float | None:
+    """Characters in stutters / characters. A stutter is a stretch s..e of the text, capitals made small, with
+    t[i] = t[i + p] for all i in s..e-p-1 and some p <= LONGEST_STUTTER, of at least LEAST_STUTTER characters, in which
+    the p characters are said in full at least STUTTERS times; with or without words.
+
+    "No, no, no, no." is "no, no, no, no" and a full stop: 14 / 15. None for an empty text.
+    """
+    if not text:
+        return None
+    signs = np.array([ord(sign) for sign in text.casefold()], np.int64)
+    stuck = np.zeros(len(signs), np.bool_)
+    for period in range(1, min(LONGEST_STUTTER, len(signs) // STUTTERS) + 1):
+        same = signs[period:] == signs[:-period]
+        edges = np.flatnonzero(np.diff(np.concatenate([[False], same, [False]])))
+        starts, lengths = edges[::2], edges[1::2] - edges[::2]
+        for start, length in zip(starts.tolist(), lengths.tolist(), strict=True):
+            if length >= (STUTTERS - 1) * period and length + period >= LEAST_STUTTER:
+                stuck[start : start + length + period] = True
+    return float(stuck.mean())
 
 
 def unknown_share(known: Sequence[bool]) -> float | None:

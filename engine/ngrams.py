@@ -158,6 +158,10 @@ class Index:
 
     def longest(self, texts: Sequence[str]) -> Run | None:
         """The longest run of words that stands in the training text, of equally long ones any; None where none does."""
+        return self.search(texts)[0]
+
+    def search(self, texts: Sequence[str]) -> tuple[Run | None, int]:
+        """The same, and how many of the words lie in a run that stands there, this one or another."""
         check_length(self.dataset.train)
         best: Run | None = None
         seen: list[Run] = []
@@ -172,7 +176,7 @@ class Index:
                 best = run
             if best.words == len(texts):
                 break
-        return best
+        return best, len({word for run in seen for word in range(run.first, run.first + run.words)})
 
     def passage(self, start: int, end: int) -> Passage:
         """The tokens from `start` to `end` with the words around them in their document."""

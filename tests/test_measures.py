@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from engine.measures import Loop, change, distinct, loop, unknown_share
+from engine.measures import Loop, change, distinct, loop, stuck_share, unknown_share
 
 
 @pytest.mark.parametrize(
@@ -49,6 +49,22 @@ def test_a_phrase_of_a_hundred_words_is_found_and_a_longer_one_is_not() -> None:
     phrase = [f"w{number}" for number in range(100)]
     assert loop(phrase * 2) == Loop(200, 0, 100)
     assert loop([*phrase, "more"] * 2) == Loop(0, 0, 0)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("No, no, no, no.", 14 / 15),
+        ("00000000", 1),
+        ("0000000", 0),  # too short to be one
+        ("he ran and ran and ran.", 15 / 23),  # "ran and ran and", said by eights: no; " ran and" thrice but for one
+        ("very, very good", 0),
+        ("ha! ha! so it was", 0),
+        ("", None),
+    ],
+)
+def test_the_share_of_stutters(text: str, expected: float | None) -> None:
+    assert stuck_share(text) == (None if expected is None else pytest.approx(expected))
 
 
 def test_the_share_of_unknown_words() -> None:

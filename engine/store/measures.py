@@ -14,7 +14,9 @@ MEASURED = (
     "distinct_3",
     "loop_words",
     "loop_share",
+    "stuck_share",
     "unknown_share",
+    "familiar_share",
     "copied_words",
     "copied_share",
     "change",
@@ -45,7 +47,7 @@ def get_measures(db: Database, sample_id: int) -> Row | None:
 
 
 def unmeasured(db: Database, version: int, after: int = 0, run_id: str = "", limit: int = 500) -> list[Row]:
-    """Answers with an id above `after` that were not measured, or by older definitions; oldest first, with `dataset`."""
+    """Answers with an id above `after` that were not measured, or by older rules; oldest first, with `dataset`."""
     return rows(
         db,
         """SELECT samples.*, runs.dataset FROM samples JOIN runs ON runs.id = samples.run_id
