@@ -71,7 +71,7 @@ LOOKED_UP = (
 
 
 def judge(home: Home, db: Database, sample_id: int) -> Row:
-    """The measures of one answer, made now if they are missing or more can be known; raises Refused without a sample."""
+    """The measures of an answer, made now if they are missing or more can be known; raises Refused without a sample."""
     sample = store.get_sample(db, sample_id)
     found = store.get_measures(db, sample_id)
     index = index_of(home, store.get_run(db, sample["run_id"]))

@@ -1,7 +1,7 @@
-"""What an answer looks like, by its measures: a proposal that a person confirms or changes. docs/JUDGING.md says why.
+"""What an answer looks like, by its measures: a proposal that a person confirms or changes (docs/JUDGING.md).
 
-The limits were chosen with the half `tune` of data/judging/outputs.jsonl; `python -m engine bench judging` shows how far
-they agree with a reader.
+The limits were chosen with the half `tune` of data/judging/outputs.jsonl; `python -m engine bench judging` shows how
+far they agree with a reader.
 """
 
 from collections.abc import Mapping

@@ -73,6 +73,8 @@ WITHOUT_TORCH = [
     "engine.pieces",
     "engine.wording",
     "engine.measures",
+    "engine.judging",
+    "engine.proposals",
     "engine.ngrams",
     "engine.ngrams_build",
     "engine.prompts",

@@ -154,6 +154,7 @@ from engine.store.words import forget_checkpoint as forget_checkpoint
 from engine.store.words import get_sample as get_sample
 from engine.store.words import list_checkpoints as list_checkpoints
 from engine.store.words import list_samples as list_samples
+from engine.store.words import newest_answer_id as newest_answer_id
 from engine.store.words import newest_sample_id as newest_sample_id
 from engine.store.words import newest_samples as newest_samples
 from engine.store.words import put_checkpoint as put_checkpoint
