@@ -66,7 +66,7 @@ def judged(rows: list[Row], index: Index) -> tuple[list[tuple[str, str | None]],
     pairs, seconds = [], []
     for row in rows:
         started = time.perf_counter()
-        found = measure(row | {"id": 0}, row["text"], index)
+        found = measure(row | {"id": 0}, row, index)
         seconds.append(time.perf_counter() - started)
         pairs.append((row["label"], found["proposal"]))
     return pairs, seconds

@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from contextlib import closing
+from functools import lru_cache
 from typing import Any
 
 from sqlite_utils import Database
@@ -17,11 +18,12 @@ from sqlite_utils import Database
 from engine import store
 from engine.config import ConfigError
 from engine.data.progress import Stopped
-from engine.data.shards import open_dataset
+from engine.data.shards import CARD, open_dataset
 from engine.home import Home
 from engine.measures import change, distinct, loop, stuck_share, unknown_share
 from engine.ngrams import Index, Passage, fingerprint, is_made, open_index
 from engine.ngrams_build import build
+from engine.ngrams_tokens import Spelling
 from engine.proposals import propose
 from engine.store import Refused, Row
 from engine.wording import said
@@ -36,8 +38,8 @@ Report = Callable[[str, float], None]
 Asked = Callable[[], bool]
 
 
-def measure(sample: Row, before: str | None, index: Index | None) -> Row:
-    """Everything that is measured about an answer without its model; `before` is what was said at the age before."""
+def measure(sample: Row, before: Row | None, index: Index | None) -> Row:
+    """Everything that is measured about an answer without its model; `before` is that of the age before."""
     words = [word.text for word in said(sample["prompt"], sample["text"], sample["finish"])]
     stretch = loop(words)
     found: Row = {
@@ -93,6 +95,24 @@ def index_of(home: Home, run: Row) -> Index | None:
         return open_index(home, run["dataset"])
     except (ConfigError, Refused):  # a dataset that was deleted or is damaged: the answers are measured without
         return None
+
+
+def obstacle(home: Home, name: str) -> str:
+    """Why a dataset can have no index, in a sentence; "" where it can."""
+    try:
+        changed = (home.dataset(name) / CARD).stat().st_mtime_ns
+    except OSError:
+        return f"The dataset {name} is not in this home any more."
+    return _obstacle(home, name, changed)
+
+
+@lru_cache(maxsize=16)
+def _obstacle(home: Home, name: str, changed: int) -> str:
+    try:
+        Spelling(open_dataset(home, name))
+    except (ConfigError, Refused) as error:
+        return str(error)
+    return ""
 
 
 def passage(home: Home, run: Row, measured: Row) -> Passage | None:
@@ -166,8 +186,8 @@ def _looked_up(words: list[str], index: Index) -> Row:
     }
 
 
-def _change(sample: Row, before: str, words: list[str]) -> float | None:
-    return change([word.text for word in said(sample["prompt"], before, "length")], words)
+def _change(sample: Row, before: Row, words: list[str]) -> float | None:
+    return change([word.text for word in said(sample["prompt"], before["text"], before["finish"])], words)
 
 
 def _share(part: int, words: Sequence[Any]) -> float | None:

@@ -63,7 +63,7 @@ def reason(measured: Mapping[str, Any]) -> str:
         case "good":
             return f"{_percent(measured['familiar_share'])} of it is made of phrases from the training text"
         case "hallucination":
-            return "it reads like sentences, but few of its phrases are from the training text"
+            return f"{_percent(measured['familiar_share'])} of it is made of phrases from the training text, not more"
     return ""
 
 

@@ -74,7 +74,8 @@ def test_the_answer_before_is_of_an_earlier_age_and_the_same_prompt(db: Database
     mine = add_answer(db, run_id, " mine", 20, source="playground")
 
     def before(sample: int) -> str | None:
-        return store.answer_before(db, store.get_sample(db, sample))
+        found = store.answer_before(db, store.get_sample(db, sample))
+        return found and str(found["text"])
 
     assert [before(sample) for sample in (now, again, mine)] == [" young", " young", None]
     assert before(now - 4) is None

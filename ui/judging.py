@@ -12,15 +12,24 @@ from engine.home import PROJECT, Home
 JUDGE = (sys.executable, "-m", "engine.judging")
 LOOK = 5.0
 """Seconds between two looks whether anything new was said."""
-REST = 30.0
-"""Seconds between two processes, unless somebody waits for what they do."""
+REST, LEAST_REST = 30.0, 5.0
+"""Seconds between two processes; the same where somebody waits for what they do."""
 
 
 class Judging:
     """Starts the process that measures, one after the other, as long as the page is open."""
 
-    def __init__(self, home: Home, command: Sequence[str] = JUDGE, look: float = LOOK, rest: float = REST) -> None:
-        self.home, self.command, self.look, self.rest = home, command, look, rest
+    def __init__(
+        self,
+        home: Home,
+        command: Sequence[str] = JUDGE,
+        *,
+        look: float = LOOK,
+        rest: float = REST,
+        least_rest: float = LEAST_REST,
+    ) -> None:
+        self.home, self.command = home, command
+        self.look, self.rest, self.least_rest = look, rest, least_rest
         self._asked, self._ends = threading.Event(), threading.Event()
         self._process: subprocess.Popen[bytes] | None = None
         self._lock = threading.Lock()
@@ -30,7 +39,7 @@ class Judging:
         threading.Thread(target=self._run, name="judging", daemon=True).start()
 
     def wake(self) -> None:
-        """Somebody waits for an index: do not rest."""
+        """Somebody waits for an index: do not rest for long."""
         self._asked.set()
 
     def close(self) -> None:
@@ -48,7 +57,8 @@ class Judging:
             if newest not in (None, measured) or self._asked.is_set():
                 self._asked.clear()
                 measured = newest if self._measure() and newest is not None else measured
-                self._asked.wait(self.rest)
+                if not self._ends.wait(self.least_rest):
+                    self._asked.wait(max(self.rest - self.least_rest, 0))
             else:
                 self._asked.wait(self.look)
 

@@ -6,7 +6,7 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 
 from engine import store
-from engine.judging import judge, passage
+from engine.judging import judge, obstacle, passage
 from engine.proposals import reason
 from engine.store import Row
 from engine.wording import said
@@ -75,7 +75,7 @@ def why_not(reader: Reader, run: Row, found: Row) -> str:
         return "The text that this model was trained on is not part of this home, so nothing can be looked up in it."
     if not (reader.home.dataset(run["dataset"]) / "card.json").is_file():
         return f"The dataset {run['dataset']} is not in this home any more, so nothing can be looked up in it."
-    return INDEXING
+    return obstacle(reader.home, run["dataset"]) or INDEXING
 
 
 def copied(reader: Reader, run: Row, answer: Row, found: Row) -> dict[str, Any] | None:

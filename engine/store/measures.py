@@ -79,17 +79,17 @@ def datasets_of_answers(db: Database) -> list[str]:
     return [row["dataset"] for row in found]
 
 
-def answer_before(db: Database, sample: Row) -> str | None:
-    """What was said to the same prompt at the age before; None for the first one, and for what a person asked."""
+def answer_before(db: Database, sample: Row) -> Row | None:
+    """The text and finish of the age before's answer to the same prompt; None for the first one, and for a person's own."""
     if sample["source"] == "playground":
         return None
     found = rows(
         db,
-        """SELECT text FROM samples WHERE run_id = ? AND id < ? AND suite = ? AND prompt = ? AND superseded = 0
+        """SELECT text, finish FROM samples WHERE run_id = ? AND id < ? AND suite = ? AND prompt = ? AND superseded = 0
            AND source != 'playground' AND step < ? ORDER BY id DESC LIMIT 1""",
         [sample["run_id"], sample["id"], sample["suite"], sample["prompt"], sample["step"]],
     )
-    return str(found[0]["text"]) if found else None
+    return found[0] if found else None
 
 
 def within(limits: Limits, proposal: str = "") -> tuple[str, list[Any]]:

@@ -89,7 +89,7 @@ function whole() {
   return h("article", { class: "whole" }, mark(one.category), h("h2", { id: "exhibit-title" }, marked(one.title, q)),
     said(one, q), explainSigns([one.prompt, one.text]),
     one.note && one.text ? h("p", { class: "note" }, marked(one.note, q)) : null,
-    one.text ? h("section", { class: "judged", "aria-label": "Memorised or invented?" }, h("h3", {}, "Memorised or invented?"), memorised(one.sample_id)) : null,
+    one.text ? memorised(one.sample_id) : null,
     h("div", { class: "foot" }, miniature(curve, one), h("p", {}, h("b", {}, marked(one.run_name, q)), h("br"),
       published ? "published, December 2025" : `${age(one.tokens)}, ${lossThen(one)}, kept ${date(one.created_at)}`,
       h("br"), settings(one))), actions);

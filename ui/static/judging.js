@@ -1,14 +1,15 @@
 // What an answer looks like, and whether its words stand in what it was trained on. All texts are text nodes.
 
 import { KNOWN, mark } from "./categories.js";
-import { fill, h } from "./dom.js";
+import { $, fill, h, say } from "./dom.js";
 import { get } from "./state.js";
 
-const AGAIN_MS = 2000;
+/** Between two questions while an index is made: the first time, and at most. */
+const AGAIN_MS = [2000, 30000];
 
 /** What is measured of a sample, told to `tell` now and once more is known, as long as `place` is on the page. */
 async function follow(sample, place, tell) {
-  for (;;) {
+  for (let pause = AGAIN_MS[0]; ; pause = Math.min(1.5 * pause, AGAIN_MS[1])) {
     let found;
     try {
       found = await get("/api/judged", { sample });
@@ -18,7 +19,7 @@ async function follow(sample, place, tell) {
     }
     tell(found);
     if (!found.waiting) return;
-    await new Promise((later) => { setTimeout(later, AGAIN_MS); });
+    await new Promise((later) => { setTimeout(later, pause); });
     if (!place.isConnected) return;
   }
 }
@@ -33,16 +34,36 @@ export function looksLike(sample, take) {
     if (found.problem) fill(place, h("p", {}, found.problem));
     else if (!found.proposal) fill(place, h("p", {}, found.missing || "It is too short to say what it looks like."));
     else fill(place, h("p", {}, "Looks like ", mark(found.proposal), h("span", {}, `: ${found.reason}.`)),
-      h("button", { type: "button", class: "plain", onclick: () => take(found.proposal) }, `Take ${KNOWN[found.proposal].label}`));
+      h("button", { type: "button", class: "plain", onclick: () => take(found.proposal) }, `Choose ${KNOWN[found.proposal].label}`));
   });
   return place;
 }
 
-/** The longest run of words that stands in the training text, with the passage around it, and every measure. */
+/** The longest run of words that stands in the training text, with the passage around it, and every measure.
+ *  Closed it keeps its height, whatever is found: nothing moves under a finger. */
 export function memorised(sample) {
-  const place = h("div", { class: "memorised" }, h("p", { class: "none" }, "Looking it up …"));
-  follow(sample, place, (found) => fill(place, found.problem ? h("p", {}, found.problem) : [verdict(found), passage(found), measures(found)]));
+  const headline = h("span", { class: "headline" }, "Looking it up …");
+  const inside = h("div");
+  const place = h("details", { class: "copied", ontoggle: () => centre(inside) },
+    h("summary", {}, h("b", {}, "Memorised or invented?"), headline), inside);
+  follow(sample, place, (found) => {
+    say(headline, found.problem || inShort(found));
+    fill(inside, found.problem ? h("p", {}, found.problem) : [verdict(found), passage(found), measures(found)]);
+    centre(inside);
+  });
   return place;
+}
+
+/** The run in the middle of its passage. */
+function centre(inside) {
+  const quote = $(".passage blockquote", inside);
+  if (quote) quote.scrollTop = $("mark", quote).offsetTop - quote.clientHeight / 3;
+}
+
+function inShort({ missing, waiting, measures: { words, copied_words: copied } }) {
+  if (missing) return waiting ? "The training text is being indexed …" : "Its training text is not here";
+  if (!copied) return words ? "No four words in a row are from its training text" : "It says no whole word";
+  return `${copied} of ${words} words in a row are from its training text`;
 }
 
 function verdict({ missing, measures: { words, copied_words: copied }, copied: run, dataset }) {
@@ -51,7 +72,7 @@ function verdict({ missing, measures: { words, copied_words: copied }, copied: r
   if (!copied) return h("p", {}, `Invented: no four of its words stand next to each other in ${dataset}, which it was trained on.`);
   const much = copied >= 8 && copied / words >= 0.5;
   return h("p", {}, much ? "Memorised: " : "Mostly invented: ", `its longest run of words that stands in ${dataset}, which it was trained on, is `,
-    h("b", {}, `${copied} of ${words} words`), ": ", h("q", { class: "words" }, run.run));
+    h("b", {}, `${copied} of ${words}`), ": ", h("q", { class: "words" }, run.run));
 }
 
 function passage({ copied }) {

@@ -76,6 +76,6 @@ export function keepForm({ heading, headed = "keep-heading", verb, leave, what, 
     h("datalist", { id: "own-categories" }, made(state.categories).map((name) => h("option", { value: name }))),
     h("label", { class: "field" }, h("span", {}, "Title"), title),
     h("label", { class: "field" }, h("span", {}, "Note ", h("small", {}, "optional")), note),
-    h("details", { class: "judged-more" }, h("summary", {}, "Memorised or invented?"), memorised(what.sample_id)), problem,
+    memorised(what.sample_id), problem,
     h("div", { class: "row" }, h("button", { class: "strong", type: "submit" }, verb), button(leave, "plain", left)));
 }
