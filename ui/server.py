@@ -23,6 +23,7 @@ from ui.data_routes import Preparing, make_data
 from ui.exhibits import make_exhibits
 from ui.fork_routes import make_changes, make_forks
 from ui.forks import Forking, Forks
+from ui.growing_routes import make_growing
 from ui.guard import Guard
 from ui.judging import Judging
 from ui.judging_routes import make_judging
@@ -76,6 +77,7 @@ def create_app(
     app.include_router(make_ask(actions))
     app.include_router(make_exhibits(reader, actions, cache))
     app.include_router(make_records(reader, actions, cache))
+    app.include_router(make_growing(reader, cache))
     judging = Judging(home)
     app.include_router(make_judging(reader, judging))
     app.include_router(make_labels(reader))

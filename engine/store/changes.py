@@ -235,30 +235,19 @@ def alerts(db: Database) -> None:
         db.conn.execute(statement)
 
 
-def measures(db: Database) -> None:
-    """What can be measured about each answer, and what it looks like: The Good, a loop, memorised."""
-    db.conn.execute("""CREATE TABLE measures (
-        sample_id INTEGER PRIMARY KEY REFERENCES samples(id) ON DELETE CASCADE,
-        words INTEGER NOT NULL,
-        distinct_1 REAL,
-        distinct_2 REAL,
-        distinct_3 REAL,
-        loop_words INTEGER NOT NULL,
-        loop_phrase INTEGER NOT NULL,
-        loop_share REAL,
-        stuck_share REAL,
-        unknown_share REAL,
-        familiar_share REAL,
-        copied_words INTEGER,
-        copied_share REAL,
-        copied_first INTEGER,
-        copied_start INTEGER,
-        copied_end INTEGER,
-        text_sha256 TEXT,
-        change REAL,
-        self_perplexity REAL,
-        mean_entropy REAL,
-        proposal TEXT,
-        version INTEGER NOT NULL,
-        made_at REAL NOT NULL
-    ) STRICT""")
+def growing_up(db: Database) -> None:
+    """What a run answered to its prompts is found by age and by prompt, however much it has said.
+
+    The last columns are there so that ages and prompts are counted without reading a single text.
+    """
+    current = "superseded, source) WHERE superseded = 0 AND source != 'playground'"
+    db.conn.execute(f"CREATE INDEX samples_by_age ON samples(run_id, step, tokens, suite, {current}")
+    db.conn.execute(f"CREATE INDEX samples_by_prompt ON samples(run_id, suite, prompt, id, step, {current}")
+
+
+def ways_of_asking(db: Database) -> None:
+    """More of how a sample was asked, with the values that change nothing; and people's questions, found at once."""
+    db.conn.execute("ALTER TABLE samples ADD COLUMN min_p REAL NOT NULL DEFAULT 0")
+    db.conn.execute("ALTER TABLE samples ADD COLUMN repetition_penalty REAL NOT NULL DEFAULT 1")
+    db.conn.execute("ALTER TABLE samples ADD COLUMN stop TEXT NOT NULL DEFAULT '[]'")
+    db.conn.execute("CREATE INDEX samples_asked ON samples(id) WHERE source IN ('playground', 'live')")
