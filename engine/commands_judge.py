@@ -17,6 +17,9 @@ from engine.proposals import PROPOSALS, reason
 def words(judge: argparse.ArgumentParser) -> None:
     """The words of `judge` after the run."""
     judge.add_argument("--only", choices=PROPOSALS, help="list the answers that look like this")
+    judge.add_argument(
+        "--certainty", action="store_true", help="also ask the weights that said them how sure they were (slower)"
+    )
 
 
 def judge(given: argparse.Namespace) -> int:
@@ -33,6 +36,8 @@ def judge(given: argparse.Namespace) -> int:
                 print(f"\r{what}: {share:4.0%} indexed", end="" if share < 1 else "\n", file=sys.stderr, flush=True)
 
         judge_all(home, run["id"], report)
+        if given.certainty:
+            _weigh(home, run["id"])
         found = [row | measured for row in _samples(db, run["id"]) if (measured := store.get_measures(db, row["id"]))]
     chosen = [row for row in found if given.only in (None, row["proposal"])]
     if given.json:
@@ -48,6 +53,15 @@ def judge(given: argparse.Namespace) -> int:
     if found and all(row["text_sha256"] is None for row in found):
         print(f"The dataset {run['dataset']} is not here, so nothing was looked up in it.", file=sys.stderr)
     return 0
+
+
+def _weigh(home: Home, run_id: str) -> None:
+    from engine.certainty import weigh  # torch
+
+    done, gone = weigh(home, run_id)
+    print(f"{done:,} answers were weighed by the weights that said them.", file=sys.stderr)
+    if gone:
+        print(f"The weights of {gone:,} others are gone.", file=sys.stderr)
 
 
 def _samples(db: Database, run_id: str) -> list[store.Row]:

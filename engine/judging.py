@@ -30,6 +30,7 @@ from engine.wording import said
 
 VERSION = 1
 """Of definitions and rules; answers measured by older ones are measured again."""
+UNUSABLE: tuple[type[Exception], ...] = (*store.UNUSABLE, OSError)
 BATCH = 200
 """Answers that are kept in one transaction."""
 
@@ -205,7 +206,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         judge_all(Home.at(given.home), stopped=lambda: os.getppid() != parent)  # nobody waits for it any more
     except Stopped:
         return 0
-    except (store.StoreError, *store.DatabaseError, OSError) as error:
+    except UNUSABLE as error:
         print(f"Not all answers were measured: {error}", file=sys.stderr)
         return 1
     return 0

@@ -85,9 +85,11 @@ from engine.store.measures import answer_before as answer_before
 from engine.store.measures import datasets_of_answers as datasets_of_answers
 from engine.store.measures import get_measures as get_measures
 from engine.store.measures import not_looked_up as not_looked_up
+from engine.store.measures import put_certainty as put_certainty
 from engine.store.measures import put_measures as put_measures
 from engine.store.measures import samples_within as samples_within
 from engine.store.measures import unmeasured as unmeasured
+from engine.store.measures import unweighed as unweighed
 from engine.store.measures import within as within
 from engine.store.migrations import ACTIVE as ACTIVE
 from engine.store.preferences import get_preference as get_preference

@@ -69,6 +69,25 @@ def not_looked_up(db: Database, dataset: str, sha256: str, after: int = 0, limit
     )
 
 
+def unweighed(db: Database, run_id: str) -> list[Row]:
+    """Measured answers of a run whose weights were not asked how sure they were, those of the same weights together."""
+    return rows(
+        db,
+        """SELECT samples.* FROM samples JOIN measures ON sample_id = samples.id
+           WHERE run_id = ? AND self_perplexity IS NULL AND weights_sha256 IS NOT NULL
+           ORDER BY step, weights_sha256, samples.id""",
+        [run_id],
+    )
+
+
+def put_certainty(db: Database, sample_id: int, self_perplexity: float, mean_entropy: float) -> None:
+    """Keep how sure the weights were of an answer that is measured."""
+    db.conn.execute(
+        "UPDATE measures SET self_perplexity = ?, mean_entropy = ? WHERE sample_id = ?",
+        [self_perplexity, mean_entropy, sample_id],
+    )
+
+
 def datasets_of_answers(db: Database) -> list[str]:
     """The datasets of runs that have said something."""
     found = rows(
@@ -80,7 +99,7 @@ def datasets_of_answers(db: Database) -> list[str]:
 
 
 def answer_before(db: Database, sample: Row) -> Row | None:
-    """The text and finish of the age before's answer to the same prompt; None for the first one, and for a person's own."""
+    """Text and finish of the answer to the same prompt at the age before; None for the first, and for a person's own."""
     if sample["source"] == "playground":
         return None
     found = rows(

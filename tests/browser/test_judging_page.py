@@ -29,19 +29,20 @@ def test_a_proposal_is_chosen_with_one_click_and_the_passage_is_shown(app: App, 
     visit(page, app, f"?run={run_id}")
     page.locator("#feed .answer >> text=Keep this").first.click()
     page.wait_for_selector("#keep[open] .looks >> text=Memorised")
-    assert "11 of 14 words stand in a row in the training text" in page.inner_text("#keep .looks")
+    assert "13 of 17 words stand in a row in the training text" in page.inner_text("#keep .looks")
     assert page.locator("#keep input[name=category]:checked").count() == 0
     page.click("#keep .looks >> text=Choose Memorised")
     assert page.input_value("#keep input[name=category]:checked") == "memorised"
     page.click("#keep button[type=submit]")
     page.click("#keep >> text=See it there")
 
-    page.wait_for_selector("#exhibit[open] .copied .headline >> text=11 of 14 words in a row")
+    page.wait_for_selector("#exhibit[open] .copied .headline >> text=13 of 17 words in a row")
     assert page.inner_text("#exhibit .mark") == "Memorised"
     page.click("#exhibit .copied > summary")
-    page.wait_for_selector("#exhibit .passage mark >> text=get very tired of sitting by her sister on the bank")
+    page.wait_for_selector("#exhibit .passage mark >> text=get very tired of sitting by her sister on the bank, and of")
     quote = page.inner_text("#exhibit .passage blockquote")
     assert quote.startswith("Alice was beginning to get") and quote.endswith("having nothing to do")
+    assert page.locator("#exhibit b >> text=nothing").count() == 0  # what it said is text, never HTML
     assert "document 1 of 2" in page.inner_text("#exhibit .passage figcaption")
     page.click("#exhibit .copied details summary")
     page.wait_for_selector("#exhibit .measures >> text=Longest copied run")
