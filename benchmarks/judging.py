@@ -1,22 +1,28 @@
 """How far the proposals of engine/proposals.py agree with a reader, beside the majority class; what a measure costs.
 
-    python -m benchmarks.judging [--half held] [--home DIR]
+    python -m benchmarks.judging [--half held] [--copies 20] [--home DIR]
 
 The labelled answers are in data/judging; they are looked up in the starter dataset of --home, which is made where it is
-missing. The half `tune` is what the limits were chosen with.
+missing. The half `tune` is what the limits were chosen with. With --copies the cost alone is measured, in a text of so
+many copies of the starter's, each in another order of its pieces of 64 tokens.
 """
 
 import argparse
 import json
+import resource
+import shutil
 import statistics
 import sys
 import tempfile
 import time
 from collections import Counter
+from pathlib import Path
+
+import numpy as np
 
 from engine import store
 from engine.config import DEFAULT_PRESET, ConfigError, load_preset
-from engine.data import ensure_dataset
+from engine.data import Dataset, ensure_dataset, open_dataset
 from engine.home import PROJECT, Home
 from engine.judging import measure
 from engine.ngrams import Index
@@ -62,14 +68,40 @@ def confusion(pairs: list[tuple[str, str | None]]) -> list[str]:
 
 
 def judged(rows: list[Row], index: Index) -> tuple[list[tuple[str, str | None]], list[float]]:
-    """Label and proposal of each answer, and the seconds that measuring it took."""
+    """Label and proposal of each answer, and the seconds of a core that measuring it took."""
     pairs, seconds = [], []
     for row in rows:
-        started = time.perf_counter()
+        started = time.process_time()
         found = measure(row | {"id": 0}, row, index)
-        seconds.append(time.perf_counter() - started)
+        seconds.append(time.process_time() - started)
         pairs.append((row["label"], found["proposal"]))
     return pairs, seconds
+
+
+def larger(dataset: Dataset, home: Home, copies: int) -> Dataset:
+    """A dataset of many copies of another one's training text, each in another order of its pieces."""
+    folder, card = home.dataset("larger"), json.loads(json.dumps(dataset.card))
+    folder.mkdir(parents=True)
+    for name in ("tokenizer.json", "val.bin", "val.documents"):
+        shutil.copy(dataset.folder / name, folder)
+    dice, train = np.random.default_rng(1), np.asarray(dataset.train)
+    parts = train[: len(train) // 64 * 64].reshape(-1, 64)
+    text = np.concatenate([parts[dice.permutation(len(parts))].ravel() for _ in range(copies)])
+    text.tofile(folder / "train.bin")
+    (np.flatnonzero(text == dataset.separator) + 1).astype(np.uint64).tofile(folder / "train.documents")
+    files = {path.name: {"bytes": path.stat().st_size} for path in folder.iterdir()}
+    card |= {"files": files, "train_documents": 0, "train_bytes": card["train_bytes"] * copies}
+    (folder / "card.json").write_text(json.dumps(card), encoding="utf-8")
+    return open_dataset(home, "larger")
+
+
+def cost(index: Index, half: str) -> None:
+    """Print what the answers of a half cost, and one answer of thousands of words."""
+    rows = labelled(half)
+    whole = rows[0] | {"text": " ".join(row["text"] for row in rows[:80])}
+    for name, some in (("an answer", rows), ("80 of them as one", [whole])):
+        seconds = judged(some, index)[1]
+        print(f"measuring {name}: median {1000 * statistics.median(seconds):.1f} ms, most {1000 * max(seconds):.1f} ms")
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -77,26 +109,33 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.judging", description=__doc__.partition("\n")[0])
     parser.add_argument("--home", help="folder with the starter dataset (default: a new one that is removed again)")
     parser.add_argument("--half", choices=["tune", "held"], default="held")
+    parser.add_argument("--copies", type=int, default=0, help="measure the cost with so many copies of the text")
     given = parser.parse_args(argv)
     with tempfile.TemporaryDirectory() as folder:
         try:
             home = Home.at(given.home or folder)
             dataset = ensure_dataset(home, load_preset(DEFAULT_PRESET), lambda _: None, lambda: False)
-            started = time.perf_counter()
+            if given.copies:
+                home = Home.at(Path(folder) / "larger")
+                dataset = larger(dataset, home, given.copies)
+            started = time.process_time()
             if not build(home, dataset):
                 raise store.Refused("Another process makes the index of this home's starter dataset; wait for it.")
-            print(f"index of {len(dataset.train):,} tokens: {time.perf_counter() - started:.2f} s")
+            memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000
+            print(f"index of {len(dataset.train):,} tokens: {time.process_time() - started:.2f} s, {memory:.0f} MB")
         except (ConfigError, store.Refused, store.StoreError) as error:
             print(error, file=sys.stderr)
             return 1
         index = Index(dataset)
         print(f"{sum(index.manifest.files.values()):,} bytes beside {dataset.train.nbytes:,} of tokens")
-        pairs, seconds = judged(labelled(given.half), index)
+        cost(index, given.half)
+        if given.copies:
+            return 0
+        pairs, _ = judged(labelled(given.half), index)
     name, share = majority(pairs)
     print(f"half {given.half}: {len(pairs)} answers, agreement {agreement(pairs):.1%}, kappa {kappa(pairs):.2f}")
     print(f"always {name}: {share:.1%}")
     print("\n".join(confusion(pairs)))
-    print(f"measuring an answer: median {1000 * statistics.median(seconds):.1f} ms, most {1000 * max(seconds):.1f} ms")
     return 0
 
 

@@ -26,7 +26,7 @@ VERSION = 1
 MANIFEST, PLACES, STARTS, WORDS, COUNTS = "index.json", "phrases.places", "phrases.starts", "words.bin", "words.counts"
 MOST = 200
 """Places of one phrase that are looked at."""
-PATIENCE = 1000
+PATIENCE = 400
 """Places that are looked at for one answer, those of the rarest phrases first."""
 BLOCK = 16
 """Tokens that are read first on each side of a place; then four times as many, and so on."""
