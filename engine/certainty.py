@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable
 from contextlib import closing
 from itertools import groupby
+from operator import itemgetter
 
 import torch
 import torch.nn.functional as F
@@ -43,23 +44,33 @@ def certainty(speaker: Speaker, prompt: str, text: str) -> tuple[float, float] |
     return math.exp(min(surprise / count, 700.0)), entropy / count
 
 
-def weigh(home: Home, run_id: str, report: Callable[[int, int], None] = lambda done, all: None) -> tuple[int, int]:
-    """Ask the weights of a run about all its measured answers; how many were, and of how many the weights are gone."""
-    done, gone = 0, 0
+def weigh(
+    home: Home,
+    run_id: str = "",
+    report: Callable[[int, int], None] = lambda done, all: None,
+    stopped: Callable[[], bool] = lambda: False,
+) -> tuple[int, int]:
+    """Ask the weights of all measured answers (of a run) about them; how many were, and of how many they are gone.
+
+    Goes on until `stopped` says so; what is known so far stays.
+    """
+    done = 0
     with closing(store.connect(home.database, patience=30)) as db:
         samples = store.unweighed(db, run_id)
-        for (step, weights), group in groupby(samples, lambda row: (row["step"], row["weights_sha256"])):
+        there = [row for row in samples if row["there"]]
+        gone = len(samples) - len(there)
+        for (run, step, weights), group in groupby(there, itemgetter("run_id", "step", "weights_sha256")):
             answers = list(group)
             try:
-                speaker = load_speaker(home, db, run_id, step, sha256=weights)
-            except Refused:
+                speaker = load_speaker(home, db, run, step, sha256=weights)
+            except Refused:  # gone meanwhile, or damaged
                 gone += len(answers)
                 continue
-            found = [(row["id"], certainty(speaker, row["prompt"], row["text"])) for row in answers]
-            with store.writing(db):
-                for sample, sure in found:
-                    if sure:
-                        store.put_certainty(db, sample, *sure)
-            done += len(answers)
+            for row in answers:
+                if stopped():
+                    return done, gone
+                if sure := certainty(speaker, row["prompt"], row["text"]):
+                    store.put_certainty(db, row["id"], *sure)
+                done += 1
             report(done + gone, len(samples))
     return done, gone

@@ -88,6 +88,21 @@ def judge(home: Home, db: Database, sample_id: int) -> Row:
     return made
 
 
+def weigh_at_leisure(home: Home, stopped: Asked) -> None:
+    """Ask weights on the disk how sure they were of what they said, as long as no run trains or waits."""
+
+    def busy() -> bool:
+        with closing(store.connect(home.database)) as db:
+            return bool(store.open_runs(db))
+
+    with closing(store.connect(home.database)) as db:
+        wanted = any(row["there"] for row in store.unweighed(db))
+    if wanted and not busy():
+        from engine.certainty import weigh  # torch: only for this
+
+        weigh(home, stopped=lambda: stopped() or busy())
+
+
 def index_of(home: Home, run: Row) -> Index | None:
     """The index of the text that a run was trained on; None where there is none (yet)."""
     if run["kind"] == "published":
@@ -201,9 +216,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--home", required=True)
     given = parser.parse_args(argv)
     os.nice(19)  # everything else comes first
-    parent = os.getppid()
+    home, parent = Home.at(given.home), os.getppid()
+
+    def left() -> bool:
+        return os.getppid() != parent  # nobody waits for it any more
+
     try:
-        judge_all(Home.at(given.home), stopped=lambda: os.getppid() != parent)  # nobody waits for it any more
+        judge_all(home, stopped=left)
+        weigh_at_leisure(home, left)
     except Stopped:
         return 0
     except UNUSABLE as error:

@@ -15,8 +15,20 @@ from engine.certainty import certainty, weigh
 from engine.checkpoint import sampling_weights, save_sampling
 from engine.generate import Ask, load_speaker
 from engine.home import Home
-from engine.judging import judge_all
+from engine.judging import judge_all, weigh_at_leisure
 from engine.model import Cache
+
+SAID = {
+    "attempt": 1,
+    "step": 3,
+    "tokens": 3,
+    "suite": "stories",
+    "prompt": "Alice",
+    "text": " was",
+    "source": "periodic",
+    "weights_sha256": "1" * 64,
+    "created_at": 5.0,
+}
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +62,10 @@ def test_one_forward_says_what_step_by_step_says(words: Tokenizer, prompt: str) 
             entropy -= float((logs.exp() * logs).sum())
     count = len(ids) - first
     expected = math.exp(surprise / count), entropy / count
-    assert certainty(speaker, prompt, text) == (pytest.approx(expected[0], rel=1e-3), pytest.approx(expected[1], rel=1e-3))
+    assert certainty(speaker, prompt, text) == (
+        pytest.approx(expected[0], rel=1e-3),
+        pytest.approx(expected[1], rel=1e-3),
+    )
 
 
 def test_an_answer_without_a_token_or_without_room_says_nothing(words: Tokenizer) -> None:
@@ -80,5 +95,38 @@ def test_every_answer_of_a_run_is_weighed_by_the_weights_that_said_it(home: Home
     perplexities = [row and row["self_perplexity"] for row in measured]
     assert perplexities[0] != perplexities[1] and perplexities[2] is None
     assert all(row and row["mean_entropy"] > 0 for row in measured[:2])
-    assert weigh(home, run_id) == (0, 1)
+    assert weigh(home) == (0, 1)
     assert judge_all(home, run_id) == 0 and store.get_measures(db, samples[0]) == measured[0]
+
+
+def test_the_page_has_answers_weighed_while_nothing_trains(
+    home: Home, db: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[bool] = []
+    monkeypatch.setattr("engine.certainty.weigh", lambda home, stopped: asked.append(stopped()))
+    run_id = new_run(home, db)
+    sample = store.add_sample(db, SAID | {"run_id": run_id})
+    judge_all(home)
+    store.end_run(db, run_id, "finished")
+    weigh_at_leisure(home, lambda: False)
+    assert asked == []  # its weights are not there
+
+    store.add_checkpoint(
+        db, run_id, attempt=1, step=3, tokens=3, kind="sampling", path="x", bytes=1, sha256=SAID["weights_sha256"]
+    )
+    weigh_at_leisure(home, lambda: False)
+    assert asked == [False]
+    store.put_certainty(db, sample, 5.0, 1.0)
+    weigh_at_leisure(home, lambda: False)
+    assert len(asked) == 1
+
+
+def test_a_run_that_trains_is_not_disturbed(home: Home, db: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("engine.certainty.weigh", lambda home, stopped: pytest.fail("a run trains"))
+    run_id = new_run(home, db)
+    store.add_sample(db, SAID | {"run_id": run_id})
+    store.add_checkpoint(
+        db, run_id, attempt=1, step=3, tokens=3, kind="sampling", path="x", bytes=1, sha256=SAID["weights_sha256"]
+    )
+    judge_all(home)
+    weigh_at_leisure(home, lambda: False)

@@ -69,14 +69,19 @@ def not_looked_up(db: Database, dataset: str, sha256: str, after: int = 0, limit
     )
 
 
-def unweighed(db: Database, run_id: str) -> list[Row]:
-    """Measured answers of a run whose weights were not asked how sure they were, those of the same weights together."""
+def unweighed(db: Database, run_id: str = "") -> list[Row]:
+    """Measured answers (of a run) whose weights were not asked how sure they were, those of the same weights together.
+
+    Each with `there`: whether these weights are on the disk.
+    """
     return rows(
         db,
-        """SELECT samples.* FROM samples JOIN measures ON sample_id = samples.id
-           WHERE run_id = ? AND self_perplexity IS NULL AND weights_sha256 IS NOT NULL
-           ORDER BY step, weights_sha256, samples.id""",
-        [run_id],
+        """SELECT samples.*, EXISTS (SELECT 1 FROM checkpoints WHERE checkpoints.run_id = samples.run_id
+               AND sha256 = weights_sha256 AND deleted_at IS NULL) AS there
+           FROM samples JOIN measures ON sample_id = samples.id
+           WHERE (? = '' OR run_id = ?) AND self_perplexity IS NULL AND weights_sha256 IS NOT NULL AND text != ''
+           ORDER BY run_id, step, weights_sha256, samples.id""",
+        [run_id, run_id],
     )
 
 

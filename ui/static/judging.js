@@ -63,7 +63,7 @@ function centre(inside) {
 function inShort({ missing, waiting, measures: { words, copied_words: copied } }) {
   if (missing) return waiting ? "The training text is being indexed …" : "Its training text is not here";
   if (!copied) return words ? "No four words in a row are from its training text" : "It says no whole word";
-  return `${copied} of ${words} words in a row are from its training text`;
+  return `${copied} of ${words} words in a row are copied`;
 }
 
 function verdict({ missing, measures: { words, copied_words: copied }, copied: run, dataset }) {
