@@ -4,7 +4,11 @@ from sqlite_utils import Database
 
 
 def measures(db: Database) -> None:
-    """What can be measured about each answer, and what it looks like: The Good, a loop, memorised."""
+    """What can be measured about each answer, and what it looks like: The Good, a loop, memorised.
+
+    Loop and Memorised were categories of people's own before; now they are written like the other known ones.
+    """
+    db.conn.execute("UPDATE archive SET category = lower(category) WHERE lower(category) IN ('loop', 'memorised')")
     db.conn.execute("""CREATE TABLE measures (
         sample_id INTEGER PRIMARY KEY REFERENCES samples(id) ON DELETE CASCADE,
         words INTEGER NOT NULL,

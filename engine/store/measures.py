@@ -104,7 +104,7 @@ def datasets_of_answers(db: Database) -> list[str]:
 
 
 def answer_before(db: Database, sample: Row) -> Row | None:
-    """Text and finish of the answer to the same prompt at the age before; None for the first, and for a person's own."""
+    """Text and finish of the answer to the same prompt at the age before; None for the first, and a person's own."""
     if sample["source"] == "playground":
         return None
     found = rows(
