@@ -6,7 +6,7 @@ from typing import Any, ParamSpec, TypeVar
 
 import gradio as gr
 
-from ui import capsule_tab, compare_tab, data_tab, header, play_tab, report_tab, train_tab
+from ui import capsule_tab, compare_tab, data_tab, growing_tab, header, play_tab, report_tab, train_tab
 from ui.actions import Actions, sentence
 
 P = ParamSpec("P")
@@ -23,6 +23,7 @@ def build_page(actions: Actions, more: Sequence[Callable[..., Any]] = ()) -> Any
     with gr.Blocks(title="Blueberry Studio", analytics_enabled=False, fill_width=True) as demo:
         header.build(spoken(actions.stop_run), spoken(actions.resume_run))
         train_tab.build(spoken(actions.start_run))
+        growing_tab.build()
         compare_tab.build()
         play_tab.build()
         capsule_tab.build()

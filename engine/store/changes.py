@@ -235,6 +235,16 @@ def alerts(db: Database) -> None:
         db.conn.execute(statement)
 
 
+def growing_up(db: Database) -> None:
+    """What a run answered to its prompts is found by age and by prompt, however much it has said.
+
+    The last columns are there so that ages and prompts are counted without reading a single text.
+    """
+    current = "superseded, source) WHERE superseded = 0 AND source != 'playground'"
+    db.conn.execute(f"CREATE INDEX samples_by_age ON samples(run_id, step, tokens, suite, {current}")
+    db.conn.execute(f"CREATE INDEX samples_by_prompt ON samples(run_id, suite, prompt, id, step, {current}")
+
+
 def ways_of_asking(db: Database) -> None:
     """More of how a sample was asked, with the values that change nothing; and people's questions, found at once."""
     db.conn.execute("ALTER TABLE samples ADD COLUMN min_p REAL NOT NULL DEFAULT 0")
