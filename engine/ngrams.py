@@ -10,7 +10,6 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +18,9 @@ import numpy.typing as npt
 
 from engine.data.shards import Dataset, Tokens, check_length, documents_file, open_dataset, shard_file
 from engine.home import Home
+from engine.ngrams_region import MOST_IN_A_TOKEN, Region
 from engine.ngrams_tokens import BORDER, WINDOW, Spelling, grams
-from engine.wording import Word, hashes_of, words
+from engine.wording import hashes_of, words
 
 VERSION = 1
 MANIFEST, PLACES, STARTS, WORDS, COUNTS = "index.json", "phrases.places", "phrases.starts", "words.bin", "words.counts"
@@ -32,8 +32,6 @@ BLOCK = 16
 """Tokens that are read first on each side of a place; then four times as many, and so on."""
 GLANCE = 12
 """Tokens that tell most wrong places from right ones."""
-MOST_IN_A_TOKEN = 3
-"""Words that may begin in one token."""
 AROUND = 400
 """Characters of the training text that are shown on each side of a run."""
 
@@ -249,59 +247,6 @@ class Index:
             return np.memmap(self.dataset.folder / documents_file("train"), np.uint64, mode="r")
         except (OSError, ValueError):  # not there, or empty
             return np.zeros(0, np.uint64)
-
-
-@dataclass(frozen=True)
-class Region:
-    """The text around a place within its document."""
-
-    text: str
-    words: list[Word]
-    """Without those that go on outside."""
-    lead: int
-    """Bytes of the text before the place."""
-    first: int
-    """The token that was read first."""
-    skipped: int
-    """Bytes of its document's end before the text."""
-    last: int
-    """The token after the last one that was read."""
-    begins: bool
-    """Whether the document begins with the text."""
-    ends: bool
-    """Whether it ends with it."""
-
-    @classmethod
-    def read(cls, spelling: Spelling, train: Tokens, place: int, length: int) -> "Region":
-        """`length` tokens on each side of a place."""
-        first, last = max(place - length, 0), min(place + length, len(train))
-        before, after = spelling.text(train[first:place]), spelling.text(train[place:last])
-        lead, tail = before.rpartition(BORDER)[2], after.partition(BORDER)[0]
-        begins, ends = BORDER in before or first == 0, BORDER in after or last == len(train)
-        text = (lead + tail).decode("utf-8", "surrogateescape")
-        found = words(text)
-        if found and not begins and found[0].start == 0:
-            del found[0]
-        if found and not ends and found[-1].end == len(text):
-            del found[-1]
-        return cls(text, found, len(lead), first, len(before) - len(lead), last, begins, ends)
-
-    def place_of(self, text: str) -> int | None:
-        """Which word begins in the token at the place, if it is this one."""
-        behind = (at for at, word in enumerate(self.words) if self._byte(word.start) >= self.lead)
-        return next((at for at in islice(behind, MOST_IN_A_TOKEN) if self.words[at].text == text), None)
-
-    def tokens(self, start: int, end: int, spelling: Spelling, train: Tokens) -> tuple[int, int]:
-        """The tokens that the characters from `start` to `end` lie in."""
-        borders = np.cumsum(spelling.lengths[train[self.first : self.last].astype(np.int64)])
-        first = int(np.searchsorted(borders, self.skipped + self._byte(start), side="right"))
-        last = int(np.searchsorted(borders, self.skipped + self._byte(end), side="left"))
-        return self.first + first, self.first + last + 1
-
-    def _byte(self, character: int) -> int:
-        if self.text.isascii():
-            return character
-        return len(self.text[:character].encode("utf-8", "surrogateescape"))
 
 
 def _same(one: Sequence[str], other: Sequence[str]) -> int:
