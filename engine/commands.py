@@ -8,6 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from engine import (
+    asking,
     commands_alerts,
     commands_fork,
     commands_home,
@@ -121,6 +122,15 @@ def pause(given: Arguments) -> int:
     """Let a run hold still."""
     launch.pause_run(Home.at(given.home), given.run)
     return _short(given, "pauses after the step it is in; resume makes it go on")
+
+
+def sample(given: Arguments) -> int:
+    """Have a run that trains asked all its prompts now."""
+    home = Home.at(given.home)
+    with closing(store.connect(home.database)) as db:
+        launch.reconcile(home, db)
+        asking.sample_now(db, given.run)
+    return _short(given, "answers its prompts after the step it is in; `python -m engine samples` prints them")
 
 
 def resume(given: Arguments) -> int:
@@ -247,6 +257,7 @@ COMMANDS: dict[str, Callable[[Arguments], int]] = {
     "status": status,
     "stop": stop,
     "pause": pause,
+    "sample": sample,
     "resume": resume,
     "fork": commands_fork.fork_run,
     "set": commands_fork.change_run,

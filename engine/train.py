@@ -94,8 +94,10 @@ def train(run: Run) -> str:
     saver = Saver(run, learner, guard, dataset_sha256(dataset), meter.say)
 
     def ask() -> None:
+        wishes = recorder.wishes()
         with meter.phase("sampling", "Answering the prompts"), optimizers.averaged():
             run.unasked = not questions.ask(run.folder, model, place, step)
+        recorder.granted(wishes, "the run was stopped first" if run.unasked else f"asked at step {step}")
 
     def look_up(finished: bool) -> None:
         """What is due after a step: evaluate, ask the prompts, save."""
@@ -110,7 +112,6 @@ def train(run: Run) -> str:
                 recorder.state(val_loss=result["val_loss"])
                 say(f"step {step:,} of {flight.end:,}: validation loss {result['val_loss']:.3f}")
         if finished or step % flight.now.sample_every == 0 or recorder.sample.is_set():
-            recorder.sample.clear()
             ask()
         if finished or (step and step % flight.now.checkpoint_every == 0):
             with meter.phase("saving", "Saving a checkpoint"):

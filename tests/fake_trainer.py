@@ -120,8 +120,10 @@ def pretend(given: argparse.Namespace, recorder: Recorder, config: RunConfig, ro
             tokens_per_second=pace,
             eta_seconds=(steps - step) / given.speed,
         )
-        if step == steps or step % config.eval.every == 0:
+        wishes = recorder.wishes()
+        if wishes or step == steps or step % config.eval.every == 0:
             measure(recorder, config, step, seconds)
+        recorder.granted(wishes, f"asked at step {step}")
         if given.crash_at and step >= given.crash_at:
             recorder.flush()
             die(given.crash)

@@ -34,6 +34,7 @@ POSTS = {
     "/api/remove": ("exhibit",),
     "/api/pause": ("run",),
     "/api/unpause": ("run",),
+    "/api/sample": ("run",),
     "/api/fork": ("run", "step", "name", "overrides", "queue"),
     "/api/changes": ("run", "changes"),
     "/api/run/rename": ("run", "name"),

@@ -50,6 +50,7 @@ TORCH = {
 DRIVERS = {"sqlite3", "pysqlite3", "apsw", "sqlean"}
 WITHOUT_TORCH = [
     "engine.alerts",
+    "engine.asking",
     "engine.courier",
     "engine.launch",
     "engine.fork",

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Generator, Iterator
 from typing import Any, Protocol
 
-from engine import backups, config, store
+from engine import asking, backups, config, store
 from engine.config import ConfigError
 from engine.home import Home
 from engine.store import Refused, Row, StoreError
@@ -113,6 +113,12 @@ class Actions:
         run_id = self._run(run)["id"]
         self.launch.unpause_run(self.home, run_id)
         return str(run_id)
+
+    def sample_now(self, run: str) -> str:
+        """Have a run that trains asked all its prompts after the step it is in; returns its id."""
+        run_id = self._run(run)["id"]
+        self.reader.settle()
+        return str(asking.sample_now(self.reader.db(), run_id)["id"])
 
     def back_up(self) -> dict[str, Any]:
         """Copy runs.db to backups/ in the home, also while runs train; returns the file's name and size in bytes."""

@@ -85,7 +85,9 @@ def _watch() -> str:
       <p class="note" id="chart-note"></p>
     </div>
     <div class="charts">{charts[0]}</div>
-    <section id="feed"><div class="heading"><h2>What it says now</h2><p class="note rhythm"></p></div>
+    <section id="feed"><div class="heading"><h2 tabindex="-1">What it says now</h2><p class="note rhythm"></p>
+      <p class="note wish" role="status"></p>
+      <div class="row"><button type="button" class="quiet" id="ask-now" hidden>Ask now</button></div></div>
       <p class="empty"></p><div class="answers"></div><p class="note signs" hidden></p>
       <button type="button" class="quiet" id="all-answers" hidden></button></section>
     <section><h2 class="sr">More curves</h2><div class="charts small">{"".join(charts[1:])}</div></section>

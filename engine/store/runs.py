@@ -236,7 +236,15 @@ def end_run(
     values: list[Any] = [status, error, time.time(), run_id, *only_from]
     if attempt is not None:
         sql, values = sql + " AND attempt = ?", [*values, attempt]
-    return bool(db.conn.execute(sql, values).rowcount)
+    ended = bool(db.conn.execute(sql, values).rowcount)
+    if ended:  # taken or not: nobody is left who could ask the prompts
+        now = time.time()
+        db.conn.execute(
+            """UPDATE commands SET taken_at = ifnull(taken_at, ?), done_at = ?, result = 'the run ended first'
+               WHERE run_id = ? AND kind = 'sample' AND done_at IS NULL""",
+            [now, now, run_id],
+        )
+    return ended
 
 
 def give_command(db: Database, run_id: str, kind: str, argument: str = "") -> int:

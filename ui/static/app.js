@@ -33,6 +33,7 @@ import * as fork from "./fork.js";
 import * as inflight from "./inflight.js";
 import * as lineage from "./lineage.js";
 import * as alerts from "./alerts.js";
+import * as askNow from "./ask-now.js";
 
 const BUSY_MS = 1000;
 const IDLE_MS = 10000;
@@ -146,6 +147,7 @@ async function start() {
   sweep.mount({ select });
   charts.mount();
   feed.mount();
+  askNow.mount();
   machine.mount();
   money.mount();
   play.mount({ select, show });
