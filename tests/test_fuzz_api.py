@@ -60,6 +60,9 @@ POSTS = {
     "/api/queue/hold": ("device", "held"),
     "/api/queue/after-failure": ("hold",),
     "/api/preflight": ("preset", "overrides"),
+    "/api/prompts/check": ("name", "text"),
+    "/api/prompts/save": ("name", "text", "before"),
+    "/api/prompts/delete": ("name", "before"),
 }
 DEEP = [b"[" * 50_000, b'{"run":' * 50_000, b'{"run": ' + b"9" * 5000 + b"}"]
 BODIES = [b"", b"[", b"[1]", b'"x"', b"\xff\xfe\x00", *DEEP]

@@ -73,6 +73,7 @@ WITHOUT_TORCH = [
     "engine.tokenizer",
     "engine.pieces",
     "engine.prompts",
+    "engine.suites",
     "engine.home",
     "engine.talk",
     "engine.probing",

@@ -34,6 +34,7 @@ import * as inflight from "./inflight.js";
 import * as lineage from "./lineage.js";
 import * as alerts from "./alerts.js";
 import * as askNow from "./ask-now.js";
+import * as suites from "./suites.js";
 
 const BUSY_MS = 1000;
 const IDLE_MS = 10000;
@@ -148,6 +149,7 @@ async function start() {
   charts.mount();
   feed.mount();
   askNow.mount();
+  suites.mount();
   machine.mount();
   money.mount();
   play.mount({ select, show });
