@@ -56,7 +56,7 @@ def parser() -> argparse.ArgumentParser:
     commands_queue.words(add("queue"))
     commands_sweep.words(add("sweep"))
     commands_fork.words(add("set", run="RUN"))
-    ask = add("generate", run="RUN[@STEP]")
+    ask = add("generate", run="RUN[@STEP|@live]")
     ask.add_argument("--prompt", required=True)
     for option, kind, value in (
         ("--seed", int, 7),

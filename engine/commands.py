@@ -12,6 +12,7 @@ from engine import (
     commands_alerts,
     commands_fork,
     commands_home,
+    commands_live,
     commands_money,
     commands_preflight,
     commands_queue,
@@ -174,9 +175,11 @@ def archive(given: Arguments) -> int:
 
 def generate(given: Arguments) -> int:
     """Let a run go on with a prompt; printed as it grows and kept like an answer of the page."""
+    home = Home.at(given.home)
+    if given.run.endswith("@live"):
+        return commands_live.generate(home, given)
     from engine.generate import Ask, load_speaker  # torch: only this command pays for it
 
-    home = Home.at(given.home)
     name, step = _at_step(given.run)
     ask = Ask(
         prompt=given.prompt,

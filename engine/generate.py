@@ -68,8 +68,12 @@ class Speaker:
     def stream(self, ask: Ask, cancelled: Callable[[], bool] = lambda: False) -> Iterator[Piece]:
         """Answer one prompt token by token; the last piece has a `finish`."""
         with one_thread(self.device):
-            for answers in self._answer([ask], cancelled):
-                yield answers[0].piece()
+            yield from self.pieces(ask, cancelled)
+
+    def pieces(self, ask: Ask, cancelled: Callable[[], bool] = lambda: False) -> Iterator[Piece]:
+        """The same for whoever does something else between two pieces, and takes each within `one_thread`."""
+        for answers in self._answer([ask], cancelled):
+            yield answers[0].piece()
 
     def answer(self, asks: Sequence[Ask], cancelled: Callable[[], bool] = lambda: False) -> list[Piece]:
         """Answer several prompts at once; each gets the text it would get alone."""

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Generator, Iterator
 from typing import Any, Protocol
 
-from engine import asking, backups, config, store
+from engine import asking, backups, config, overheard, store
 from engine.config import ConfigError
 from engine.home import Home
 from engine.store import Refused, Row, StoreError
@@ -19,6 +19,8 @@ from ui.reading import Reader
 log = logging.getLogger(__name__)
 CLEAR = (ConfigError, Refused, StoreError)
 """Errors whose message is a sentence for the person."""
+NOW = "live"
+"""In place of an age: the run that trains now, answered by its trainer between steps."""
 LONGEST_PROMPT = 8192
 LONGEST_ANSWER = 4096
 MOST_CANCELS = 1000
@@ -145,7 +147,7 @@ class Actions:
     def ask(
         self,
         run: str,
-        step: int | None,
+        step: int | str | None,
         prompt: str,
         max_tokens: int,
         temperature: float,
@@ -155,7 +157,8 @@ class Actions:
         token: str = "",
         weights: str | None = None,
     ) -> Generator[dict[str, Any], None, None]:
-        """Stream an answer of a run at the age `step` (None or -1 for the newest); `cancel(token)` ends it.
+        """Stream an answer of a run at the age `step` (None or -1 for the newest, "live" for the run that trains now);
+        `cancel(token)` ends it.
 
         `weights` is the sha256 of an exhibit's weights, where no others of that age will do.
         """
@@ -165,24 +168,21 @@ class Actions:
         row = self._run(run)
         if row["kind"] == "published":
             raise Refused("The published model's weights are not part of this home, so it cannot be asked.")
-        at = None if step is None or step == -1 else _whole(step, "The age", 0, 10**15)
+        live = step == NOW
+        at = None if live or step is None or step == -1 else _whole(step, "The age", 0, 10**15)
         length, k = _whole(max_tokens, "The length", 1, LONGEST_ANSWER), _whole(top_k, "Top-k", 0, 10**6)
         heat, p = _real(temperature, "The temperature", 0, 10), _real(top_p, "Top-p", 1e-6, 1)
         dice = _whole(seed, "The seed", 0, 2**63 - 1)
         token = _text(token, "The token", 64)
+        settings: dict[str, Any] = {"max_tokens": length, "temperature": heat, "top_k": k, "top_p": p, "seed": dice}
+        exactly = _text(weights or "", "The weights' sha256", 64)
+        stopped = self._cancels.setdefault(token, threading.Event())
         try:
-            yield from self.talker.stream(
-                row["id"],
-                at,
-                prompt,
-                max_tokens=length,
-                temperature=heat,
-                top_k=k,
-                top_p=p,
-                seed=dice,
-                weights=_text(weights or "", "The weights' sha256", 64),
-                cancel=self._cancels.setdefault(token, threading.Event()),
-            )
+            if live:
+                self.reader.settle()
+                yield from overheard.stream(self.home, self._run(row["id"]), prompt, cancel=stopped, **settings)
+            else:
+                yield from self.talker.stream(row["id"], at, prompt, weights=exactly, cancel=stopped, **settings)
         finally:
             self._cancels.pop(token, None)
 

@@ -10,7 +10,7 @@ from engine.store.connect import Refused, Row, insert, rows, writing
 _EXHIBIT = "(SELECT archive.id FROM archive WHERE archive.sample_id = samples.id) AS exhibit"
 _SAME_AS = """(SELECT CASE WHEN earlier.text = samples.text THEN earlier.step END FROM samples AS earlier
     WHERE earlier.run_id = samples.run_id AND earlier.suite = samples.suite AND earlier.prompt = samples.prompt
-    AND earlier.superseded = 0 AND earlier.source != 'playground' AND earlier.id < samples.id
+    AND earlier.superseded = 0 AND earlier.source NOT IN ('playground', 'live') AND earlier.id < samples.id
     ORDER BY earlier.id DESC LIMIT 1) AS same_as"""
 """The step of the age before, where the same prompt was answered word for word the same."""
 
@@ -47,7 +47,7 @@ def newest_samples(db: Database, run_id: str) -> list[Row]:
         db,
         f"""SELECT samples.*, ages, {_EXHIBIT}, {_SAME_AS} FROM samples JOIN (
                SELECT max(id) AS newest, count(*) AS ages FROM samples
-               WHERE run_id = ? AND superseded = 0 AND source != 'playground' GROUP BY suite, prompt)
+               WHERE run_id = ? AND superseded = 0 AND source NOT IN ('playground', 'live') GROUP BY suite, prompt)
            ON id = newest ORDER BY id""",
         [run_id],
     )
@@ -58,7 +58,8 @@ def answers(db: Database, run_id: str, suite: str, prompt: str) -> list[Row]:
     return rows(
         db,
         f"""SELECT samples.*, {_EXHIBIT}, {_SAME_AS} FROM samples
-                       WHERE run_id = ? AND suite = ? AND prompt = ? AND superseded = 0 AND source != 'playground'
+                       WHERE run_id = ? AND suite = ? AND prompt = ? AND superseded = 0
+                       AND source NOT IN ('playground', 'live')
                        ORDER BY step, id""",
         [run_id, suite, prompt],
     )

@@ -120,3 +120,33 @@ def test_prompts_that_somebody_else_changed_are_not_written_over(desk: tuple[App
     page.click("#suites >> text=Save mine over it")
     said(page, "Saved as prompts/stories.txt: 1 prompt.")
     assert load_suite("stories", folder) == ["Ours"]
+
+
+def test_a_run_is_talked_to_while_it_trains(workshop: App, page: Any) -> None:
+    run_id = launch.start_run(workshop.home, "seedling", "", LONG)
+    wait_for(lambda: newest_run(workshop.home)["step"] > 4)
+    visit(page, workshop, f"?run={run_id}&tab=play")
+    page.wait_for_selector("#play-age option[value=live]", state="attached")
+
+    page.select_option("#play-age select", "live")
+    page.wait_for_function("document.querySelector('#who-note').textContent.includes('nobody can ask them again')")
+    page.locator("[data-dial=max_tokens] input").evaluate("(dial) => { dial.value = 5; }")
+    page.click("#generate")
+
+    page.wait_for_function("document.querySelector('#answer-facts').textContent.includes('ended at the length')")
+    facts = page.inner_text("#answer-facts")
+    assert "5 tokens" in facts and "words only, cannot be asked again" in facts
+    assert "while it spoke, training made " in facts and " instead of " in facts
+    db = store.connect(workshop.home.database)
+    (said,) = [row for row in store.list_samples(db, run_id) if row["source"] == "live"]
+    db.close()
+    assert page.inner_text("#output .continuation").strip() == said["text"].strip() and said["step"] > 4
+
+    page.locator("[data-dial=max_tokens] input").evaluate("(dial) => { dial.max = 4096; dial.value = 4096; }")
+    page.click("#generate")
+    page.wait_for_function("document.querySelector('#output .continuation').textContent.length > 10")
+    launch.stop_run(workshop.home, run_id)
+    page.wait_for_function(
+        "document.querySelector('#answer-facts').textContent.includes('ask it at an age that was saved')"
+    )
+    page.wait_for_selector("#play-age option[value=live]", state="detached")

@@ -82,7 +82,7 @@ function whole() {
   const { q } = state.capsule;
   const published = one.run_kind === "published";
   const actions = h("div", { class: "row" }, button("Close", "strong", close, { autofocus: true }),
-    published ? null : [button("Ask again", "plain", () => { close(); askAgain(one); }),
+    published ? null : [one.source === "live" ? null : button("Ask again", "plain", () => { close(); askAgain(one); }),
       button("Edit", "plain", edit), button("Remove", "quiet", confirm)],
     button("Copy link", "quiet", copy));
   return h("article", { class: "whole" }, mark(one.category), h("h2", { id: "exhibit-title" }, marked(one.title, q)),
@@ -90,6 +90,7 @@ function whole() {
     one.note && one.text ? h("p", { class: "note" }, marked(one.note, q)) : null,
     h("div", { class: "foot" }, miniature(curve, one), h("p", {}, h("b", {}, marked(one.run_name, q)), h("br"),
       published ? "published, December 2025" : `${age(one.tokens)}, ${lossThen(one)}, kept ${date(one.created_at)}`,
+      one.source === "live" ? [h("br"), "Said while it trained: words only, cannot be asked again."] : null,
       h("br"), settings(one))), actions);
 }
 

@@ -2,6 +2,7 @@
 
 import { $, $$, fill, h, options, say } from "./dom.js";
 import { age, isOpen } from "./format.js";
+import { ABOUT, NOW, SLOW, WAITS, ageOf, cost, now } from "./live-talk.js";
 import { emit, get, on, run, runById, send, state, stream } from "./state.js";
 import { explainSigns } from "./texts.js";
 
@@ -18,6 +19,7 @@ let goTo = () => {};
 export function mount({ show }) {
   goTo = show;
   who().addEventListener("change", () => { who().dataset.chosen = "yes"; readAges(); });
+  $("#play-age select").addEventListener("change", () => note(ages.at(-1)));
   on("runs", people);
   on("selected", people);
   on("tab", (tab) => tab === "play" && people());
@@ -63,8 +65,8 @@ async function readAges(wanted = null) {
   const [newest, ...older] = [...ages].reverse();
   const exact = (one) => [String(one.step), `${age(one.tokens)}, step ${one.step.toLocaleString("en")}`];
   const chosen = wanted ?? Number(select.value || -1);
-  options(select, !newest ? [["-1", "Nothing saved yet"]]
-    : [["-1", `Newest: ${newest.tokens ? age(newest.tokens) : "before its first step"}`], ...(newest.step === chosen ? [exact(newest)] : []), ...older.map(exact)]);
+  options(select, !newest ? [["-1", "Nothing saved yet"], ...now(runById(id))]
+    : [["-1", `Newest: ${newest.tokens ? age(newest.tokens) : "before its first step"}`], ...now(runById(id)), ...(newest.step === chosen ? [exact(newest)] : []), ...older.map(exact)]);
   if (wanted !== null && ages.some((one) => one.step === wanted)) select.value = String(wanted);
   note(newest);
 }
@@ -73,6 +75,7 @@ async function readAges(wanted = null) {
 function note(newest) {
   const one = runById(who().value);
   const words = run()?.kind === "published" && who().value ? `The weights of ${run().name} are not part of this home, so it cannot be asked; ${one.name} can.`
+    : one && $("#play-age select").value === NOW ? ABOUT
     : one && isOpen(one) && newest && !newest.tokens ? "It has only just begun: until its first save you talk to random numbers." : "";
   $("#who-note").hidden = !words;
   say($("#who-note"), words);
@@ -83,7 +86,7 @@ async function ask(exact = {}) {
   if (asking || !who().value) return;
   const dial = (name) => Number($(`[data-dial=${name}] input`).value);
   const question = asked = {
-    run: who().value, step: Number($("#play-age select").value || -1), prompt: $("#prompt textarea").value, max_tokens: dial("max_tokens"),
+    run: who().value, step: ageOf($("#play-age select")), prompt: $("#prompt textarea").value, max_tokens: dial("max_tokens"),
     weights: "", ...exact, token: crypto.randomUUID?.() || String(Math.random()), temperature: dial("temperature"), top_k: dial("top_k"), top_p: dial("top_p"), seed: Number($("#seed input").value || 0),
   };
   sample = null;
@@ -91,8 +94,9 @@ async function ask(exact = {}) {
   busy(true);
   fill($("#output"), h("p", { class: "words" }, h("span", { class: "prompt" }, asked.prompt), h("span", { class: "continuation" })));
   $("#no-letter").hidden = true;
-  say($("#answer-facts"), "Waking the model");
-  const slow = setTimeout(() => say($("#answer-facts"), "Still waking the model; beside a run that trains this takes a while. Esc cancels."), SLOW_MS);
+  const live = question.step === NOW;
+  say($("#answer-facts"), live ? WAITS : "Waking the model");
+  const slow = setTimeout(() => say($("#answer-facts"), live ? SLOW : "Still waking the model; beside a run that trains this takes a while. Esc cancels."), SLOW_MS);
   const heardFirst = (piece) => { clearTimeout(slow); heard(piece); };
   try {
     await stream("/api/ask", question, heardFirst);
@@ -110,7 +114,8 @@ function heard(piece) {
   say($("#output .continuation"), piece.text);
   explainSigns([piece.text], $("#no-letter"));
   const parts = [`${piece.new_tokens} tokens`, piece.tokens_per_second ? `${Math.round(piece.tokens_per_second)} tok/s` : null,
-    runById(asked.run)?.name, piece.tokens === undefined || piece.tokens === null ? null : age(piece.tokens), `seed ${asked.seed}`, ENDS[piece.finish]];
+    runById(asked.run)?.name, piece.tokens === undefined || piece.tokens === null ? null : age(piece.tokens), `seed ${asked.seed}`, ENDS[piece.finish], cost(piece),
+    asked.step === NOW && piece.finish ? "words only, cannot be asked again" : null];
   say($("#answer-facts"), parts.filter(Boolean).join(" · "));
   if (piece.sample_id) sample = { id: piece.sample_id, prompt: asked.prompt, text: piece.text };
 }
