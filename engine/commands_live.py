@@ -12,7 +12,7 @@ from engine.phrases import count, plain
 
 def generate(home: Home, given: argparse.Namespace) -> int:
     """Let a run that trains go on with a prompt, between its steps; printed as it grows, with what it cost."""
-    names = ("max_tokens", "temperature", "top_k", "top_p", "seed")
+    names = ("max_tokens", "temperature", "top_k", "top_p", "seed", "min_p", "repetition_penalty", "stop")
     with closing(store.connect(home.database)) as db:
         launch.reconcile(home, db)
         run = store.find_run(db, given.run.removesuffix("@live"))

@@ -63,13 +63,13 @@ class CurrentWeights:
         del weights
         # Without a recording of its own: making one takes longer than many steps.
         speaker = replace(speaker, decoder=None)
-        pieces = speaker.pieces(ask)
+        pieces = speaker.pieces_of([ask])
         while True:
             with one_thread(self.place.device):  # for one token: the step after it has all cores again
                 piece = next(pieces, None)
             if piece is None:
                 return
-            yield speaker.sample_row(ask, piece, "live") | {"weights_sha256": None}
+            yield speaker.sample_row(ask, piece[0], "live") | {"weights_sha256": None}
 
     def _look_for_room(self) -> None:
         """Refuse where a copy of the model could take memory that the next step needs."""

@@ -169,4 +169,6 @@ MIGRATIONS: list[Callable[[Database], None]] = [
     changes.probes,
     changes.diagnostics,
     changes.alerts,
+    changes.growing_up,
+    changes.ways_of_asking,
 ]

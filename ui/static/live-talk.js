@@ -13,7 +13,6 @@ export const ageOf = (select) => (select.value === NOW ? NOW : Number(select.val
 
 export const ABOUT = "It answers between its steps, with the weights of that moment. These are not kept: its words can be, but nobody can ask them again.";
 export const WAITS = "It answers after the step it is in";
-export const SLOW = "It answers after the step it is in, and after whoever asked before you. Esc cancels.";
 
 /** What an answer cost the training, in words. */
 export function cost(piece) {
