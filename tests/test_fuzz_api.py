@@ -41,6 +41,7 @@ POSTS = {
     "/api/run/tags": ("run", "add", "remove"),
     "/api/run/notes": ("run", "notes"),
     "/api/run/put-away": ("run", "away"),
+    "/api/report/block": ("run", "block", "text", "before"),
     "/api/run/delete": ("run", "exhibits"),
     "/api/money/price": ("run", "home", "price"),
     "/api/money/budget": ("run", "amount"),
@@ -63,6 +64,7 @@ POSTS = {
     "/api/prompts/check": ("name", "text"),
     "/api/prompts/save": ("name", "text", "before"),
     "/api/prompts/delete": ("name", "before"),
+    "/api/surprise": ("sample", "run", "step", "prompt", "text", "weights"),
 }
 DEEP = [b"[" * 50_000, b'{"run":' * 50_000, b'{"run": ' + b"9" * 5000 + b"}"]
 BODIES = [b"", b"[", b"[1]", b'"x"', b"\xff\xfe\x00", *DEEP]
