@@ -44,6 +44,7 @@ def parser() -> argparse.ArgumentParser:
     add("status", run="RUN")
     add("stop", run="RUN").add_argument("--now", action="store_true", help="end at once, without a save")
     add("pause", run="RUN")
+    add("sample", run="RUN")
     fork = add("fork", run="RUN")
     fork.add_argument("--step", type=int, metavar="S", help="the age to begin with; default: the newest checkpoint")
     fork.add_argument("--name", default="", help="default: the run's name, fork, and a number")
@@ -65,7 +66,7 @@ def parser() -> argparse.ArgumentParser:
     commands_queue.words(add("queue"))
     commands_sweep.words(add("sweep"))
     commands_fork.words(add("set", run="RUN"))
-    ask = add("generate", run="RUN[@STEP]")
+    ask = add("generate", run="RUN[@STEP|@live]")
     ask.add_argument("--prompt", required=True)
     for option, kind, value in (
         ("--seed", int, 7),

@@ -69,8 +69,12 @@ class Speaker:
     def stream_all(self, asks: Sequence[Ask], cancelled: Callable[[], bool] = lambda: False) -> Iterator[list[Piece]]:
         """Answer several prompts at once, token by token; each gets the text it would get alone."""
         with one_thread(self.device):
-            for answers in self._answer(asks, cancelled):
-                yield [answer.piece() for answer in answers]
+            yield from self.pieces_of(asks, cancelled)
+
+    def pieces_of(self, asks: Sequence[Ask], cancelled: Callable[[], bool] = lambda: False) -> Iterator[list[Piece]]:
+        """The same for whoever does something else between two pieces, and takes each within `one_thread`."""
+        for answers in self._answer(asks, cancelled):
+            yield [answer.piece() for answer in answers]
 
     def answer(self, asks: Sequence[Ask], cancelled: Callable[[], bool] = lambda: False) -> list[Piece]:
         """Answer several prompts at once; each gets the text it would get alone."""

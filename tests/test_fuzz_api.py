@@ -34,6 +34,7 @@ POSTS = {
     "/api/remove": ("exhibit",),
     "/api/pause": ("run",),
     "/api/unpause": ("run",),
+    "/api/sample": ("run",),
     "/api/fork": ("run", "step", "name", "overrides", "queue"),
     "/api/changes": ("run", "changes"),
     "/api/run/rename": ("run", "name"),
@@ -60,6 +61,9 @@ POSTS = {
     "/api/queue/hold": ("device", "held"),
     "/api/queue/after-failure": ("hold",),
     "/api/preflight": ("preset", "overrides"),
+    "/api/prompts/check": ("name", "text"),
+    "/api/prompts/save": ("name", "text", "before"),
+    "/api/prompts/delete": ("name", "before"),
     "/api/surprise": ("sample", "run", "step", "prompt", "text", "weights"),
 }
 DEEP = [b"[" * 50_000, b'{"run":' * 50_000, b'{"run": ' + b"9" * 5000 + b"}"]

@@ -42,6 +42,7 @@ TORCH = {
         "surprise",
         "certainty",
         "attempt",
+        "current",
         "saver",
         "train",
         "device",
@@ -52,6 +53,7 @@ TORCH = {
 DRIVERS = {"sqlite3", "pysqlite3", "apsw", "sqlean"}
 WITHOUT_TORCH = [
     "engine.alerts",
+    "engine.asking",
     "engine.courier",
     "engine.launch",
     "engine.fork",
@@ -80,8 +82,12 @@ WITHOUT_TORCH = [
     "engine.ngrams",
     "engine.ngrams_build",
     "engine.prompts",
+    "engine.suites",
     "engine.home",
     "engine.talk",
+    "engine.live",
+    "engine.overheard",
+    "engine.speaking",
     "engine.ask",
     "engine.answer",
     "engine.reply",

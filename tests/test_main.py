@@ -76,6 +76,8 @@ def test_a_run_from_start_to_stop(home: Home, capsys: Capture) -> None:
         assert running["pid"] > 0
         assert main(["status", started["id"][:5], *at]) == 0
         assert "status  running · training" in capsys.readouterr().out
+        assert main(["sample", "mine", *at]) == 0
+        assert capsys.readouterr().out.startswith("mine answers its prompts after the step it is in; ")
         assert main(["pause", "mine", *at]) == 0
         wait_for(lambda: launch.run_status(home, "mine")["status"] == "paused")
         assert main(["resume", "mine", *at]) == 0

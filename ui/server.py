@@ -13,6 +13,7 @@ from starlette.exceptions import HTTPException
 
 from engine import changing, fork, probing, store
 from engine.home import Home
+from engine.prompts import PROMPTS
 from ui import warming
 from ui.actions import CLEAR, Actions, Launch, Talker, sentence
 from ui.alert_routes import make_alerts
@@ -32,6 +33,7 @@ from ui.machine_routes import Machine, make_machine
 from ui.money_routes import make_money
 from ui.previews import Previewer
 from ui.probe_routes import Measure, make_probes
+from ui.prompt_routes import make_prompts
 from ui.queue_routes import make_queue
 from ui.reading import Reader
 from ui.record_routes import make_records
@@ -55,6 +57,7 @@ def create_app(
     measure: Measure = probing.measure,
     forking: Forking = fork,
     changer: Changing = changing,
+    prompts: Path = PROMPTS,
     hosts: tuple[str, ...] = (),
     user: str = "blueberry",
     password: str = "",
@@ -62,7 +65,8 @@ def create_app(
 ) -> FastAPI:
     """The whole page of one home, whose database must have been migrated. `hosts` may be used besides loopback.
 
-    `ahead`: read the newest curves before anybody asks for them, and measure what is said.
+    `prompts`: the folder of the prompt suites. `ahead`: read the newest curves before anybody asks for them, and
+    measure what is said.
     """
     import gradio as gr  # 3 s: only the web process pays for it, and only when a page is built
 
@@ -86,6 +90,7 @@ def create_app(
     app.include_router(make_judging(reader, judging))
     app.include_router(make_labels(reader))
     app.include_router(make_queue(reader, actions))
+    app.include_router(make_prompts(reader, prompts))
     app.include_router(make_sweeps(reader))
     app.include_router(make_money(reader))
     machine = Machine(reader)

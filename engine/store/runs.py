@@ -236,7 +236,10 @@ def end_run(
     values: list[Any] = [status, error, time.time(), run_id, *only_from]
     if attempt is not None:
         sql, values = sql + " AND attempt = ?", [*values, attempt]
-    return bool(db.conn.execute(sql, values).rowcount)
+    ended = bool(db.conn.execute(sql, values).rowcount)
+    if ended:  # nobody is left who could ask its prompts
+        drop_commands(db, run_id, ("sample",), "the run ended first", also_taken=True)
+    return ended
 
 
 def give_command(db: Database, run_id: str, kind: str, argument: str = "") -> int:
@@ -274,13 +277,13 @@ def last_command(db: Database, run_id: str, kinds: tuple[str, ...]) -> Row | Non
     return found[0] if found else None
 
 
-def drop_commands(db: Database, run_id: str, kinds: tuple[str, ...], result: str) -> int:
-    """Finish a run's waiting commands of these kinds unused; returns how many there were."""
+def drop_commands(db: Database, run_id: str, kinds: tuple[str, ...], result: str, *, also_taken: bool = False) -> int:
+    """Finish a run's waiting commands of these kinds unused, or all that are not done; returns how many there were."""
     marks, now = ", ".join("?" for _ in kinds), time.time()
     return int(
         db.conn.execute(
-            f"UPDATE commands SET taken_at = ?, done_at = ?, result = ? WHERE taken_at IS NULL AND run_id = ? "
-            f"AND kind IN ({marks})",
+            f"UPDATE commands SET taken_at = ifnull(taken_at, ?), done_at = ?, result = ? WHERE run_id = ? "
+            f"AND {'done_at' if also_taken else 'taken_at'} IS NULL AND kind IN ({marks})",
             [now, now, result, run_id, *kinds],
         ).rowcount
     )

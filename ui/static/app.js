@@ -35,6 +35,8 @@ import * as inflight from "./inflight.js";
 import * as lineage from "./lineage.js";
 import * as growing from "./growing.js";
 import * as alerts from "./alerts.js";
+import * as askNow from "./ask-now.js";
+import * as suites from "./suites.js";
 
 const BUSY_MS = 1000;
 const IDLE_MS = 10000;
@@ -148,6 +150,8 @@ async function start() {
   sweep.mount({ select });
   charts.mount();
   feed.mount();
+  askNow.mount();
+  suites.mount();
   machine.mount();
   money.mount();
   play.mount({ select, show });

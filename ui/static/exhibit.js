@@ -84,7 +84,7 @@ function whole() {
   const { q } = state.capsule;
   const published = one.run_kind === "published";
   const actions = h("div", { class: "row" }, button("Close", "strong", close, { autofocus: true }),
-    published ? null : [button("Ask again", "plain", () => { close(); askAgain(one); }),
+    published ? null : [one.source === "live" ? null : button("Ask again", "plain", () => { close(); askAgain(one); }),
       button("Edit", "plain", edit), button("Remove", "quiet", confirm)],
     button("Copy link", "quiet", copy));
   return h("article", { class: "whole" }, mark(one.category), h("h2", { id: "exhibit-title" }, marked(one.title, q)),
@@ -93,6 +93,7 @@ function whole() {
     one.text ? memorised(one.sample_id) : null,
     h("div", { class: "foot" }, miniature(curve, one), h("p", {}, h("b", {}, marked(one.run_name, q)), h("br"),
       published ? "published, December 2025" : `${age(one.tokens)}, ${lossThen(one)}, kept ${date(one.created_at)}`,
+      one.source === "live" ? [h("br"), "Said while it trained: words only, cannot be asked again."] : null,
       h("br"), settings(one))), actions);
 }
 
