@@ -16,6 +16,7 @@ from engine.home import Home
 from ui import warming
 from ui.actions import CLEAR, Actions, Launch, Talker, sentence
 from ui.alert_routes import make_alerts
+from ui.arena_routes import make_arena
 from ui.ask_routes import make_ask
 from ui.changes import Changes, Changing
 from ui.columns import SeriesCache
@@ -33,6 +34,7 @@ from ui.queue_routes import make_queue
 from ui.reading import Reader
 from ui.record_routes import make_records
 from ui.routes import make_router
+from ui.said_routes import Indexing, make_said
 from ui.sweep_routes import make_sweeps
 
 STATIC = Path(__file__).resolve().parent / "static"
@@ -73,6 +75,8 @@ def create_app(
     app.include_router(make_router(reader, launch, cache))
     app.include_router(make_ask(actions))
     app.include_router(make_exhibits(reader, actions, cache))
+    app.include_router(make_said(reader))
+    app.include_router(make_arena(reader))
     app.include_router(make_records(reader, actions, cache))
     app.include_router(make_labels(reader))
     app.include_router(make_queue(reader, actions))
@@ -111,7 +115,9 @@ def create_app(
     app.add_middleware(Guard, hosts=hosts, user=user, password=password)
     if ahead:
         app.router.on_startup.append(lambda: warming.start(home, cache))
-    app.router.on_shutdown += [talker.close, machine.close]
+    indexing = Indexing(home)
+    app.router.on_startup.append(indexing.start)
+    app.router.on_shutdown += [talker.close, machine.close, indexing.close]
     return app
 
 

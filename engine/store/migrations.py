@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from sqlite_utils import Database
 
-from engine.store import changes
+from engine.store import changes, changes_fame
 
 ACTIVE = ("preparing", "compiling", "running", "paused", "stopping")
 """Statuses in which a run owns its device. `queued` waits for one and owns none."""
@@ -169,4 +169,7 @@ MIGRATIONS: list[Callable[[Database], None]] = [
     changes.probes,
     changes.diagnostics,
     changes.alerts,
+    changes_fame.hall_of_fame,
+    changes_fame.sample_search,
+    changes_fame.arena,
 ]
