@@ -31,7 +31,7 @@ SIGNS = {
 OWN = "M5 10h10M10 5v10"
 Point = tuple[float, float]
 
-STYLE = Path(__file__).with_name("gallery.css").read_text(encoding="utf-8")
+STYLE = Path(__file__).with_name("gallery.css")
 
 
 def pages(db: Database, wanted: Wanted, sort: str = "newest", title: str = "Hall of fame") -> Iterator[str]:
@@ -60,8 +60,9 @@ def wanted_for(db: Database, run: str = "", category: str = "", tag: str = "", p
 
 
 def _head(title: str, total: int) -> str:
-    style = b64encode(hashlib.sha256(STYLE.encode()).digest()).decode()
-    policy = f"default-src 'none'; style-src 'sha256-{style}'; base-uri 'none'; form-action 'none'"
+    style = STYLE.read_text(encoding="utf-8")
+    digest = b64encode(hashlib.sha256(style.encode()).digest()).decode()
+    policy = f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
     many = "1 exhibit" if total == 1 else f"{total:,} exhibits"
     return f"""<!DOCTYPE html>
 <html lang="en">
@@ -72,7 +73,7 @@ def _head(title: str, total: int) -> str:
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="color-scheme" content="light dark">
 <title>{text(title)}</title>
-<style>{STYLE}</style>
+<style>{style}</style>
 </head>
 <body>
 <header><h1>{text(title)}</h1><p>{many}, as small language models said them while they grew up.</p></header>

@@ -68,8 +68,10 @@ def search_exhibits(
     """
     where, values = conditions(db, wanted)
     # The page is chosen before anything else is read of it, so that no loss is looked up for what is not shown.
-    order = f"archive.place IS NULL, archive.place, {SORTS.get(sort, SORTS['newest'])}"
-    chosen = f"SELECT archive.id {_KNOWN} WHERE {where} ORDER BY {order} LIMIT ? OFFSET ?"
+    by = SORTS.get(sort, SORTS["newest"])
+    order = f"archive.place IS NULL, archive.place, {by}"
+    needed = "FROM archive" if _of_the_archive(wanted) and "samples." not in by else _KNOWN
+    chosen = f"SELECT archive.id {needed} WHERE {where} ORDER BY {order} LIMIT ? OFFSET ?"
     found = rows(db, f"{EXHIBIT} WHERE archive.id IN ({chosen}) ORDER BY {order}", [*values, size, max(page, 0) * size])
     return with_tags(db, found), count_exhibits(db, wanted)
 

@@ -47,7 +47,7 @@ function draw() {
   const choose = h("select", { "aria-label": "Whose answers", onchange: (event) => { run = event.target.value; next(); } },
     h("option", { value: "" }, "Answers of all runs"), state.runs.filter((one) => one.kind !== "published").map((one) => h("option", { value: one.id }, `Ages of ${one.name}`)));
   choose.value = run;
-  fill($("#arena"), h("div", { class: "arena-top" }, h("p", { class: "note" }, "Two ages or runs answered the same prompt. Which answer is better? Whose they are is told after your vote. Keys: 1, 2, and 0 for a tie."),
+  fill($("#arena"), h("div", { class: "arena-top" }, h("p", { class: "note" }, "Two ages or runs answered the same prompt. Which answer is better? Whose they are is told after your vote. ", h("span", { class: "keys" }, "Keys: 1, 2, and 0 for a tie.")),
     h("label", { class: "field" }, choose)),
     shown ? ring() : h("div", { class: "empty" }, h("p", {}, "No two answers can be compared yet. The arena needs one prompt that two ages answered in different words: let a run train for a while.")),
     h("p", { class: "problem", role: "alert" }), h("section", { id: "standings", "aria-label": "Ratings" }));
@@ -61,7 +61,13 @@ function ring() {
 }
 
 const contender = (side) => h("article", { class: "contender", "data-side": side, "aria-label": side === "left" ? "The left answer" : "The right answer" },
-  h("p", { class: "words" }, continuation(shown.prompt, shown[side])), h("div", { class: "whose", "aria-live": "polite" }));
+  h("p", { class: "words" }, withoutPrompt(shown.prompt, shown[side])), h("div", { class: "whose", "aria-live": "polite" }));
+
+/** An answer without its prompt: it begins with its first word, or goes on in the middle of the prompt's last one. */
+function withoutPrompt(prompt, text) {
+  const answer = continuation(prompt, text);
+  return /^\s/.test(answer) || /\s$/.test(prompt) ? answer.trimStart() : `…${answer}`;
+}
 
 async function vote(winner) {
   if (busy || !shown || shown.done) return;
