@@ -207,7 +207,7 @@ def _inserts(home: Home, dice: random.Random, words: list[str]) -> dict[str, flo
         store.add_sample(db, row)
         times[number % 2].append((time.perf_counter() - begun) * 1000)
     db.close()
-    found = {}
+    found: dict[str, float] = {}
     for name, which in (("insert", 0), ("bare", 1)):
         found |= {f"{name}_p50": statistics.median(times[which]), f"{name}_max": max(times[which])}
     return found

@@ -89,7 +89,7 @@ def text(value: str) -> str:
 def _article(one: Row, points: list[Point]) -> str:
     published = one["run_kind"] == "published"
     known = one["category"] if one["category"] in SIGNS else "own"
-    name = store.CATEGORIES.get(one["category"], one["category"])
+    name = store.CATEGORIES.get(one["category"]) or str(one["category"])
     sign = f'<svg viewBox="0 0 20 20" aria-hidden="true"><path d="{SIGNS.get(known, OWN)}"/></svg>'
     said = _continuation(one["prompt"], one["text"], published) if one["text"] else one["note"]
     note = f'<p class="note">{text(one["note"])}</p>' if one["note"] and one["text"] else ""

@@ -2,7 +2,6 @@
 
 import random
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from fastapi import FastAPI
@@ -69,7 +68,11 @@ def test_storing_is_timed_with_the_search_and_without(home: Home, monkeypatch: p
     db.close()
 
 
-def test_quantiles_and_words_of_the_novels(tmp_path: Path) -> None:
-    assert gallery._summary([float(one) for one in range(1, 101)]) == {"p50": 50.5, "p95": pytest.approx(95.95), "max": 100}
+def test_quantiles_and_words_of_the_novels() -> None:
+    assert gallery._summary([float(one) for one in range(1, 101)]) == {
+        "p50": 50.5,
+        "p95": pytest.approx(95.95),
+        "max": 100,
+    }
     words = museum.vocabulary()
     assert len(words) > 1_000_000 and "whale" in words

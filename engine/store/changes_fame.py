@@ -4,14 +4,25 @@ from sqlite_utils import Database
 
 
 def hall_of_fame(db: Database) -> None:
-    """Exhibits that stand in front, in an order of one's own; their tags. What moves one does not index its words."""
+    """Exhibits that stand in front, in an order of one's own; their tags; their run and its age then, copied.
+
+    What moves an exhibit does not index its words again.
+    """
     words = """new.id, new.title, new.note, samples.prompt, samples.text, runs.name
         FROM samples JOIN runs ON runs.id = samples.run_id WHERE samples.id = new.sample_id"""
+    copied = "(of_run, of_age) = (SELECT run_id, tokens FROM samples WHERE samples.id = sample_id)"
     for statement in (
         "ALTER TABLE archive ADD COLUMN place INTEGER",
+        "ALTER TABLE archive ADD COLUMN of_run TEXT",
+        "ALTER TABLE archive ADD COLUMN of_age INTEGER",
+        f"UPDATE archive SET {copied} WHERE true",
         "CREATE INDEX archive_pinned ON archive(place) WHERE place IS NOT NULL",
         "CREATE INDEX archive_by_date ON archive(created_at)",
         "CREATE INDEX archive_by_category ON archive(category)",
+        "CREATE INDEX archive_by_run ON archive(of_run)",
+        f"""CREATE TRIGGER archive_dated AFTER INSERT ON archive BEGIN
+            UPDATE archive SET {copied} WHERE id = new.id;
+        END""",
         """CREATE TABLE exhibit_tags (
             folded TEXT NOT NULL,
             exhibit INTEGER NOT NULL REFERENCES archive(id) ON DELETE CASCADE,

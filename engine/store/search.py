@@ -15,12 +15,11 @@ MOST_WORDS = 32
 SORTS = {
     "newest": "archive.created_at DESC, archive.id DESC",
     "oldest": "archive.created_at, archive.id",
-    "youngest": "samples.tokens, archive.id DESC",
-    "eldest": "samples.tokens DESC, archive.id DESC",
+    "youngest": "of_age, archive.id DESC",
+    "eldest": "of_age DESC, archive.id DESC",
     "title": "title COLLATE NOCASE, archive.id",
 }
 """Orders of exhibits: by when they were kept, by the model's age, by their title. The pinned stand before them all."""
-_KNOWN = "FROM archive JOIN samples ON samples.id = archive.sample_id JOIN runs ON runs.id = samples.run_id"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,10 +67,8 @@ def search_exhibits(
     """
     where, values = conditions(db, wanted)
     # The page is chosen before anything else is read of it, so that no loss is looked up for what is not shown.
-    by = SORTS.get(sort, SORTS["newest"])
-    order = f"archive.place IS NULL, archive.place, {by}"
-    needed = "FROM archive" if _of_the_archive(wanted) and "samples." not in by else _KNOWN
-    chosen = f"SELECT archive.id {needed} WHERE {where} ORDER BY {order} LIMIT ? OFFSET ?"
+    order = f"archive.place IS NULL, archive.place, {SORTS.get(sort, SORTS['newest'])}"
+    chosen = f"SELECT archive.id FROM {_source(wanted)} WHERE {where} ORDER BY {order} LIMIT ? OFFSET ?"
     found = rows(db, f"{EXHIBIT} WHERE archive.id IN ({chosen}) ORDER BY {order}", [*values, size, max(page, 0) * size])
     return with_tags(db, found), count_exhibits(db, wanted)
 
@@ -79,8 +76,7 @@ def search_exhibits(
 def count_exhibits(db: Database, wanted: Wanted) -> int:
     """How many exhibits match."""
     where, values = conditions(db, wanted)
-    needed = "FROM archive" if _of_the_archive(wanted) else _KNOWN
-    return int(rows(db, f"SELECT count(*) AS n {needed} WHERE {where}", values)[0]["n"])
+    return int(rows(db, f"SELECT count(*) AS n FROM {_source(wanted)} WHERE {where}", values)[0]["n"])
 
 
 def random_exhibit(db: Database, wanted: Wanted, other_than: int = 0) -> int:
@@ -88,15 +84,18 @@ def random_exhibit(db: Database, wanted: Wanted, other_than: int = 0) -> int:
     where, values = conditions(db, wanted)
     found = rows(
         db,
-        f"SELECT archive.id {_KNOWN} WHERE {where} ORDER BY archive.id = ?, random() LIMIT 1",
+        f"SELECT archive.id FROM {_source(wanted)} WHERE {where} ORDER BY archive.id = ?, random() LIMIT 1",
         [*values, other_than],
     )
     return int(found[0]["id"]) if found else 0
 
 
-def _of_the_archive(wanted: Wanted) -> bool:
-    """Whether the conditions ask for nothing but what the archive and its index know themselves."""
-    return not wanted.run_id and wanted.youngest is None and wanted.oldest is None and _letters(wanted.query)
+def _source(wanted: Wanted) -> str:
+    """The tables that the conditions ask: the archive knows everything but the signs of a text."""
+    query = cleaned(wanted.query)
+    if not query or match_of(query):
+        return "archive"
+    return "archive JOIN samples ON samples.id = archive.sample_id"
 
 
 def conditions(db: Database, wanted: Wanted) -> tuple[str, list[Any]]:
@@ -118,9 +117,9 @@ def conditions(db: Database, wanted: Wanted) -> tuple[str, list[Any]]:
         where.append("archive.place IS NOT NULL")
     for condition, value in (
         ("archive.id IN (SELECT exhibit FROM exhibit_tags WHERE folded = ?)", wanted.tag.strip().casefold() or None),
-        ("samples.run_id = ?", wanted.run_id or None),
-        ("samples.tokens >= ?", wanted.youngest),
-        ("samples.tokens <= ?", wanted.oldest),
+        ("of_run = ?", wanted.run_id or None),
+        ("of_age >= ?", wanted.youngest),
+        ("of_age <= ?", wanted.oldest),
         ("archive.created_at >= ?", wanted.since),
         ("archive.created_at < ?", wanted.until),
     ):
@@ -133,11 +132,6 @@ def conditions(db: Database, wanted: Wanted) -> tuple[str, list[Any]]:
 def cleaned(query: str) -> str:
     """What a person typed, as SQLite can take it."""
     return query.encode("utf-8", "replace").decode("utf-8").replace("\x00", " ").strip()
-
-
-def _letters(query: str) -> bool:
-    """Whether the full-text index alone answers this query."""
-    return not cleaned(query) or bool(match_of(cleaned(query)))
 
 
 def match_of(query: str) -> str:

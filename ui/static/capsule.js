@@ -113,8 +113,9 @@ function words({ total, published }) {
 function pages({ total, page_size }, page) {
   const many = Math.ceil(total / page_size);
   const turn = (by) => { wanted.want({ leaf: String(page + by || "") }); $("#panel-capsule").scrollIntoView(); };
+  const [before, after] = state.capsule.by ? ["Previous", "Next"] : ["Newer", "Older"];
   fill($("#panel-capsule .pages"), many < 2 ? null : [
-    h("button", { type: "button", class: "plain", disabled: page === 0, onclick: () => turn(-1) }, "Newer"),
+    h("button", { type: "button", class: "plain", disabled: page === 0, onclick: () => turn(-1) }, before),
     h("span", {}, `Page ${(page + 1).toLocaleString("en")} of ${many.toLocaleString("en")}`),
-    h("button", { type: "button", class: "plain", disabled: page >= many - 1, onclick: () => turn(1) }, "Older")]);
+    h("button", { type: "button", class: "plain", disabled: page >= many - 1, onclick: () => turn(1) }, after)]);
 }
