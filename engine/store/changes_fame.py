@@ -96,6 +96,6 @@ def arena(db: Database) -> None:
         "CREATE INDEX votes_by_left ON votes(left_sample)",
         "CREATE INDEX votes_by_right ON votes(right_sample)",
         # The beginning is enough to find equal prompts, and short where they are long.
-        "CREATE INDEX samples_by_prompt ON samples(substr(prompt, 1, 64))",
+        "CREATE INDEX samples_of_prompt ON samples(substr(prompt, 1, 64))",
     ):
         db.conn.execute(statement)

@@ -169,6 +169,8 @@ MIGRATIONS: list[Callable[[Database], None]] = [
     changes.probes,
     changes.diagnostics,
     changes.alerts,
+    changes.growing_up,
+    changes.ways_of_asking,
     changes_fame.hall_of_fame,
     changes_fame.sample_search,
     changes_fame.arena,
