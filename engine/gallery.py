@@ -31,7 +31,7 @@ SIGNS = {
 OWN = "M5 10h10M10 5v10"
 Point = tuple[float, float]
 
-STYLE = Path(__file__).with_name("gallery.css")
+STYLE = Path(__file__).parent / "gallery.css"
 
 
 def pages(db: Database, wanted: Wanted, sort: str = "newest", title: str = "Hall of fame") -> Iterator[str]:

@@ -18,8 +18,8 @@ MOST_OPEN = 500
 """Pairs that wait for their vote; the oldest is forgotten first."""
 ANSWERS = ("left", "right", "tie")
 REVEALED = (
-    "id", "run_id", "step", "tokens", "prompt", "text", "seed", "temperature", "top_k", "top_p", "min_p", "repetition_penalty", "stop", "max_tokens", "suite",
-    "source", "weights_sha256",
+    "id", "run_id", "step", "tokens", "prompt", "text", "seed", "temperature", "top_k", "top_p", "min_p",
+    "repetition_penalty", "stop", "max_tokens", "suite", "source", "weights_sha256",
 )  # fmt: skip
 
 

@@ -5,6 +5,7 @@ import math
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Request, Response
+from sqlite_utils import Database
 
 from engine import gallery, store
 from engine.store import Refused, Wanted
@@ -14,6 +15,9 @@ from ui.checks import text, whole
 from ui.columns import SeriesCache
 from ui.curves import miniature
 from ui.reading import Reader
+
+MOST_CURVES = 1000
+"""Curves in miniature that are kept in memory, some 3 kB each."""
 
 
 def wanted(
@@ -48,6 +52,19 @@ Filters = Annotated[Wanted, Depends(wanted)]
 def make_exhibits(reader: Reader, actions: Actions, cache: SeriesCache) -> APIRouter:
     """The routes of exhibits for one home. What changes something is a POST, whose origin the guard has checked."""
     router = APIRouter(prefix="/api")
+    ended: dict[tuple[str, int, int], Any] = {}
+
+    def curve_of(db: Database, run_id: str) -> Any:
+        """A run's curve in miniature, worked out once when it has ended."""
+        run = store.get_run(db, run_id)
+        if run["status"] in store.OPEN:
+            return miniature(db, cache, run)
+        key = (run_id, run["attempt"], run["step"])
+        if key not in ended:
+            if len(ended) >= MOST_CURVES:
+                ended.clear()
+            ended[key] = miniature(db, cache, run)
+        return ended[key]
 
     @router.get("/exhibits")
     def exhibits(request: Request, filters: Filters, page: int = 0, sort: str = "newest") -> Response:
@@ -57,9 +74,7 @@ def make_exhibits(reader: Reader, actions: Actions, cache: SeriesCache) -> APIRo
         if filters.run_id in ("", store.REFERENCE_ID):
             only = dataclasses.replace(filters, run_id=store.REFERENCE_ID)
             published = store.count_exhibits(db, only)
-        curves = {
-            run_id: miniature(db, cache, store.get_run(db, run_id)) for run_id in {row["run_id"] for row in found}
-        }
+        curves = {run_id: curve_of(db, run_id) for run_id in {row["run_id"] for row in found}}
         return reply(
             request,
             {
@@ -77,8 +92,7 @@ def make_exhibits(reader: Reader, actions: Actions, cache: SeriesCache) -> APIRo
     def exhibit(request: Request, id: int) -> Response:
         db = reader.db()
         found = store.get_exhibit(db, _id(id))
-        curve = miniature(db, cache, store.get_run(db, found["run_id"]))
-        return reply(request, {"exhibit": found, "curve": curve})
+        return reply(request, {"exhibit": found, "curve": curve_of(db, found["run_id"])})
 
     @router.get("/random-exhibit")
     def random_exhibit(request: Request, filters: Filters, other_than: int = 0) -> Response:

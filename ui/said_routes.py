@@ -16,7 +16,8 @@ from ui.routes import Id
 log = logging.getLogger(__name__)
 FIELDS = (
     "id", "run_id", "run_name", "run_kind", "step", "tokens", "prompt", "text", "suite", "source", "seed",
-    "temperature", "top_k", "top_p", "min_p", "repetition_penalty", "stop", "max_tokens", "weights_sha256", "created_at", "exhibit",
+    "temperature", "top_k", "top_p", "min_p", "repetition_penalty", "stop", "max_tokens", "weights_sha256",
+    "created_at", "exhibit",
 )  # fmt: skip
 PAUSE = 0.05
 """Seconds between two transactions of the thread, in which others get the write lock."""

@@ -65,7 +65,7 @@ def sample_search(db: Database) -> None:
     for statement in (
         # Without places of words in their text (detail) and lengths of texts: a sixth of the size.
         """CREATE VIRTUAL TABLE sample_words USING fts5 (
-            words, content = '', detail = none, columnsize = 0, prefix = '2 3',
+            words, content = '', detail = none, columnsize = 0, prefix = '2 3 4',
             tokenize = 'unicode61 remove_diacritics 2')""",
         "CREATE TABLE sample_index (unread INTEGER NOT NULL) STRICT",
         "INSERT INTO sample_index SELECT ifnull(max(id), 0) FROM samples",

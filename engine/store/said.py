@@ -13,8 +13,8 @@ from engine.store.search import MOST_WORDS, PAGE, Wanted, cleaned
 
 COUNTED = 10_000
 """Hits are counted up to here; more are told as more."""
-READ_AT_ONCE = 1_000
-"""Older samples that are read into the index in one transaction, some 30 ms of the write lock (docs/LOG.md)."""
+READ_AT_ONCE = 500
+"""Older samples that are read into the index in one transaction: some 40 ms of the write lock (docs/LOG.md)."""
 _SHOWN = """
     SELECT samples.*, runs.name AS run_name, runs.kind AS run_kind,
            (SELECT archive.id FROM archive WHERE archive.sample_id = samples.id) AS exhibit
