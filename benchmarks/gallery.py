@@ -74,7 +74,7 @@ LINES = (
 )
 PAINTED = """
     window.painted = new Promise((done) => {
-      const look = () => document.querySelector("body.ready :is(#gallery .exhibit, #said .hit)")
+      const look = () => document.querySelector("body.ready :is(#gallery .exhibit, #everything .hit)")
         ? requestAnimationFrame(() => setTimeout(() => done(performance.now()))) : requestAnimationFrame(look);
       look();
     });"""

@@ -39,7 +39,7 @@ def _rooms() -> str:
     return """
         <p class="note" id="gallery-signs" hidden></p>
         <div id="gallery"></div>
-        <div id="said" hidden></div>
+        <div id="everything" hidden></div>
         <nav class="pages" aria-label="Pages"></nav>
         <div id="arena" hidden></div>
         <dialog id="exhibit" class="sheet" aria-labelledby="exhibit-title"></dialog>"""

@@ -210,16 +210,16 @@ def test_everything_that_was_said_is_found_and_kept(app: App, page: Any) -> None
     count(page, "4 answers")
     page.select_option("#gallery-run select", run_id)
     count(page, "2 answers")
-    assert set(page.locator("#said mark").all_inner_texts()) == {"answer", "step", "20"}
+    assert set(page.locator("#everything mark").all_inner_texts()) == {"answer", "step", "20"}
     assert page.locator("#gallery").is_hidden() and page.locator("#gallery-category").is_hidden()
 
-    page.locator("#said .hit >> text=Keep this").first.click()
+    page.locator("#everything .hit >> text=Keep this").first.click()
     page.wait_for_selector("#keep[open] >> text=at step 20.")
     page.check("#keep input[value=good]", force=True)
     page.fill("#keep-title", "At twenty")
     page.click("#keep button.strong")
     page.click("#keep >> text=Go on here")
-    page.locator("#said >> text=Kept: see it").first.click()
+    page.locator("#everything >> text=Kept: see it").first.click()
     page.wait_for_selector("#exhibit[open] >> text=At twenty")
     page.keyboard.press("Escape")
 
@@ -235,13 +235,13 @@ def test_answers_are_turned_by_pages_both_ways(app: App, page: Any) -> None:
     visit(page, app, "?tab=capsule&room=said&q=marmalade")
     count(page, "60 answers")
     page.click(".pages >> text=Older")
-    page.wait_for_function("document.querySelectorAll('#said .hit').length === 10")
+    page.wait_for_function("document.querySelectorAll('#everything .hit').length === 10")
     page.reload()
     page.wait_for_selector("body.ready")
-    page.wait_for_function("document.querySelectorAll('#said .hit').length === 10")
+    page.wait_for_function("document.querySelectorAll('#everything .hit').length === 10")
     page.click(".pages >> text=Newer")
-    page.wait_for_function("document.querySelectorAll('#said .hit').length === 50")
-    assert "marmalade cat 59" in page.locator("#said .hit").first.inner_text()
+    page.wait_for_function("document.querySelectorAll('#everything .hit').length === 50")
+    assert "marmalade cat 59" in page.locator("#everything .hit").first.inner_text()
 
 
 def test_an_exhibit_is_saved_as_a_picture(app: App, page: Any) -> None:

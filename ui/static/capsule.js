@@ -45,7 +45,7 @@ function move(room) {
 function enter() {
   const room = state.capsule.room in ROOMS ? state.capsule.room : "";
   for (const button of $$("#capsule-rooms button")) button.setAttribute("aria-pressed", String(button.dataset.room === room));
-  for (const [name, place] of [["", "#gallery"], ["said", "#said"], ["arena", "#arena"]]) $(place).hidden = name !== room;
+  for (const [name, place] of [["", "#gallery"], ["said", "#everything"], ["arena", "#arena"]]) $(place).hidden = name !== room;
   $("#capsule-do").hidden = room !== "";
   if (room) $("#gallery-signs").hidden = true;
   wanted.show();

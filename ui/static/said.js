@@ -23,14 +23,14 @@ export async function load() {
   } catch (error) {
     if (ticket === asked && state.capsule.room === "said") {
       wanted.tell(error.message);
-      fill($("#said"));
+      fill($("#everything"));
       pages({ samples: [] });
     }
     return;
   }
   if (ticket !== asked || state.capsule.room !== "said") return;
   wanted.tell(words(answer));
-  fill($("#said"), answer.samples.length ? answer.samples.map((one) => hit(one, now.q || "")) : h("p", { class: "empty" }, nothing(now)));
+  fill($("#everything"), answer.samples.length ? answer.samples.map((one) => hit(one, now.q || "")) : h("p", { class: "empty" }, nothing(now)));
   pages(answer);
 }
 
