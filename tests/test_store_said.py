@@ -1,6 +1,8 @@
 """engine/store/said.py: everything that was said is found by its words, its run, its age and its date."""
 
+import importlib
 import random
+from pathlib import Path
 
 import pytest
 from sqlite_utils import Database
@@ -10,7 +12,8 @@ from test_store_words import say
 
 from engine import store
 from engine.home import Home
-from engine.store import said, spans
+from engine.store import changes_fame, said, spans
+from engine.store.migrations import MIGRATIONS
 from engine.store.search import PAGE, Wanted
 
 DAY = 86_400.0
@@ -158,3 +161,31 @@ def test_words_of_dates_cover_hours_days_months_and_years() -> None:
     assert spans.date_words(5.0, 1.0, 0.0) == []
     assert len(spans.date_words(None, None, 1_735_693_200.0)) < 120
     assert spans.date_words(float("-inf"), float("inf"), 0.0)[-1] == f"{spans.MARK}y2198"
+
+
+@pytest.mark.parametrize("at_once", [20_000, 2])
+def test_a_home_from_before_the_search_gets_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at_once: int) -> None:
+    opening = importlib.import_module("engine.store.connect")  # `store.connect` is the function
+    before = [change.__name__ for change in MIGRATIONS].index("hall_of_fame")
+    monkeypatch.setattr(changes_fame, "AT_ONCE", at_once)
+    home = Home.at(tmp_path)
+    with monkeypatch.context() as older:
+        older.setattr(opening, "MIGRATIONS", MIGRATIONS[:before])
+        store.migrate(home.database)
+        db = store.connect(home.database)
+        run_id = new_run(home, db)
+        ids = [say(db, run_id, step + 1, text=f" word{step}") for step in range(4)]
+        old = {"sample_id": ids[1], "category": "good", "title": "Old", "note": "", "created_at": 1.0}
+        store.insert(db, "archive", old)
+        db.close()
+
+    store.migrate(home.database)
+
+    db = store.connect(home.database)
+    assert store.search_samples(db, Wanted()).unread == (at_once < 4)
+    while said.read_older(db, 3):
+        pass
+    assert texts(db, "word") == [" word3", " word2", " word1", " word0"]
+    (exhibit,), total = store.search_exhibits(db, Wanted(run_id=run_id, oldest=512))
+    assert (exhibit["title"], exhibit["tags"], exhibit["place"], total) == ("Old", [], None, 1)
+    db.close()
