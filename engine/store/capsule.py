@@ -12,7 +12,13 @@ from engine.store.connect import Refused, Row, rows, writing
 from engine.store.front import put_tags, with_tags
 from engine.store.words import get_sample
 
-CATEGORIES = {"good": "The Good", "strange": "The Strange", "hallucination": "The Hallucination"}
+CATEGORIES = {
+    "good": "The Good",
+    "strange": "The Strange",
+    "hallucination": "The Hallucination",
+    "loop": "Loop",
+    "memorised": "Memorised",
+}
 
 EXHIBIT = """
     SELECT archive.id, sample_id, category, title, archive.note, archive.created_at, place, samples.run_id,

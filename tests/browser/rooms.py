@@ -18,6 +18,7 @@ TABLES = (
     "archive",
     "samples",
     "run_labels",
+    "report_blocks",
     "diagnostics",
     "machine",
     "preferences",
