@@ -10,6 +10,7 @@ from pathlib import Path
 from engine import (
     asking,
     commands_alerts,
+    commands_fame,
     commands_fork,
     commands_home,
     commands_judge,
@@ -168,7 +169,7 @@ def archive(given: Arguments) -> int:
     """Keep a sample as an exhibit of the time capsule."""
     home = Home.at(given.home)
     with closing(store.connect(home.database)) as db:
-        exhibit = store.keep(db, given.sample, given.category, given.title, given.note)
+        exhibit = store.keep(db, given.sample, given.category, given.title, given.note, given.tag)
     if given.json:
         return print_json({"id": exhibit, "sample_id": given.sample})
     print(f"Sample {given.sample} is exhibit {exhibit} of the time capsule.")
@@ -275,6 +276,7 @@ COMMANDS: dict[str, Callable[[Arguments], int]] = {
     "samples": samples,
     "judge": commands_judge.judge,
     "archive": archive,
+    "gallery": commands_fame.gallery,
     "rename": commands_runs.rename,
     "tag": commands_runs.tag,
     "note": commands_runs.note,

@@ -30,8 +30,11 @@ pytestmark = pytest.mark.filterwarnings(
     "ignore:.*:DeprecationWarning", "ignore:.*future.no_silent.*", "ignore::ResourceWarning"
 )
 POSTS = {
-    "/api/keep": ("sample", "category", "title", "note"),
+    "/api/keep": ("sample", "category", "title", "note", "tags"),
+    "/api/pin": ("exhibit", "pinned"),
+    "/api/place": ("exhibit", "beside", "after"),
     "/api/remove": ("exhibit",),
+    "/api/arena/vote": ("pair", "winner"),
     "/api/pause": ("run",),
     "/api/unpause": ("run",),
     "/api/sample": ("run",),

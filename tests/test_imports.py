@@ -95,6 +95,8 @@ WITHOUT_TORCH = [
     "engine.projection",
     "engine.worker",
     "engine.commands",
+    "engine.gallery",
+    "engine.elo",
     "engine.config",
     "engine.model_config",
     "engine.settings",

@@ -184,7 +184,9 @@ class Actions:
         if token in self._cancels or len(self._cancels) < MOST_CANCELS:
             self._cancels.setdefault(token, threading.Event()).set()
 
-    def archive_sample(self, sample_id: int, category: str, title: str, note: str = "") -> int:
+    def archive_sample(
+        self, sample_id: int, category: str, title: str, note: str = "", tags: list[str] | None = None
+    ) -> int:
         """Keep a sample as an exhibit, or change how it is kept; returns the exhibit's id."""
         sample = _whole(sample_id, "The sample", 1, 2**62)
         return store.keep(
@@ -193,6 +195,7 @@ class Actions:
             _text(category, "The category", 200),
             _text(title, "The title", 1000),
             _text(note, "The note", 10_000),
+            tags if tags is None else _tags(tags),
         )
 
     def remove_exhibit(self, exhibit: int) -> None:
@@ -209,6 +212,12 @@ class Actions:
 
     def _run(self, text: str) -> Row:
         return store.find_run(self.reader.db(), _text(text, "The run", 200))
+
+
+def _tags(value: Any) -> list[str]:
+    if not isinstance(value, list) or len(value) > store.MOST_TAGS or not all(isinstance(one, str) for one in value):
+        raise Refused(f"Tags must be a list of up to {store.MOST_TAGS} texts.")
+    return [_text(one, "A tag", 200).encode("utf-8", "replace").decode() for one in value]
 
 
 def check_data(data: config.DataConfig) -> None:

@@ -17,6 +17,7 @@ from engine.prompts import PROMPTS
 from ui import warming
 from ui.actions import CLEAR, Actions, Launch, Talker, sentence
 from ui.alert_routes import make_alerts
+from ui.arena_routes import make_arena
 from ui.ask_routes import make_ask
 from ui.changes import Changes, Changing
 from ui.columns import SeriesCache
@@ -39,6 +40,7 @@ from ui.reading import Reader
 from ui.record_routes import make_records
 from ui.report_routes import make_reports
 from ui.routes import make_router
+from ui.said_routes import Indexing, make_said
 from ui.surprise_routes import make_surprise
 from ui.sweep_routes import make_sweeps
 
@@ -83,6 +85,8 @@ def create_app(
     app.include_router(make_ask(actions))
     app.include_router(make_surprise(reader, talker))
     app.include_router(make_exhibits(reader, actions, cache))
+    app.include_router(make_said(reader))
+    app.include_router(make_arena(reader))
     app.include_router(make_records(reader, actions, cache))
     app.include_router(make_growing(reader, cache))
     app.include_router(make_reports(reader))
@@ -126,7 +130,9 @@ def create_app(
     app.add_middleware(Guard, hosts=hosts, user=user, password=password)
     if ahead:
         app.router.on_startup += [lambda: warming.start(home, cache), judging.start]
-    app.router.on_shutdown += [talker.close, machine.close, judging.close]
+    indexing = Indexing(home)
+    app.router.on_startup.append(indexing.start)
+    app.router.on_shutdown += [talker.close, machine.close, judging.close, indexing.close]
     return app
 
 

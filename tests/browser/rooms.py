@@ -14,6 +14,7 @@ PROMPTS = ("Once upon a time", "The captain of the ship")
 
 TABLES = (
     "alerts",
+    "votes",
     "archive",
     "samples",
     "run_labels",
