@@ -7,7 +7,16 @@ import re
 import sys
 from collections.abc import Callable, Sequence
 
-from engine import commands, commands_alerts, commands_fork, commands_queue, commands_runs, commands_sweep, store
+from engine import (
+    commands,
+    commands_alerts,
+    commands_capsule,
+    commands_fork,
+    commands_queue,
+    commands_runs,
+    commands_sweep,
+    store,
+)
 from engine.config import DEFAULT_PRESET, ConfigError
 from engine.home import PROJECT
 
@@ -74,6 +83,7 @@ def parser() -> argparse.ArgumentParser:
     keep.add_argument("--category", required=True, help="good, strange, hallucination, or one of your own")
     keep.add_argument("--title", required=True)
     keep.add_argument("--note", default="")
+    commands_capsule.words(add("capsule"))
     _labels(add)
     _of_the_home(add)
     names.add_parser("bench", help="Measure: " + ", ".join(benchmarks()), add_help=False)

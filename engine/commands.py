@@ -9,6 +9,7 @@ from pathlib import Path
 
 from engine import (
     commands_alerts,
+    commands_capsule,
     commands_fork,
     commands_home,
     commands_money,
@@ -254,6 +255,7 @@ COMMANDS: dict[str, Callable[[Arguments], int]] = {
     "export": export,
     "samples": samples,
     "archive": archive,
+    "capsule": commands_capsule.run,
     "rename": commands_runs.rename,
     "tag": commands_runs.tag,
     "note": commands_runs.note,

@@ -51,6 +51,9 @@ DRIVERS = {"sqlite3", "pysqlite3", "apsw", "sqlean"}
 WITHOUT_TORCH = [
     "engine.alerts",
     "engine.courier",
+    "engine.capsule_pack",
+    "engine.capsule_unpack",
+    "engine.replay",
     "engine.launch",
     "engine.fork",
     "engine.queue",

@@ -169,4 +169,5 @@ MIGRATIONS: list[Callable[[Database], None]] = [
     changes.probes,
     changes.diagnostics,
     changes.alerts,
+    changes.capsules,
 ]

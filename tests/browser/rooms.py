@@ -27,6 +27,7 @@ TABLES = (
     "checkpoints",
     "run_state",
     "runs",
+    "capsules",
     "jobs",
     "lines",
     "sweeps",
