@@ -91,6 +91,22 @@ def plan(
     return Plan(tuple(own), tuple(kept), tuple(said), weights, gone)
 
 
+def matching(
+    db: Database, query: str = "", category: str = "", youngest: int | None = None, oldest: int | None = None
+) -> list[int] | None:
+    """The exhibits that a search finds, by id; None where nothing is searched for, which is all."""
+    if not (query or category or youngest is not None or oldest is not None):
+        return None
+    found: list[int] = []
+    page = 0
+    while True:
+        some, total = store.search_archive(db, query, category, page=page, youngest=youngest, oldest=oldest)
+        found += [row["id"] for row in some]
+        page += 1
+        if not some or len(found) >= total:
+            return found
+
+
 def weights_of(home: Home, db: Database, sample: Row) -> Source | None:
     """The weights that said a sample, where they are still on the disk."""
     digest, folder = sample["weights_sha256"], home.run(sample["run_id"])

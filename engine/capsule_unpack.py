@@ -137,7 +137,7 @@ def _put(home: Home, db: Database, packed: Capsule, content: Content) -> tuple[t
     """Store what a capsule holds: files in folders of their own, then all rows in one transaction."""
     cover = packed.cover
     _check_room(home, sum(entry["bytes"] for entry in packed.entries.values()))
-    stage, made = home.path / "checkpoints" / f".capsule-{secrets.token_hex(5)}", list[Path]()
+    stage, made = home.path / "checkpoints" / f".capsule-{os.getpid()}-{secrets.token_hex(5)}", list[Path]()
     try:
         stage.mkdir(parents=True)
         saved = {

@@ -48,7 +48,7 @@ def words(top: argparse.ArgumentParser) -> None:
         does.add_parser(name, parents=[every], help=about).add_argument("file", metavar="FILE")
     again = does.add_parser("replay", parents=[every], help="ask exhibits again: is it word for word the same?")
     again.add_argument(
-        "what", metavar="RUN|EXHIBIT|FILE|all", help="all exhibits of a run, one by its number, a capsule's"
+        "what", metavar="RUN|EXHIBIT|FILE|all", help="all exhibits of a run, one by its number (also #12), a capsule's"
     )
     does.add_parser("list", parents=[every], help="the capsules that came into this home")
     for name, about in (("open", "open one whose date has come"), ("remove", "forget one; its runs stay")):
@@ -67,7 +67,8 @@ def export(given: Arguments) -> int:
     sealed = capsule.read_date(given.seal_until) if given.seal_until else None
     with closing(store.connect(home.database)) as db:
         runs = [store.find_run(db, one) for one in given.run] or store.list_runs(db)
-        planned = capsule_pack.plan(home, db, runs, _wanted(db, given), given.samples)
+        exhibits = capsule_pack.matching(db, given.query, given.category, given.young, given.old)
+        planned = capsule_pack.plan(home, db, runs, exhibits, given.samples)
         if given.plan:
             return _planned(planned, given)
         out = Path(given.file)
@@ -87,22 +88,6 @@ def export(given: Arguments) -> int:
     gone = f", {planned.words_only:,} of them words only" if given.weights and planned.words_only else ""
     print(f"{_cover(made)}{gone}\n{size(made.bytes)} in {plain(out.name)}.")
     return 0
-
-
-def _wanted(db: Database, given: Arguments) -> list[int] | None:
-    """Ids of the exhibits that match what was asked for; None for all."""
-    if not (given.query or given.category or given.young is not None or given.old is not None):
-        return None
-    found: list[int] = []
-    page = 0
-    while True:
-        some, total = store.search_archive(
-            db, given.query, given.category, page=page, youngest=given.young, oldest=given.old
-        )
-        found += [row["id"] for row in some]
-        page += 1
-        if not some or len(found) >= total:
-            return found
 
 
 def _planned(planned: capsule_pack.Plan, given: Arguments) -> int:
@@ -189,6 +174,9 @@ def _exhibits(db: Database, what: str) -> list[store.Row]:
     """The exhibits that a word means: all, one by its number, those of a run."""
     if what == "all":
         return [one for run in store.list_runs(db) for one in replay.exhibits_of(db, run["id"])]
+    number = what.removeprefix("#")
+    if what.startswith("#") and number.isascii() and number.isdecimal():
+        return [store.get_exhibit(db, int(number[:18]))]
     try:
         found = store.find_run(db, what)
     except store.Refused:

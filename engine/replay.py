@@ -56,7 +56,7 @@ def replay(home: Home, db: Database, exhibits: Sequence[Row]) -> Iterator[Verdic
         for one in members:
             sample = store.get_sample(db, one["sample_id"])
             if why := why_words_only(home, db, run, sample):
-                yield _words_only(one, why)
+                yield words_only(one, why)
             else:
                 left.append(one)
                 samples.append(sample)
@@ -66,7 +66,7 @@ def replay(home: Home, db: Database, exhibits: Sequence[Row]) -> Iterator[Verdic
         try:
             speaker = load_speaker(home, db, run_id, step, sha256=digest)
         except Refused as error:
-            yield from (_words_only(one, str(error)) for one in members)
+            yield from (words_only(one, str(error)) for one in members)
             continue
         for first in range(0, len(members), TOGETHER):
             part = slice(first, first + TOGETHER)
@@ -159,5 +159,6 @@ def exhibits_of(db: Database, run_id: str) -> list[Row]:
     return sorted(found, key=lambda one: (one["step"], one["id"]))
 
 
-def _words_only(one: Row, why: str) -> Verdict:
+def words_only(one: Row, why: str) -> Verdict:
+    """The verdict on an exhibit that cannot be asked again."""
     return Verdict(one["id"], one["title"], one["run_name"], WORDS_ONLY, f"Words only. {why}")

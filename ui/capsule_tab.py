@@ -9,6 +9,7 @@ def build() -> None:
         gr.HTML(
             """
         <div class="capsule-top"><h1>Time capsule</h1><p class="note" id="capsule-count" aria-live="polite"></p></div>
+        <div id="portable" class="portable"></div>
         <div class="filters" role="search">
           <label class="field" id="gallery-search"><span class="sr">Search the exhibits</span>
             <input type="search" placeholder="Search prompts, texts, titles and notes" maxlength="200"></label>

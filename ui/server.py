@@ -17,6 +17,8 @@ from ui import warming
 from ui.actions import CLEAR, Actions, Launch, Talker, sentence
 from ui.alert_routes import make_alerts
 from ui.ask_routes import make_ask
+from ui.capsule_jobs import Jobs
+from ui.capsule_routes import make_capsules
 from ui.changes import Changes, Changing
 from ui.columns import SeriesCache
 from ui.data_routes import Preparing, make_data
@@ -73,6 +75,8 @@ def create_app(
     app.include_router(make_router(reader, launch, cache))
     app.include_router(make_ask(actions))
     app.include_router(make_exhibits(reader, actions, cache))
+    jobs = Jobs(home)
+    app.include_router(make_capsules(reader, jobs))
     app.include_router(make_records(reader, actions, cache))
     app.include_router(make_labels(reader))
     app.include_router(make_queue(reader, actions))
@@ -111,7 +115,7 @@ def create_app(
     app.add_middleware(Guard, hosts=hosts, user=user, password=password)
     if ahead:
         app.router.on_startup.append(lambda: warming.start(home, cache))
-    app.router.on_shutdown += [talker.close, machine.close]
+    app.router.on_shutdown += [talker.close, machine.close, jobs.close]
     return app
 
 

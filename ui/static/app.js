@@ -13,6 +13,7 @@ import * as money from "./money.js";
 import * as keep from "./keep.js";
 import * as play from "./play.js";
 import * as capsule from "./capsule.js";
+import * as portable from "./portable.js";
 import * as compare from "./compare.js";
 import * as runsTable from "./runs-table.js";
 import * as differences from "./differences.js";
@@ -151,6 +152,7 @@ async function start() {
   play.mount({ select, show });
   keep.mount();
   capsule.mount();
+  portable.mount();
   exhibit.mount();
   fork.mount({ select });
   inflight.mount();

@@ -22,6 +22,7 @@ export function mount() {
   on("tab", (tab) => { if (tab === "capsule") follow(); });
   on("kept", () => { stale = true; if (state.tab === "capsule") load(); });
   on("runs", filters);
+  on("see-run", (run) => { showAll(); if (run) again("of", run); $("#gallery").scrollIntoView(); });
 }
 
 const select = (name) => $(`#gallery-${FILTERS[name]} select`);

@@ -4,6 +4,7 @@ import { $, fill, h, say } from "./dom.js";
 import { mark } from "./categories.js";
 import { age, continuation, date, loss } from "./format.js";
 import { keepForm } from "./keep.js";
+import { replayPart } from "./replay.js";
 import { emit, get, on, send, state, writeAddress } from "./state.js";
 import { explainSigns, marked } from "./texts.js";
 
@@ -81,8 +82,9 @@ function whole() {
   const { exhibit: one, curve } = shown;
   const { q } = state.capsule;
   const published = one.run_kind === "published";
+  const again = replayPart(one);
   const actions = h("div", { class: "row" }, button("Close", "strong", close, { autofocus: true }),
-    published ? null : [button("Ask again", "plain", () => { close(); askAgain(one); }),
+    published ? null : [button("Ask again", "plain", () => { close(); askAgain(one); }), again.button,
       button("Edit", "plain", edit), button("Remove", "quiet", confirm)],
     button("Copy link", "quiet", copy));
   return h("article", { class: "whole" }, mark(one.category), h("h2", { id: "exhibit-title" }, marked(one.title, q)),
@@ -90,7 +92,7 @@ function whole() {
     one.note && one.text ? h("p", { class: "note" }, marked(one.note, q)) : null,
     h("div", { class: "foot" }, miniature(curve, one), h("p", {}, h("b", {}, marked(one.run_name, q)), h("br"),
       published ? "published, December 2025" : `${age(one.tokens)}, ${lossThen(one)}, kept ${date(one.created_at)}`,
-      h("br"), settings(one))), actions);
+      h("br"), settings(one))), again.said, actions);
 }
 
 /** A question in place of the buttons: nothing jumps, and Escape or the calm answer leaves all as it is. */
