@@ -25,7 +25,7 @@ export function pack() {
   options(parts.run, own.map((one) => [one.id, one.name]));
   if (own.some((one) => one.id === state.selected)) parts.run.value = state.selected;
   fill($("#pack-sheet"), h("form", { class: "whole pack", onsubmit: start }, h("h2", { id: "pack-title" }, "Pack a capsule"),
-    h("fieldset", {}, h("legend", {}, "What"), radio("all", "Everything that is kept here"), radio("run", "What is kept of", parts.run), filter ? radio("shown", "What the gallery shows now") : null),
+    h("fieldset", {}, h("legend", {}, "What"), radio("all", "Everything that is kept here"), radio("run", "What is kept of", h("span", { class: "field" }, parts.run)), filter ? radio("shown", "What the gallery shows now") : null),
     h("fieldset", {}, h("legend", {}, "With it"),
       h("label", { class: "also" }, parts.weights, h("span", {}, "The weights that said it, to ask them again there", parts.size)),
       h("label", { class: "also" }, parts.samples, h("span", {}, "Everything else that the runs said in their rounds"))),
@@ -54,7 +54,7 @@ async function plan() {
   try {
     const found = await send("/api/capsule/plan", chosen());
     if (ticket !== asked) return;
-    say(parts.size, found.weights ? `${size(found.weights)} more` : "their weights are gone");
+    say(parts.size, found.weights ? `${size(found.weights)} more` : "Their weights are gone.");
     parts.weights.disabled = !found.weights;
     if (!found.weights) parts.weights.checked = false;
     const many = found.exhibits === 1 ? "1 exhibit" : `${found.exhibits.toLocaleString("en")} exhibits`;

@@ -34,10 +34,14 @@ function draw(capsules) {
   const place = $("#portable");
   if (place.dataset.drawn === signature) return;
   place.dataset.drawn = signature;
+  const unfolded = Boolean($("details", place)?.open);
+  const [sealed, open] = [true, false].map((shut) => capsules.filter((one) => (one.opened_at === null) === shut));
   fill(place, h("div", { class: "with-you" }, h("p", { class: "note" }, h("b", {}, "Take it with you. "), "Exhibits, their settings and curves, and if you like the weights that said them, in one file."),
     h("div", { class: "row" }, button("Pack a capsule", "plain", pack, { id: "pack" }), button("Bring a capsule", "plain", bring, { id: "bring" }))),
-  capsules.length ? h("ul", { class: "covers", "aria-label": "Capsules that came" }, capsules.map(card)) : null);
+  list(sealed, "Sealed capsules"), open.length ? h("details", { class: "came", open: unfolded }, h("summary", {}, open.length === 1 ? "A capsule came here" : `${open.length} capsules came here`), list(open, "Capsules that came")) : null);
 }
+
+const list = (capsules, label) => (capsules.length ? h("ul", { class: "covers", "aria-label": label }, capsules.map(card)) : null);
 
 function card(one) {
   const sealed = one.opened_at === null;
