@@ -1,7 +1,7 @@
 """How long a capsule takes: `python -m engine bench capsule [--exhibits N] [--steps N] [--json]`.
 
-A home is made in a temporary folder: one run with a curve of N steps and N exhibits of some 300 characters. Its capsule is
-packed without weights, looked at, and taken into another home.
+A home is made in a temporary folder: one run with a curve of N steps and N exhibits of some 300 characters. Its capsule
+is packed without weights, looked at, and taken into another home.
 """
 
 import argparse
@@ -101,8 +101,8 @@ def main(argv: list[str] | None = None) -> int:
         return 0
     pack, look, take = (f"{found[f'{name}_seconds']:.2f} s" for name in ("pack", "look", "take"))
     print(
-        f"{found['exhibits']:,} exhibits, a curve of {found['steps']:,} steps, {found['bytes'] / 1e3:,.0f} kB: packed in "
-        f"{pack}, looked at in {look}, taken in in {take}."
+        f"{found['exhibits']:,} exhibits, a curve of {found['steps']:,} steps, {found['bytes'] / 1e3:,.0f} kB: packed "
+        f"in {pack}, looked at in {look}, taken in in {take}."
     )
     return 0
 
