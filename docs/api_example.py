@@ -45,6 +45,11 @@ def main() -> None:
     pieces = list(job)  # each is the whole continuation so far; loop over the job to see them as they come
     print(f"said: {pieces[-1]!r}")
 
+    # The same with any settings, by name: here what ends the answer, and no word said again and again.
+    settings = {"max_tokens": 40, "min_p": 0.05, "repetition_penalty": 1.2, "stop": [".", "\n"]}
+    sentence = list(client.submit(run, -1, "Once upon a time", json.dumps(settings), api_name="/generate_with"))
+    print(f"its first sentence: {sentence[-1]!r}")
+
     sample = client.predict(run, 0, api_name="/list_samples")[-1]
     exhibit = client.predict(sample["id"], "strange", "Said to a script", "", api_name="/archive_sample")
     found = client.predict("said to a scr", run, "strange", api_name="/search_samples")

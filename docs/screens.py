@@ -77,7 +77,7 @@ def first_open() -> dict[str, tuple[str, Do | None]]:
         "first-capsule": ("?tab=capsule", None),
         "first-capsule-nothing-found": ("?tab=capsule", nothing_found),
         "first-paint": ("", first_paint),
-    } | {f"first-{tab}": (f"?tab={tab}", None) for tab in ("compare", "data", "report")}
+    } | {f"first-{tab}": (f"?tab={tab}", None) for tab in ("growing", "compare", "data", "report")}
 
 
 def one_run(run_id: str) -> dict[str, tuple[str, Do | None]]:
@@ -100,8 +100,11 @@ def states(runs: dict[str, str]) -> dict[str, tuple[str, Do | None]]:
     found["stop-hint"] = (f"?run={runs['running']}", lambda page: page.hover("#stop"))
     done = runs["finished"]
     found |= {
-        f"full-{tab}": (f"?tab={tab}&run={done}", None) for tab in ("play", "capsule", "compare", "data", "report")
+        f"full-{tab}": (f"?tab={tab}&run={done}", None)
+        for tab in ("growing", "play", "capsule", "compare", "data", "report")
     }
+    found["growing-two-ages"] = (f"?tab=growing&run={done}&beside=0", None)
+    found["growing-one-age"] = (f"?tab=growing&run={done}&each=1", None)
     found["data-form"] = (f"?tab=data&run={done}", look_at_a_recipe)
     found["dataset"] = (f"?tab=data&run={done}", open_dataset)
     found["exhibit"] = (f"?tab=capsule&run={done}", read_on)

@@ -71,9 +71,12 @@ def parser() -> argparse.ArgumentParser:
         ("--temperature", float, 0.8),
         ("--top-k", int, 0),
         ("--top-p", float, 0.95),
+        ("--min-p", float, 0.0),
+        ("--repetition-penalty", float, 1.0),
         ("--max-tokens", int, 80),
     ):
         ask.add_argument(option, type=kind, default=value, help=f"default {value}")
+    ask.add_argument("--stop", action="append", default=[], metavar="TEXT", help="ends the answer; may be repeated")
     give = add("export", run="RUN[@STEP]")
     give.add_argument("--out", required=True, metavar="DIR", help="a new folder")
     give.add_argument("--dtype", choices=["fp32", "bf16"], default="fp32", help="numbers on disk (default fp32)")

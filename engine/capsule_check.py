@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from engine import capsule
+from engine.ask import Ask
 from engine.capsule import HASH, ID
 from engine.config import ConfigError, RunConfig, from_json
 from engine.store import Refused, Row
@@ -167,7 +168,17 @@ def checked_sample(line: Any, columns: Mapping[str, str], runs: Collection[str],
     for name, (low, high) in LIMITS.items():
         if row.get(name) is not None:
             _real(row, name, where, low, high)
+    _check_question(row, where)
     return run, row
+
+
+def _check_question(row: Row, where: str) -> None:
+    """Raise Refused for settings with which nobody can have asked; those of before they were kept are null."""
+    if all(row.get(name) is not None for name in ("seed", "temperature", "top_k", "top_p", "max_tokens")):
+        try:
+            Ask.from_sample({"min_p": 0.0, "repetition_penalty": 1.0, "stop": "[]"} | row)
+        except (ConfigError, ValueError, TypeError, RecursionError) as error:
+            raise Refused(f"The capsule cannot be taken: how {where} was asked makes no sense.") from error
 
 
 LIMITS = {

@@ -176,6 +176,9 @@ def generate(given: Arguments) -> int:
         top_k=given.top_k,
         top_p=given.top_p,
         seed=given.seed,
+        min_p=given.min_p,
+        repetition_penalty=given.repetition_penalty,
+        stop=tuple(given.stop),
     )
     with closing(store.connect(home.database)) as db:
         speaker = load_speaker(home, db, store.find_run(db, name)["id"], step)

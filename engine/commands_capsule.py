@@ -71,11 +71,12 @@ def export(given: Arguments) -> int:
         planned = capsule_pack.plan(home, db, runs, exhibits, given.samples)
         if given.plan:
             return _planned(planned, given)
-        out = Path(given.file)
+        named = Path(given.file)
+        out = named if named.suffix == capsule.SUFFIX else named.with_name(named.name + capsule.SUFFIX)
         made = capsule_pack.pack(
             home,
             db,
-            out if out.suffix == capsule.SUFFIX else out.with_name(out.name + capsule.SUFFIX),
+            out,
             planned,
             weights=given.weights,
             title=given.title,

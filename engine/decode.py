@@ -9,7 +9,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from types import ModuleType
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import torch
 import torch.nn.functional as F
@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from engine import decode_plain
 from engine.ask import Ask
 from engine.model import MLP, Block, Transformer
+from engine.pick import penalise, pick_rows
 
 ROWS = 8
 """Batches are padded to a multiple of this, so that few shapes are captured."""
@@ -72,6 +73,17 @@ def _fuse(*weights: nn.Parameter) -> Tensor:
     return whole
 
 
+class Choice(NamedTuple):
+    """What choosing a token takes: only the likeliest, and whether what has been said already counts."""
+
+    greedy: bool
+    penalised: bool = False
+
+    @classmethod
+    def of(cls, asks: Sequence[Ask]) -> "Choice":
+        return cls(all(ask.temperature == 0 for ask in asks), any(ask.repetition_penalty != 1 for ask in asks))
+
+
 class _Board:
     """What stays in its place on the device from one step to the next: cache, newest tokens, how each row is asked."""
 
@@ -89,7 +101,10 @@ class _Board:
         self.top_k = torch.ones(rows, dtype=torch.int64, device=device)
         self.top_p = torch.ones(rows, dtype=torch.float64, device=device)
         self.dice = torch.zeros(rows, dtype=torch.float64, device=device)
-        self.steps: dict[bool, Callable[[], object]] = {}
+        self.least = torch.full((rows,), -math.inf, dtype=torch.float64, device=device)
+        self.penalty = torch.ones(rows, device=device)
+        self.seen = torch.zeros(rows, config.vocab_size, dtype=torch.bool, device=device)
+        self.steps: dict[Choice, Callable[[], object]] = {}
         pinned = device.type == "cuda"
         self.chosen = torch.zeros(LEAD + 1, rows, dtype=torch.int64, pin_memory=pinned)
         self.thrown = torch.zeros(LEAD + 1, rows, dtype=torch.float64, pin_memory=pinned)
@@ -101,6 +116,9 @@ class _Board:
         top_k = [min(ask.top_k or vocabulary, vocabulary) for ask in asks]
         self.top_k.copy_(torch.tensor([*top_k, *(1 for _ in idle)]))
         self.top_p.copy_(torch.tensor([*(ask.top_p for ask in asks), *(1.0 for _ in idle)], dtype=torch.float64))
+        self.least.copy_(torch.tensor([*(ask.least for ask in asks), *(-math.inf for _ in idle)], dtype=torch.float64))
+        self.penalty.copy_(torch.tensor([*(ask.repetition_penalty for ask in asks), *(1.0 for _ in idle)]))
+        self.seen.zero_()
 
     def throw(self, slot: int, number: int, asks: Sequence[Ask]) -> None:
         """Send the draws for token `number` of each answer."""
@@ -133,22 +151,22 @@ class Decoder:
         context = self.config.context
         most = [min(ask.max_tokens, context - len(ids)) for ids, ask in zip(prompts, asks, strict=True)]
         needed = max(len(ids) + new for ids, new in zip(prompts, most, strict=True))
-        greedy = all(ask.temperature == 0 for ask in asks)
+        choice = Choice.of(asks)
         board = self._board_for(len(prompts), needed)
-        advance = board.steps.get(greedy) or self._capture(board, greedy)
-        board.steps[greedy] = advance
+        advance = board.steps.get(choice) or self._capture(board, choice)
+        board.steps[choice] = advance
         board.begin(asks, self.config.vocab_size)
         arrived = [_Moment(self.device) for _ in range(LEAD + 1)]
         try:
             for number in range(max(most) + LEAD):
                 if number < max(most):
                     slot = number % (LEAD + 1)
-                    if not greedy:
+                    if not choice.greedy:
                         board.throw(slot, number, asks)
                     if number:
                         advance()
                     else:
-                        self._read(board, prompts, greedy)
+                        self._read(board, prompts, choice)
                     board.chosen[slot].copy_(board.ids, non_blocking=True)
                     arrived[slot].mark()
                 if number >= LEAD:
@@ -171,26 +189,26 @@ class Decoder:
             self._board = board = _Board(self.model, rows, length)
         return board
 
-    def _capture(self, board: _Board, greedy: bool) -> Callable[[], object]:
+    def _capture(self, board: _Board, choice: Choice) -> Callable[[], object]:
         """One step as a CUDA graph; on another device, the step itself. What is on the board is lost."""
         if self.device.type != "cuda":
-            return lambda: self._step(board, greedy)
+            return lambda: self._step(board, choice)
         stream = torch.cuda.Stream(self.device)  # type: ignore[no-untyped-call]
         stream.wait_stream(torch.cuda.current_stream(self.device))
         graph = torch.cuda.CUDAGraph()
         # Not torch.cuda.graph: that gives back all cached memory first, and a run that trains here needs its own.
         with torch.cuda.stream(stream):
-            self._step(board, greedy)  # kernels are compiled and loaded by a first call
+            self._step(board, choice)  # kernels are compiled and loaded by a first call
             # Other threads of a trainer copy batches meanwhile; only what this one does matters.
             graph.capture_begin(capture_error_mode="thread_local")
             try:
-                self._step(board, greedy)
+                self._step(board, choice)
             finally:
                 graph.capture_end()
         torch.cuda.current_stream(self.device).wait_stream(stream)
         return graph.replay
 
-    def _read(self, board: _Board, prompts: Sequence[Sequence[int]], greedy: bool) -> None:
+    def _read(self, board: _Board, prompts: Sequence[Sequence[int]], choice: Choice) -> None:
         """Take the prompts in, and choose the first token of each answer."""
         lengths = [len(ids) for ids in prompts]
         board.positions.copy_(torch.tensor([*(n - 1 for n in lengths), *[0] * (board.rows - len(lengths))]))
@@ -200,13 +218,17 @@ class Decoder:
             # Packed one after the other: no padding, whatever their lengths.
             packed = [(token, row, place) for row in part for place, token in enumerate(prompts[row])]
             ids, rows, positions = torch.tensor(packed).T.contiguous().to(self.device)
+            if choice.penalised:
+                board.seen[rows, ids] = True
             ends = torch.tensor(lengths[part.start : part.stop]).cumsum(0).to(self.device) - 1
             lasts[part.start : part.stop] = self._blocks(ids, rows, positions, board, prompt=True)[ends]
-        self._choose(lasts, board, greedy)
+        self._choose(lasts, board, choice)
 
-    def _step(self, board: _Board, greedy: bool) -> None:
+    def _step(self, board: _Board, choice: Choice) -> None:
         """From the newest token of each row to the one after it, all on the device."""
-        self._choose(self._blocks(board.ids, board.numbers, board.positions, board), board, greedy)
+        if choice.penalised:
+            board.seen.scatter_(1, board.ids[:, None], True)
+        self._choose(self._blocks(board.ids, board.numbers, board.positions, board), board, choice)
 
     def _blocks(self, ids: Tensor, rows: Tensor, positions: Tensor, board: _Board, prompt: bool = False) -> Tensor:
         """Hidden states [tokens, width] before the last norm; keys and values go into the cache."""
@@ -222,14 +244,17 @@ class Decoder:
             x = project(y, layer.down, residual=x, prompt=prompt)
         return x
 
-    def _choose(self, hidden: Tensor, board: _Board, greedy: bool) -> None:
+    def _choose(self, hidden: Tensor, board: _Board, choice: Choice) -> None:
         """Put the next token of each row on the board, and where it stands."""
         gain, head, eps = self.model.norm.weight, self.model.embed_tokens.weight, self.config.norm_eps
         logits = self.backend.project(hidden, head, gain=gain, eps=eps, dtype=torch.float32)
-        if greedy:
+        if choice.penalised:
+            logits = torch.where(board.seen, penalise(logits, board.penalty[:, None]), logits)
+        if choice.greedy:
             board.ids.copy_(logits.argmax(dim=1))
         else:
-            board.ids.copy_(pick_rows(logits, board.temperature, board.top_k, board.top_p, board.dice))
+            ids = pick_rows(logits, board.temperature, board.top_k, board.top_p, board.dice, board.least)
+            board.ids.copy_(ids)
         # A row that has ended goes on in place, where it harms nobody.
         board.positions.add_(1).clamp_(max=board.length - 1)
 
@@ -247,37 +272,3 @@ class _Moment:
     def wait(self) -> None:
         if self.event is not None:
             self.event.synchronize()
-
-
-def pick(logits: Tensor, ask: Ask, position: int) -> int:
-    """The next token's id from fp32 scores [vocabulary].
-
-    Temperature, then top-k, then top-p (Holtzman et al. 2020), then one draw from (seed, position) alone.
-    """
-    if ask.temperature == 0:
-        return int(logits.argmax())
-    scores, ids = logits.div(ask.temperature).sort(descending=True, stable=True)
-    mass = scores[: ask.top_k or None].double().softmax(dim=0).cumsum(dim=0)
-    # The smallest set of tokens that reaches top_p; the first one is always in it.
-    kept = int((mass < ask.top_p).sum()) + 1
-    mass = mass[:kept]
-    dice = ask.dice(position)
-    return int(ids[int(torch.searchsorted(mass, dice * mass[-1], right=True).clamp(max=len(mass) - 1))])
-
-
-def pick_rows(logits: Tensor, temperature: Tensor, top_k: Tensor, top_p: Tensor, dice: Tensor) -> Tensor:
-    """`pick` for every row at once, without a word to the host: ids [rows].
-
-    logits fp32 [rows, vocabulary]; the others [rows]: temperature fp32, top_k int64 (the vocabulary's size for all),
-    top_p and dice fp64.
-    """
-    likeliest = logits.argmax(dim=1)
-    always = temperature == 0
-    divided = logits / temperature.masked_fill(always, 1.0)[:, None]
-    scores, ids = divided.sort(dim=1, descending=True, stable=True)
-    place = torch.arange(logits.shape[1], device=logits.device)
-    scores = scores.double().masked_fill(place >= top_k[:, None], -math.inf)
-    mass = scores.softmax(dim=1).cumsum(dim=1)
-    last = torch.minimum((mass < top_p[:, None]).sum(dim=1), top_k - 1)[:, None]
-    drawn = (mass <= dice[:, None] * mass.gather(1, last)).sum(dim=1, keepdim=True)
-    return torch.where(always, likeliest, ids.gather(1, torch.minimum(drawn, last))[:, 0])

@@ -5,10 +5,11 @@ Every answer is made with the bf16 weights that are kept on disk, so that it can
 """
 
 import contextlib
+import json
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 
 import torch
 from sqlite_utils import Database
@@ -16,13 +17,15 @@ from tokenizers import Tokenizer
 from torch import Tensor
 
 from engine import store, tokenizer
+from engine.answer import Answer
+from engine.answer import Piece as Piece
 from engine.ask import Ask as Ask
 from engine.checkpoint import CorruptCheckpoint, load_sampling, read_sampling
-from engine.config import ConfigError, ModelConfig, from_json
+from engine.config import ModelConfig, from_json
 from engine.decode import Decoder
-from engine.decode import pick as pick
 from engine.home import Home
 from engine.model import Cache, Transformer
+from engine.pick import pick as pick
 from engine.space import reason
 from engine.tokenizer import END
 
@@ -37,18 +40,6 @@ NO_WEIGHTS = {
     "imported": "{name} came without its weights, so it cannot be asked; what it said is here.",
 }
 """Why a run cannot be asked at all, by its kind."""
-
-
-@dataclass(frozen=True)
-class Piece:
-    """An answer so far: the whole continuation, its length in tokens, and why it ended ("" while it goes on).
-
-    finish: "length" (max_tokens reached), "end" (the model ended the document), "context" (no room), "cancelled".
-    """
-
-    text: str
-    new_tokens: int
-    finish: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,11 +64,21 @@ class Speaker:
         """Format of the products, as it is stored with a sample."""
         return str(self.model.compute_dtype).removeprefix("torch.")
 
+    @property
+    def bytes(self) -> int:
+        """The memory that its weights take."""
+        return sum(weight.nbytes for weight in self.model.parameters())
+
     def stream(self, ask: Ask, cancelled: Callable[[], bool] = lambda: False) -> Iterator[Piece]:
         """Answer one prompt token by token; the last piece has a `finish`."""
+        for pieces in self.stream_all([ask], cancelled):
+            yield pieces[0]
+
+    def stream_all(self, asks: Sequence[Ask], cancelled: Callable[[], bool] = lambda: False) -> Iterator[list[Piece]]:
+        """Answer several prompts at once, token by token; each gets the text it would get alone."""
         with one_thread(self.device):
-            for answers in self._answer([ask], cancelled):
-                yield answers[0].piece()
+            for answers in self._answer(asks, cancelled):
+                yield [answer.piece() for answer in answers]
 
     def answer(self, asks: Sequence[Ask], cancelled: Callable[[], bool] = lambda: False) -> list[Piece]:
         """Answer several prompts at once; each gets the text it would get alone."""
@@ -98,6 +99,9 @@ class Speaker:
             "temperature": ask.temperature,
             "top_k": ask.top_k,
             "top_p": ask.top_p,
+            "min_p": ask.min_p,
+            "repetition_penalty": ask.repetition_penalty,
+            "stop": json.dumps(ask.stop),
             "max_tokens": ask.max_tokens,
             "new_tokens": piece.new_tokens,
             "finish": piece.finish,
@@ -109,8 +113,8 @@ class Speaker:
         }
 
     @torch.inference_mode()
-    def _answer(self, asks: Sequence[Ask], cancelled: Callable[[], bool]) -> Iterator[list["_Answer"]]:
-        answers = [_Answer(self.tokenizer, self.end, ask, self.model.config.context) for ask in asks]
+    def _answer(self, asks: Sequence[Ask], cancelled: Callable[[], bool]) -> Iterator[list[Answer]]:
+        answers = [Answer(self.tokenizer, self.end, ask, self.model.config.context) for ask in asks]
         prompts = [answer.prompt_ids for answer in answers]
         for ids in self.decoder.rounds(prompts, asks) if self.decoder else self._rounds(answers):
             for answer, token in zip(answers, ids, strict=True):
@@ -122,7 +126,7 @@ class Speaker:
             if all(answer.finish for answer in answers):
                 return
 
-    def _rounds(self, answers: Sequence["_Answer"]) -> Iterator[list[int]]:
+    def _rounds(self, answers: Sequence[Answer]) -> Iterator[list[int]]:
         """The next token of every answer, again and again; each is to be added before the next round."""
         padded = -(-len(answers) // ROWS) * ROWS
         cache = Cache.empty(self.model.config, padded, self.model.compute_dtype, self.device)
@@ -137,7 +141,7 @@ class Speaker:
         next_positions = torch.zeros(padded, 1, dtype=torch.int64, device=self.device)
         while True:
             yield [
-                answer.ids[-1] if answer.finish else pick(logits[row], answer.ask, len(answer.ids))
+                answer.ids[-1] if answer.finish else pick(logits[row], answer.ask, len(answer.ids), answer.seen)
                 for row, answer in enumerate(answers)
             ]
             for row, answer in enumerate(answers):
@@ -259,45 +263,3 @@ def make_speaker(
         end=end,
         decoder=Decoder(model) if Decoder.suits(model) else None,
     )
-
-
-@dataclass
-class _Answer:
-    """The growing answer to one prompt."""
-
-    tokenizer: Tokenizer
-    separator: str
-    ask: Ask
-    context: int
-    ids: list[int] = field(default_factory=list)
-    finish: str = ""
-
-    def __post_init__(self) -> None:
-        self.prompt_ids = self.tokenizer.encode(self.ask.prompt).ids
-        if len(self.prompt_ids) >= self.context:
-            raise ConfigError(
-                f"The prompt has {len(self.prompt_ids):,} tokens; this model sees {self.context:,} at "
-                "once, so at most one less fits."
-            )
-        self.end = self.tokenizer.token_to_id(self.separator)
-
-    @property
-    def position(self) -> int:
-        """Where the newest token stands in the text."""
-        return len(self.prompt_ids) + len(self.ids) - 1
-
-    def add(self, token: int) -> None:
-        self.ids.append(token)
-        if token == self.end:
-            self.finish = "end"
-        elif len(self.ids) >= self.ask.max_tokens:
-            self.finish = "length"
-        elif self.position + 1 >= self.context:
-            self.finish = "context"
-
-    def cancelled(self) -> "_Answer":
-        return self if self.finish else replace(self, finish="cancelled")
-
-    def piece(self) -> Piece:
-        # Half a character is held back until its other bytes have come.
-        return Piece(self.tokenizer.decode(self.ids).rstrip("\ufffd"), len(self.ids), self.finish)

@@ -5,7 +5,7 @@ reason is told: the weights are gone, or it was said on another device, in anoth
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sqlite_utils import Database
@@ -70,16 +70,16 @@ def replay(home: Home, db: Database, exhibits: Sequence[Row]) -> Iterator[Verdic
             continue
         for first in range(0, len(members), TOGETHER):
             part = slice(first, first + TOGETHER)
-            pieces = speaker.answer([Ask(**settings(sample)) for sample in samples[part]])
+            pieces = speaker.answer([question(sample) for sample in samples[part]])
             for one, sample, piece in zip(members[part], samples[part], pieces, strict=True):
                 yield judged(one, sample, piece.text, torch_of(run), torch_here())
 
 
-def settings(sample: Mapping[str, Any]) -> dict[str, Any]:
-    """The question that a sample answered: every field of Ask that it has a column for."""
-    asked = {one.name: sample[one.name] for one in fields(Ask) if sample.get(one.name) is not None}
+def question(sample: Mapping[str, Any]) -> Ask:
+    """The question that a sample answered."""
+    asked = Ask.from_sample(sample)
     if sample["finish"] == "cancelled":  # it was made to stop: its length is part of how it came about
-        asked["max_tokens"] = max(1, sample["new_tokens"])
+        return replace(asked, max_tokens=max(1, sample["new_tokens"]))
     return asked
 
 

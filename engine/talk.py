@@ -11,12 +11,16 @@ import threading
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from engine.ask import PENALTIES, check_stops
+from engine.config import ConfigError
 from engine.home import PROJECT, Home
 from engine.process import describe_exit, torch_environment
 from engine.prompts import LONGEST
 from engine.store import Refused
 
 WORKER = (sys.executable, "-m", "engine.worker")
+MOST_AT_ONCE = 8
+"""Answers to one question: as many rows are made at once anyway (engine/generate.py)."""
 WAITING = 20
 """Requests that may wait while one is answered."""
 LIMITS = {
@@ -25,8 +29,11 @@ LIMITS = {
     "top_k": (0, 1_000_000),
     "top_p": (0, 1),
     "seed": (0, 2**63 - 1),
+    "min_p": (0, 1),
+    "repetition_penalty": PENALTIES,
+    "count": (1, MOST_AT_ONCE),
 }
-WHOLE = ("step", "max_tokens", "top_k", "seed")
+WHOLE = ("step", "max_tokens", "top_k", "seed", "count")
 Message = dict[str, Any]
 
 
@@ -51,6 +58,10 @@ class Talker:
         top_k: int = 0,
         top_p: float = 0.95,
         seed: int = 7,
+        min_p: float = 0.0,
+        repetition_penalty: float = 1.0,
+        stop: Sequence[str] = (),
+        count: int = 1,
         weights: str = "",
         cancel: threading.Event | None = None,
     ) -> Iterator[Message]:
@@ -58,18 +69,31 @@ class Talker:
 
         `weights`: a sample's `weights_sha256`, to ask the very weights that said it and no others of that step.
 
+        `count` answers, with `seed` and those after it, are made at once; each message then has them in `answers` too,
+        each with a seed, new_tokens, tokens_per_second, finish and, once it has ended, sample_id of its own.
+
         Every message has text, new_tokens, tokens_per_second and finish ("" while it goes on); the last one also step,
-        tokens and sample_id (None when it was cancelled before the first word). Setting `cancel` ends the answer with
-        such a last message; closing the iterator ends it too, unheard but kept. Raises Refused at the first message
-        for what cannot be asked, later when the worker dies.
+        tokens, weights and sample_id (None when it was cancelled before the first word). Setting `cancel` ends the
+        answer with such a last message; closing the iterator ends it too, unheard but kept. Raises Refused at the first
+        message for what cannot be asked, later when the worker dies.
         """
-        asked = {"max_tokens": max_tokens, "temperature": temperature, "top_k": top_k, "top_p": top_p, "seed": seed}
+        asked = {
+            "max_tokens": max_tokens,
+            "temperature": temperature,
+            "top_k": top_k,
+            "top_p": top_p,
+            "seed": seed,
+            "min_p": min_p,
+            "repetition_penalty": repetition_penalty,
+            "count": count,
+        }
         request: Message = {
             "id": next(self._numbers),
             "run_id": str(run_id),
             "prompt": clean_prompt(prompt),
             "step": None if step is None else _number("step", step),
             "weights": str(weights)[:64],
+            "stop": _stops(stop),
         }
         request |= {name: _number(name, value) for name, value in asked.items()}
         worker, answer = self._send(request)
@@ -200,6 +224,14 @@ def clean_prompt(prompt: str) -> str:
     if not 1 <= len(clean) <= LONGEST:
         raise Refused(f"A prompt has 1 to {LONGEST:,} characters; this one has {len(clean):,}.")
     return clean
+
+
+def _stops(stop: Any) -> list[str]:
+    """The texts that end an answer; raises Refused."""
+    try:
+        return list(check_stops(stop))
+    except ConfigError as error:
+        raise Refused(str(error)) from None
 
 
 def _number(name: str, value: Any) -> int | float:

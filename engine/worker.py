@@ -2,20 +2,21 @@
 
 Requests come as JSON lines on stdin, answers go as JSON lines to stdout (engine/talk.py is the other end):
 
-    {"id": 1, "run_id": "...", "step": null, "weights": "", "prompt": "...", "max_tokens": 80, ...}    {"cancel": 1}
+    {"id": 1, "run_id": "...", "step": null, "weights": "", "prompt": "...", "count": 1, ...}    {"cancel": 1}
     {"hello": 4711}    {"id": 1, "text": "...", "new_tokens": 3, "tokens_per_second": 41.0, "finish": ""}
     ... "finish": "length", "step": 400, "tokens": 1638400, "sample_id": 7}    {"id": 1, "error": "a sentence"}
 
-It can run out of memory alone, and gives everything back when it ends: with stdin, or after some idle minutes.
+Several answers to one question (`count`) are made at once; their messages have all of them in "answers" as well. It
+can run out of memory alone, and gives everything back when it ends: with stdin, or after some idle minutes.
 """
 
 import argparse
+import contextlib
 import json
 import os
 import queue
 import sys
 import threading
-import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol, TextIO
@@ -25,12 +26,15 @@ from sqlite_utils import Database
 from engine import store
 from engine.config import ConfigError
 from engine.home import Home
+from engine.reply import UNASKED, Reply
 
 IDLE = 300.0
 """Seconds without a request after which the worker ends."""
-BETWEEN = 0.05
-"""Seconds between two pieces of an answer: more than 20 a second nobody can read."""
-ASK = ("prompt", "max_tokens", "temperature", "top_k", "top_p", "seed")
+ASK = ("prompt", "max_tokens", "temperature", "top_k", "top_p", "seed", "min_p", "repetition_penalty", "stop")
+MOST_HELD = 4
+"""Models that stay in memory: those of one question asked side by side."""
+ROOM = 512 * 2**20
+"""Bytes of weights that they may have together; a larger model is alone."""
 
 
 class Voice(Protocol):
@@ -56,7 +60,7 @@ class TorchVoice:
 
     def ask(self, **fields: Any) -> Any:
         """A checked question."""
-        return self._generate.Ask(**fields)
+        return self._generate.Ask(**fields | {"stop": tuple(fields.get("stop", ()))})
 
     def load(self, db: Database, run_id: str, step: int | None, weights: str) -> Any:
         """A model at one age; raises Refused."""
@@ -74,8 +78,10 @@ class Worker:
         self.voice: Voice | None = None
         self.waiting: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
         self.cancelled: set[int] = set()
+        self.expected: set[int] = set()
+        self.lock, self.voicing = threading.Lock(), threading.Lock()
         self.closed = threading.Event()
-        self.loaded: tuple[object, Any] = (None, None)
+        self.held: dict[object, Any] = {}
 
     def serve(self) -> None:
         """Answer requests in order until stdin ends or nobody asks any more."""
@@ -93,17 +99,33 @@ class Worker:
             try:
                 message = json.loads(line)
                 if "cancel" in message:
-                    self.cancelled.add(message["cancel"])
+                    self._cancel(message["cancel"])
                 else:
+                    self.expected.add(int(message["id"]))
                     self.waiting.put(message | {"id": int(message["id"])})
             except (ValueError, TypeError, LookupError):
                 print(f"not a request: {line[:200]!r}", file=sys.stderr)
         self.closed.set()
         self.waiting.put(None)
 
+    def _cancel(self, number: int) -> None:
+        """End the answer that is made; one that waits is told at once that it will not be."""
+        with self.lock:
+            waited = number in self.expected
+            self.expected.discard(number)
+        if not waited:
+            self.cancelled.add(number)
+            return
+        with contextlib.suppress(BrokenPipeError):  # the one who answers notices it too
+            self._say(id=number, **UNASKED)
+
     def _answer(self, request: dict[str, Any]) -> None:
         """One answer, or one sentence on why there is none."""
         number = request["id"]
+        with self.lock:
+            if number not in self.expected:
+                return  # cancelled while it waited, and told so
+            self.expected.discard(number)
         try:
             for message in self._pieces(request):
                 self._say(id=number, **message)
@@ -113,70 +135,56 @@ class Worker:
             raise
         except Exception as error:  # noqa: BLE001 - the boundary of the process: the next answer may succeed
             traceback.print_exc()
-            self.loaded = (None, None)
+            self.held.clear()
             self._say(id=number, error=_sentence(error))
         finally:
             self.cancelled.discard(number)
 
     def _pieces(self, request: dict[str, Any]) -> Iterator[dict[str, Any]]:
         """The answer as it grows, at most 20 times a second; the last message says where it is kept."""
-        if self._is_cancelled(request["id"]):
-            yield {
-                "text": "",
-                "new_tokens": 0,
-                "tokens_per_second": 0.0,
-                "finish": "cancelled",
-                "step": request["step"],
-                "tokens": None,
-                "sample_id": None,
-            }
-            return
         self.voice = voice = self.voice or self.make_voice(self.home)
         db = store.connect(self.home.database)
         try:
-            ask = voice.ask(**{key: request[key] for key in ASK})
+            asked = {key: request[key] for key in ASK if key in request}
+            seeds = [(request["seed"] + number) % 2**63 for number in range(request.get("count", 1))]
+            asks = [voice.ask(**asked | {"seed": seed}) for seed in seeds]
             speaker = self._speaker(voice, db, request["run_id"], request["step"], request.get("weights", ""))
-            began = time.monotonic()
-            said = -BETWEEN
-            for piece in speaker.stream(ask, lambda: self._is_cancelled(request["id"])):
-                seconds = max(time.monotonic() - began, 1e-6)
-                message = {
-                    "text": piece.text,
-                    "new_tokens": piece.new_tokens,
-                    "finish": piece.finish,
-                    "tokens_per_second": piece.new_tokens / seconds,
-                }
-                if piece.finish:
-                    row = speaker.sample_row(ask, piece, "playground")
-                    empty = piece.finish == "cancelled" and not piece.text
-                    yield message | {
-                        "step": speaker.step,
-                        "tokens": speaker.tokens,
-                        "sample_id": None if empty else store.add_sample(db, row),
-                    }
-                elif seconds - said >= BETWEEN:
-                    said = seconds
+            reply = Reply(db, speaker, asks)
+            for pieces in speaker.stream_all(asks, lambda: self._is_cancelled(request["id"])):
+                if message := reply.hear(pieces):
                     yield message
         finally:
             db.close()
 
     def _speaker(self, voice: Voice, db: Database, run_id: str, step: int | None, weights: str) -> Any:
-        """The model that is asked, kept from the last answer if its weights are still the same."""
+        """The model that is asked, kept from an earlier answer if its weights are still the same."""
         on_disk = store.list_checkpoints(db, run_id)
         wanted = on_disk[-1]["step"] if step is None and on_disk else step
         on_disk += store.list_checkpoints(db, run_id, "kept")
         hashes = tuple((row["kind"], row["sha256"]) for row in on_disk if row["step"] == wanted)
-        if self.loaded[0] != (run_id, wanted, weights, hashes) or not hashes:
-            self.loaded = (None, None)  # the old model's memory first
-            self.loaded = ((run_id, wanted, weights, hashes), voice.load(db, run_id, wanted, weights))
-        return self.loaded[1]
+        key = (run_id, wanted, weights, hashes)
+        speaker = self.held.pop(key, None) if hashes else None
+        if speaker is None:
+            self._make_room()
+            speaker = voice.load(db, run_id, wanted, weights)
+        self.held[key] = speaker  # the last place is that of the one asked last
+        return speaker
+
+    def _make_room(self) -> None:
+        """Let those go that were asked longest ago, until one more as large as the largest fits; before it is read."""
+        while self.held:
+            sizes = [speaker.bytes for speaker in self.held.values()]
+            if len(sizes) < MOST_HELD and sum(sizes) + max(sizes) <= ROOM:
+                return
+            del self.held[next(iter(self.held))]
 
     def _is_cancelled(self, number: int) -> bool:
         return number in self.cancelled or self.closed.is_set()
 
     def _say(self, **message: Any) -> None:
-        self.answers.write(json.dumps(message) + "\n")
-        self.answers.flush()
+        with self.voicing:
+            self.answers.write(json.dumps(message) + "\n")
+            self.answers.flush()
 
 
 def _sentence(error: Exception) -> str:
@@ -199,13 +207,18 @@ def main(argv: Sequence[str] | None = None, make_voice: Callable[[Home], Voice] 
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
     os.nice(10)  # training and the page come first
-    with open(0, encoding="utf-8", errors="replace", closefd=False) as requests:
-        Worker(Home.at(given.home), requests, answers, make_voice, idle=given.idle).serve()
+    # Never closed: that would wait for the listener, which waits for a line, and an idle worker would not end.
+    requests = open(0, encoding="utf-8", errors="replace", closefd=False)  # noqa: SIM115
+    Worker(Home.at(given.home), requests, answers, make_voice, idle=given.idle).serve()
     return 0
 
 
-if __name__ == "__main__":
-    # Not the interpreter's ordinary end: it would wait for the listener, which waits for stdin.
-    code = main()
+def run(make_voice: Callable[[Home], Voice] = TorchVoice) -> None:
+    """Serve as a process. Not the interpreter's ordinary end: it would wait for the listener as well."""
+    code = main(make_voice=make_voice)
     sys.stderr.flush()
     os._exit(code)
+
+
+if __name__ == "__main__":
+    run()

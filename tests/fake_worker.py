@@ -6,11 +6,12 @@ A model answers with its step and counted words, ten a second times `SPEED`. Pro
 lack of it, "die" kills the process, "bug" raises, "print" prints to stdout.
 """
 
+import json
 import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,9 @@ class Ask:
     top_k: int
     top_p: float
     seed: int
+    min_p: float = 0.0
+    repetition_penalty: float = 1.0
+    stop: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -54,6 +58,13 @@ class FakeSpeaker:
     run_id: str
     step: int
     tokens: int
+
+    bytes = 0
+
+    def stream_all(self, asks: Sequence[Ask], cancelled: Callable[[], bool]) -> Iterator[list[Piece]]:
+        """One word of each after the other."""
+        for pieces in zip(*(self.stream(ask, cancelled) for ask in asks), strict=True):
+            yield list(pieces)
 
     def stream(self, ask: Ask, cancelled: Callable[[], bool]) -> Iterator[Piece]:
         """One word after the other."""
@@ -89,6 +100,9 @@ class FakeSpeaker:
             "temperature": ask.temperature,
             "top_k": ask.top_k,
             "top_p": ask.top_p,
+            "min_p": ask.min_p,
+            "repetition_penalty": ask.repetition_penalty,
+            "stop": json.dumps(ask.stop),
             "max_tokens": ask.max_tokens,
             "new_tokens": piece.new_tokens,
             "finish": piece.finish,
@@ -122,4 +136,4 @@ class FakeVoice:
 
 
 if __name__ == "__main__":
-    sys.exit(worker.main(make_voice=FakeVoice))
+    worker.run(FakeVoice)

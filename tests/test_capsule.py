@@ -326,3 +326,21 @@ def test_the_command_line_packs_shows_takes_in_and_asks_again(
         db.conn.execute("UPDATE samples SET text = 'x' WHERE run_id = ? AND step = 6", [run_id])
     assert command(["capsule", "replay", "tiny", *there]) == 1
     assert "6 different" in capsys.readouterr().out
+
+
+def test_every_way_of_asking_travels_and_is_asked_again(grown: tuple[Home, str], tmp_path: Path) -> None:
+    source, run_id = grown
+    home, other = Home.at(shutil.copytree(source.path, tmp_path / "copy")), Home.at(tmp_path / "other")
+    ask = Ask(prompt="Alice", temperature=1.5, top_k=50, min_p=0.01, repetition_penalty=1.3, stop=("q", "zz"), seed=5)
+    with closing(store.connect(home.database)) as db:
+        store.remove_exhibits(db, run_id, 30)
+        speaker = load_speaker(home, db, run_id, 12)
+        sample = store.add_sample(db, speaker.sample_row(ask, speaker.answer([ask])[0], "playground"))
+        store.keep(db, sample, "good", "Asked in every way")
+    packed(home, tmp_path / "one.capsule", weights=True)
+    capsule_unpack.take(other, tmp_path / "one.capsule")
+
+    with closing(store.connect(other.database)) as there:
+        exhibits = replay.exhibits_of(there, run_id)
+        assert replay.question(store.get_sample(there, exhibits[0]["sample_id"])) == ask
+        assert [one.state for one in replay.replay(other, there, exhibits)] == ["same"]

@@ -12,9 +12,10 @@ from tokenizers import Tokenizer
 
 from engine import decode_plain, tokenizer
 from engine.ask import Ask
-from engine.decode import LEAD, Decoder, pick_rows
-from engine.generate import Speaker, pick
+from engine.decode import LEAD, Decoder
+from engine.generate import Speaker
 from engine.home import Home
+from engine.pick import pick, pick_rows
 
 CPU = torch.device("cpu")
 PROMPTS = ["Alice", "The Queen of Hearts was", "a", "said the Hatter,", "Off", "no, no!", "I wonder ", "Once upon a"]
@@ -35,7 +36,18 @@ def asks(**fields: Any) -> list[Ask]:
 
 
 @pytest.mark.parametrize("activation", ["swiglu", "relu2"])
-@pytest.mark.parametrize("settings", [{"temperature": 0.0}, {}, {"top_k": 5, "top_p": 0.8}])
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"temperature": 0.0},
+        {},
+        {"top_k": 5, "top_p": 0.8},
+        {"temperature": 1.5, "min_p": 0.3},
+        {"repetition_penalty": 1.6},
+        {"temperature": 0.0, "repetition_penalty": 3.0},
+        {"stop": ("e", "the")},
+    ],
+)
 def test_a_decoder_says_what_the_model_says_step_by_step(
     words: Tokenizer, activation: str, settings: dict[str, Any]
 ) -> None:
@@ -51,13 +63,15 @@ def test_rows_are_asked_each_in_its_own_way(words: Tokenizer) -> None:
         Ask(prompt="Alice", temperature=0.0, max_tokens=9),
         Ask(prompt="The Queen", temperature=1.5, top_k=4, max_tokens=3),
         Ask(prompt="a", top_p=0.3, max_tokens=11),
+        Ask(prompt="Off", temperature=2.0, min_p=0.2, repetition_penalty=1.3, max_tokens=7),
     ]
     speaker = decoding(speaker_of(tiny_model(), words))
 
     together = speaker.answer(mixed)
 
     assert together == [speaker.answer([ask])[0] for ask in mixed]
-    assert [piece.new_tokens for piece in together] == [9, 3, 11]
+    assert [piece.new_tokens for piece in together] == [9, 3, 11, 7]
+    assert together[:3] == speaker.answer(mixed[:3])  # which are made by other steps: nothing is penalised there
 
 
 def test_a_prompt_alone_and_in_a_batch_gets_one_answer(words: Tokenizer) -> None:
@@ -144,6 +158,7 @@ def rows_of(questions: Sequence[Ask], vocabulary: int, position: int) -> tuple[t
         torch.tensor([min(ask.top_k or vocabulary, vocabulary) for ask in questions]),
         torch.tensor([ask.top_p for ask in questions], dtype=torch.float64),
         torch.tensor([ask.dice(position) for ask in questions], dtype=torch.float64),
+        torch.tensor([ask.least for ask in questions], dtype=torch.float64),
     )
 
 
@@ -152,10 +167,11 @@ def test_rows_pick_what_each_would_pick_alone(vocabulary: int) -> None:
     generator = torch.Generator().manual_seed(vocabulary)
     dice = random.Random(vocabulary)
     settings = [
-        {"temperature": temperature, "top_k": top_k, "top_p": top_p}
+        {"temperature": temperature, "top_k": top_k, "top_p": top_p, "min_p": min_p}
         for temperature in (0.0, 0.01, 0.8, 10.0)
         for top_k in (0, 1, 2, 50, 100_000)
         for top_p in (1e-9, 0.3, 0.95, 1.0)
+        for min_p in (0.0, 0.1, 1.0)
     ]
     for position in range(5):
         questions = [Ask(prompt="a", seed=dice.randrange(2**63), **setting) for setting in settings]
@@ -170,7 +186,12 @@ def test_rows_pick_what_each_would_pick_alone(vocabulary: int) -> None:
 def test_the_edges_of_a_draw_are_inside(draw: float, monkeypatch: pytest.MonkeyPatch) -> None:
     """Equal scores, scores of nothing, and a draw of the very first and the very last chance."""
     monkeypatch.setattr(Ask, "dice", lambda ask, position: draw)
-    questions = [Ask(prompt="a", top_k=top_k, top_p=top_p) for top_k in (0, 1, 3) for top_p in (0.5, 1.0)]
+    questions = [
+        Ask(prompt="a", top_k=top_k, top_p=top_p, min_p=min_p)
+        for top_k in (0, 1, 3)
+        for top_p in (0.5, 1.0)
+        for min_p in (0.0, 1.0)
+    ]
     for scores in (torch.zeros(7), torch.tensor([0.0, -200.0, -torch.inf, 5.0, 5.0, -1.0, 5.0])):
         logits = scores.expand(len(questions), 7)
 

@@ -95,6 +95,7 @@ NAMES = {
     "list_samples": 2,
     "archive_sample": 4,
     "generate": 8,
+    "generate_with": 4,
 }
 """API names of the page with their number of arguments."""
 WRITERS = {"back_up"}
@@ -225,8 +226,9 @@ def test_every_action_does_it_or_says_why_not(home: Home, db: Database, data: st
 def test_one_wrong_argument_among_right_ones(home: Home, db: Database, data: st.DataObject) -> None:
     talker = FakeTalker()
     actions = Actions(home, FakeLaunch(), talker, Reader(home, lambda home, db: None))
+    run_id = make_run(db, device=f"cuda:{len(store.list_runs(db))}")
     right = {
-        "run": make_run(db, device=f"cuda:{len(store.list_runs(db))}"),
+        "run": run_id,
         "step": -1,
         "prompt": "hi",
         "max_tokens": 2,
@@ -234,6 +236,11 @@ def test_one_wrong_argument_among_right_ones(home: Home, db: Database, data: st.
         "top_k": 0,
         "top_p": 0.9,
         "seed": 7,
+        "min_p": 0.1,
+        "repetition_penalty": 1.1,
+        "stop": ["."],
+        "count": 2,
+        "who": [{"run": run_id, "step": 3, "weights": ""}],
     }
     name = data.draw(st.sampled_from(sorted(right)))
     try:

@@ -134,6 +134,17 @@ def test_a_prompt_alone_and_in_a_batch_gets_one_answer_from_equal_scores(speaker
         torch.set_num_threads(before)
 
 
+def test_several_answers_at_once_are_those_that_their_seeds_get_alone(speaker: Speaker) -> None:
+    ask = Ask(prompt="The Queen", max_tokens=16, temperature=1.2, min_p=0.02, repetition_penalty=1.2, seed=2**63 - 2)
+
+    streamed = list(speaker.stream_all(ask.several(4)))
+
+    assert [one.seed for one in ask.several(4)] == [2**63 - 2, 2**63 - 1, 0, 1]
+    assert streamed[-1] == [last(speaker.stream(one)) for one in ask.several(4)]
+    assert len({piece.text for piece in streamed[-1]}) == 4
+    assert all(len(pieces) == 4 for pieces in streamed)
+
+
 def test_streaming_is_the_answer_growing(speaker: Speaker) -> None:
     ask = Ask(prompt="Alice", max_tokens=12)
 
@@ -273,10 +284,18 @@ def test_a_prompt_that_is_too_long_is_refused_with_both_lengths(speaker: Speaker
         ("top_p", float("nan")),
         ("seed", -1),
         ("seed", 2**63),
+        ("min_p", -0.1),
+        ("min_p", 1.1),
+        ("min_p", float("nan")),
+        ("repetition_penalty", 0.0),
+        ("repetition_penalty", float("inf")),
+        ("stop", "one text"),
+        ("stop", ("a", 1)),
+        ("stop", tuple("abcdefghi")),
     ],
 )
 def test_questions_that_make_no_sense_are_refused(field: str, value: Any) -> None:
-    with pytest.raises(ConfigError, match="prompt" if field == "prompt" else f"^{field} = "):
+    with pytest.raises(ConfigError, match=f"^{field} " if field != "prompt" else "prompt"):
         Ask(**({"prompt": "a"} | {field: value}))
 
 
@@ -287,15 +306,23 @@ def test_prompts_are_made_writable(given: str, asked: str) -> None:
 
 def test_a_sample_tells_all_that_is_needed_to_ask_again(speaker: Speaker, home: Home, db: Database) -> None:
     run_id = new_run(home, db)
-    ask = Ask(prompt="Alice", max_tokens=4, temperature=0.5, top_k=9, top_p=0.9, seed=11)
+    ask = Ask(
+        prompt="Alice",
+        max_tokens=4,
+        temperature=0.5,
+        top_k=9,
+        top_p=0.9,
+        seed=11,
+        min_p=0.01,
+        repetition_penalty=1.3,
+        stop=("\n\n", "The “End”"),
+    )
     piece = last(speaker.stream(ask))
 
     row = speaker.sample_row(ask, piece, "playground") | {"run_id": run_id}
     sample = store.get_sample(db, store.add_sample(db, row))
 
-    fields = ("prompt", "max_tokens", "temperature", "top_k", "top_p", "seed")
-    again = Ask(**{field: sample[field] for field in fields})
-    assert again == ask
+    assert Ask.from_sample(sample) == ask
     assert sample["text"] == piece.text and sample["new_tokens"] == 4 and sample["finish"] == "length"
     assert (sample["step"], sample["tokens"], sample["dtype"], sample["device"]) == (3, 768, "float32", "cpu")
     assert (sample["weights_sha256"], sample["source"], sample["superseded"]) == ("0" * 64, "playground", 0)

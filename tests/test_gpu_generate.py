@@ -13,9 +13,10 @@ from benchmarks.generate import Numbers, random_weights
 from engine import decode_plain
 from engine.ask import Ask
 from engine.config import ModelConfig, load_preset
-from engine.decode import Decoder, choose_backend
+from engine.decode import Choice, Decoder, choose_backend
 from engine.generate import Speaker, make_speaker
 from engine.model import Transformer
+from engine.pick import pick, pick_rows
 
 pytestmark = [
     pytest.mark.gpu,
@@ -160,7 +161,17 @@ def test_the_words_are_the_likeliest_of_a_plain_forward(shape: ModelConfig, plai
 
 
 @pytest.mark.parametrize("plain", [False, True])
-@pytest.mark.parametrize("settings", [{"temperature": 0.0}, {}, {"top_k": 20}])
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"temperature": 0.0},
+        {},
+        {"top_k": 20},
+        {"temperature": 1.5, "min_p": 0.1},
+        {"repetition_penalty": 1.4},
+        {"temperature": 0.0, "repetition_penalty": 1.4},
+    ],
+)
 def test_a_prompt_alone_and_in_a_batch_gets_one_answer(
     shape: ModelConfig, plain: bool, settings: dict[str, Any]
 ) -> None:
@@ -175,23 +186,58 @@ def test_a_prompt_alone_and_in_a_batch_gets_one_answer(
     assert speaker.answer(asks[3:7]) == together[3:7]
 
 
-@pytest.mark.parametrize("greedy", [False, True])
-def test_a_captured_step_is_the_step_and_waits_for_nothing(shape: ModelConfig, greedy: bool) -> None:
+def test_what_was_said_is_penalised_by_the_device_too(shape: ModelConfig) -> None:
+    """So strongly that no token comes twice, nor one of the prompt."""
     speaker = speaker_of(shape)
-    asks = questions(shape, 3, **({"temperature": 0.0} if greedy else {}))
+    asks = questions(shape, 5, temperature=0.0, repetition_penalty=10.0)
+    for ask, piece in zip(asks, speaker.answer(asks), strict=True):
+        said = [int(number) for number in piece.text.split()]
+        assert len(set(said)) == len(said) == ask.max_tokens
+        assert not set(said) & {int(number) for number in ask.prompt.split()}
+
+
+def test_rows_on_the_device_pick_what_each_would_pick_alone(cuda: torch.device) -> None:
+    asks = [
+        Ask(prompt="a", seed=seed, temperature=1.3, top_k=top_k, top_p=top_p, min_p=min_p)
+        for seed in range(4)
+        for top_k in (0, 3, 200)
+        for top_p in (0.5, 1.0)
+        for min_p in (0.0, 0.05, 0.5, 1.0)
+    ]
+    logits = torch.randn(len(asks), 4096, generator=torch.Generator().manual_seed(5)).to(cuda) * 3
+    wide: Any = {"dtype": torch.float64, "device": cuda}
+
+    picked = pick_rows(
+        logits,
+        torch.tensor([ask.temperature for ask in asks], device=cuda),
+        torch.tensor([ask.top_k or 4096 for ask in asks], device=cuda),
+        torch.tensor([ask.top_p for ask in asks], **wide),
+        torch.tensor([ask.dice(0) for ask in asks], **wide),
+        torch.tensor([ask.least for ask in asks], **wide),
+    )
+
+    assert picked.tolist() == [pick(row, ask, 0) for row, ask in zip(logits, asks, strict=True)]
+
+
+@pytest.mark.parametrize("penalised", [False, True])
+@pytest.mark.parametrize("greedy", [False, True])
+def test_a_captured_step_is_the_step_and_waits_for_nothing(shape: ModelConfig, greedy: bool, penalised: bool) -> None:
+    speaker = speaker_of(shape)
+    settings = ({"temperature": 0.0} if greedy else {}) | ({"repetition_penalty": 1.3} if penalised else {})
+    asks, choice = questions(shape, 3, **settings), Choice(greedy, penalised)
     captured = speaker.answer(asks)
     decoder = speaker.decoder
-    assert decoder and decoder._board and greedy in decoder._board.steps
+    assert decoder and decoder._board and choice in decoder._board.steps
     board = decoder._board
 
     torch.cuda.set_sync_debug_mode("error")
     try:
         with torch.inference_mode():
-            board.steps[greedy]()
-            decoder._step(board, greedy)
+            board.steps[choice]()
+            decoder._step(board, choice)
     finally:
         torch.cuda.set_sync_debug_mode("default")
-    board.steps[greedy] = lambda: decoder._step(board, greedy)
+    board.steps[choice] = lambda: decoder._step(board, choice)
 
     assert speaker.answer(asks) == captured
 

@@ -261,6 +261,11 @@ def test_a_real_run_is_trained_asked_and_asked_again(tmp_path: Path, capsys: Cap
     )
     assert printed.startswith("Once")
     assert first["text"] == again["text"] != younger["text"]
+    settings = ("--min-p", "0.1", "--repetition-penalty", "1.3", "--stop", "e", "--stop", "a")
+    other = run_json(capsys, *question, *settings)
+    assert (other["min_p"], other["repetition_penalty"], other["stop"]) == (0.1, 1.3, '["e", "a"]')
+    assert not {"e", "a"} & set(other["text"])
+    assert "repetition_penalty = 0.0 must be" in refused(capsys, *question, "--repetition-penalty", "0")
     assert "RUN@STEP" in refused(capsys, "generate", "tiny@last", "--prompt", "x", *at)
     assert "no weights of step 77" in refused(capsys, "generate", "tiny@77", "--prompt", "x", *at)
 

@@ -66,6 +66,23 @@ def test_an_answer_is_streamed_and_kept(talker: Talker, run_id: str, db: Databas
     assert store.get_sample(db, messages[-1]["sample_id"])["seed"] == 3
 
 
+def test_several_answers_come_together(talker: Talker, run_id: str) -> None:
+    last = list(talker.stream(run_id, None, "once", max_tokens=4, count=3, seed=2**63 - 1))[-1]
+    assert [answer["seed"] for answer in last["answers"]] == [2**63 - 1, 0, 1]
+    assert len({answer["sample_id"] for answer in last["answers"]}) == 3
+
+
+def test_one_that_waits_is_cancelled_at_once(talker: Talker, run_id: str) -> None:
+    busy = talker.stream(run_id, None, "once", max_tokens=8000)
+    next(busy)
+    cancel = threading.Event()
+    cancel.set()
+    began = time.monotonic()
+    assert list(talker.stream(run_id, None, "twice", cancel=cancel))[-1]["sample_id"] is None
+    assert time.monotonic() - began < 0.3
+    busy.close()  # type: ignore[attr-defined]
+
+
 def test_one_worker_serves_many_questions_in_order(talker: Talker, run_id: str) -> None:
     list(talker.stream(run_id, None, "first", max_tokens=1))
     pid, ends = worker_pid(talker), []
@@ -213,6 +230,11 @@ def test_the_worker_ends_when_its_parent_is_killed(home: Home, run_id: str) -> N
         ({"seed": 10**30}, "seed = 1"),
         ({"seed": float("inf")}, "seed = inf"),
         ({"step": "x"}, "step = x"),
+        ({"min_p": 1.5}, "min_p = 1.5"),
+        ({"repetition_penalty": 0}, "repetition_penalty = 0"),
+        ({"count": 9}, "count = 9"),
+        ({"stop": "."}, "stop must be a list"),
+        ({"stop": ["x" * 101]}, "at most 100 characters; one has 101"),
     ],
 )
 def test_what_cannot_be_asked_starts_no_worker(talker: Talker, fields: dict[str, Any], words: str) -> None:

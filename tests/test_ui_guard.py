@@ -30,12 +30,18 @@ async def foreign(request: Request) -> Response:
     return JSONResponse({"detail": "/secret/place is not there"}, 400)
 
 
+async def data(request: Request) -> Response:
+    """An answer of our own kind."""
+    return JSONResponse({"step": 1})
+
+
 def client(**options: object) -> TestClient:
     """A client of a small app behind the guard."""
     app = Starlette(
         routes=[
             Route("/", hello, methods=["GET", "POST"]),
             Route("/api/x", hello, methods=["POST"]),
+            Route("/api/data", data),
             Route("/broken", broken),
             Route("/gradio_api/info", foreign),
         ]
@@ -137,6 +143,12 @@ def test_every_answer_has_the_safe_headers() -> None:
         assert "frame-ancestors 'none'" in headers["content-security-policy"]
         assert headers["x-content-type-options"] == "nosniff"
         assert headers["referrer-policy"] == "no-referrer"
+
+
+def test_data_has_short_ones_under_which_nothing_runs() -> None:
+    headers = client().get("/api/data").headers
+    assert headers["content-security-policy"].startswith("default-src 'none'") and "referrer-policy" not in headers
+    assert headers["x-content-type-options"] == "nosniff"
 
 
 @pytest.mark.parametrize(

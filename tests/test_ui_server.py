@@ -266,6 +266,16 @@ def test_generate_streams_text_by_api_name(page: TestClient, there: Database) ->
     assert result(stream) == " word word word"
 
 
+def test_any_setting_is_named_in_json_by_api_name(page: TestClient, there: Database) -> None:
+    run_id = make_run(there)
+
+    said = call(page, "generate_with", run_id, -1, "Hello", '{"max_tokens": 2, "min_p": 0.1, "stop": ["."]}')
+    refused = call(page, "generate_with", run_id, -1, "Hello", '{"heat": 2}')
+
+    assert result(said) == " word word"
+    assert "there is no 'heat'" in refused
+
+
 def test_keep_and_find_again_by_api_name(page: TestClient, there: Database) -> None:
     sample = add_answer(there, make_run(there), HOSTILE)
 

@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -19,7 +20,7 @@ from sqlite_utils import Database
 from engine import process, store
 from engine.config import load_preset
 from engine.home import PROJECT, Home
-from engine.worker import Worker
+from engine.worker import ROOM, Worker
 
 
 class Line:
@@ -103,6 +104,45 @@ def test_an_answer_grows_and_is_kept(line: Line, run_id: str, db: Database) -> N
     assert (sample["text"], sample["source"], sample["run_id"]) == (last["text"], "playground", run_id)
 
 
+def test_several_answers_are_made_at_once_and_each_is_kept(line: Line, run_id: str, db: Database) -> None:
+    line.ask(1, run_id, max_tokens=40, count=3, min_p=0.1, repetition_penalty=1.5, stop=["x"])
+    first = line.hear()
+    assert first["finish"] == "" and [answer["seed"] for answer in first["answers"]] == [7, 8, 9]
+    last = line.hear_last(1)
+    assert [answer["finish"] for answer in last["answers"]] == ["length"] * 3
+    assert last["tokens_per_second"] == pytest.approx(sum(one["tokens_per_second"] for one in last["answers"]))
+    samples = [store.get_sample(db, answer["sample_id"]) for answer in last["answers"]]
+    assert [sample["seed"] for sample in samples] == [7, 8, 9]
+    assert [sample["text"] for sample in samples] == [answer["text"] for answer in last["answers"]]
+    assert {(one["min_p"], one["repetition_penalty"], one["stop"]) for one in samples} == {(0.1, 1.5, '["x"]')}
+    assert last["weights"] == samples[0]["weights_sha256"] and last["sample_id"] == samples[0]["id"]
+
+
+def test_a_cancel_ends_all_answers_of_a_question(line: Line, run_id: str) -> None:
+    line.ask(1, run_id, max_tokens=8000, count=2)
+    line.hear()
+    line.send(cancel=1)
+    assert [answer["finish"] for answer in line.hear_last(1)["answers"]] == ["cancelled"] * 2
+
+
+def test_models_asked_in_turn_stay_while_there_is_room(line: Line, run_id: str, db: Database) -> None:
+    steps = (10, 20, 30, 40, 50)
+    for step in steps:
+        store.add_checkpoint(
+            db, run_id, attempt=1, step=step, tokens=0, kind="sampling", path="x", bytes=1, sha256=f"{step}"
+        )
+    for number, step in enumerate((*steps, *steps[1:], steps[0], steps[2]), 1):
+        line.ask(number, run_id, step=step, max_tokens=1)
+        assert line.hear_last(number)["step"] == step
+    # The first one went when the fifth came; the second went when the first came back.
+    assert line.voice.loads == [(run_id, step) for step in (*steps, steps[0])]
+
+    line.worker.held[list(line.worker.held)[-1]] = SimpleNamespace(bytes=ROOM)
+    line.ask(99, run_id, step=20, max_tokens=1)
+    line.hear_last(99)
+    assert [speaker.step for speaker in line.worker.held.values()] == [20]  # a large one goes before the next comes
+
+
 def test_at_most_about_twenty_pieces_a_second(line: Line, run_id: str) -> None:
     line.ask(1, run_id, max_tokens=100)
     began, pieces = time.monotonic(), 1
@@ -146,7 +186,7 @@ def test_weights_that_are_named_are_not_taken_for_others_of_their_step(line: Lin
     for number, named in ((1, {}), (2, {"weights": "aa"}), (3, {"weights": "aa"}), (4, {})):
         line.ask(number, run_id, step=10, **named)
         line.hear_last(number)
-    assert line.voice.loads == [(run_id, 10), (run_id, 10), (run_id, 10)] and line.voice.named == ["", "aa", ""]
+    assert line.voice.loads == [(run_id, 10), (run_id, 10)] and line.voice.named == ["", "aa"]
 
 
 def test_a_cancel_is_heard_during_an_answer_and_keeps_what_was_said(line: Line, run_id: str, db: Database) -> None:
@@ -164,8 +204,13 @@ def test_a_cancelled_request_that_waits_is_not_answered(line: Line, run_id: str)
     line.ask(1, run_id, max_tokens=60)
     line.ask(2, run_id)
     line.send(cancel=2)
-    line.hear_last(1)
-    assert line.hear() == {
+    ends: dict[int, dict[str, Any]] = {}
+    while len(ends) < 2:
+        message = line.hear()
+        if message["finish"]:
+            ends[message["id"]] = message
+    assert list(ends) == [2, 1] and ends[1]["finish"] == "length"
+    assert ends[2] == {
         "id": 2,
         "text": "",
         "new_tokens": 0,
@@ -173,8 +218,11 @@ def test_a_cancelled_request_that_waits_is_not_answered(line: Line, run_id: str)
         "finish": "cancelled",
         "step": None,
         "tokens": None,
+        "weights": None,
         "sample_id": None,
     }
+    line.ask(3, run_id)
+    assert line.hear()["id"] == 3
 
 
 @pytest.mark.parametrize(
@@ -222,6 +270,18 @@ def test_the_worker_ends_when_nobody_asks(home: Home) -> None:
     line = Line(home, idle=0.05)
     wait_for(lambda: not line.thread.is_alive())
     line.close()
+
+
+def test_a_process_that_nobody_asks_ends_and_gives_its_memory_back(home: Home) -> None:
+    fake = Path(__file__).with_name("fake_worker.py")
+    command = [sys.executable, str(fake), "--home", str(home.path), "--idle", "0.05"]
+    child = subprocess.Popen(command, cwd=PROJECT, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL)
+    assert child.stdin
+    try:
+        assert child.wait(timeout=60) == 0  # while its stdin is still open
+    finally:
+        child.kill()
+        child.stdin.close()
 
 
 def test_a_real_worker_greets_without_torch_and_keeps_stdout_clean(home: Home, run_id: str, tmp_path: Path) -> None:

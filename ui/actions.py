@@ -3,15 +3,15 @@
 import logging
 import re
 import threading
-from collections.abc import Generator, Iterator
+from collections.abc import Generator
 from typing import Any, Protocol
 
 from engine import backups, config, store
 from engine.config import ConfigError
 from engine.home import Home
 from engine.store import Refused, Row, StoreError
-from ui import describe
-from ui.checks import real as _real
+from ui import asking, describe
+from ui.asking import Talker as Talker
 from ui.checks import text as _text
 from ui.checks import whole as _whole
 from ui.reading import Reader
@@ -19,8 +19,6 @@ from ui.reading import Reader
 log = logging.getLogger(__name__)
 CLEAR = (ConfigError, Refused, StoreError)
 """Errors whose message is a sentence for the person."""
-LONGEST_PROMPT = 8192
-LONGEST_ANSWER = 4096
 MOST_CANCELS = 1000
 DATASET_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 TOKENIZER_NAME = re.compile(r"smollm2|bpe:[0-9]{1,7}")
@@ -39,26 +37,6 @@ class Launch(Protocol):
     def run_status(self, home: Home, run: str) -> dict[str, Any]: ...
     def reconcile(self, home: Home, db: Any) -> None: ...
     def default_device(self) -> str: ...
-
-
-class Talker(Protocol):
-    """The generation worker's client (engine.talk)."""
-
-    def stream(
-        self,
-        run_id: str,
-        step: int | None,
-        prompt: str,
-        *,
-        max_tokens: int = ...,
-        temperature: float = ...,
-        top_k: int = ...,
-        top_p: float = ...,
-        seed: int = ...,
-        weights: str = ...,
-        cancel: threading.Event | None = ...,
-    ) -> Iterator[dict[str, Any]]: ...
-    def close(self) -> None: ...
 
 
 class Actions:
@@ -148,37 +126,48 @@ class Actions:
         seed: int,
         token: str = "",
         weights: str | None = None,
+        min_p: float | None = None,
+        repetition_penalty: float | None = None,
+        stop: list[str] | None = None,
+        count: int | None = None,
+        who: list[dict[str, Any]] | None = None,
     ) -> Generator[dict[str, Any], None, None]:
         """Stream an answer of a run at the age `step` (None or -1 for the newest); `cancel(token)` ends it.
 
-        `weights` is the sha256 of an exhibit's weights, where no others of that age will do.
+        `weights` is the sha256 of an exhibit's weights, where no others of that age will do. `count` answers are made
+        at once; `who` asks several checkpoints instead, each piece then has its `column`.
         """
-        prompt = _text(prompt, "The prompt", LONGEST_PROMPT).encode("utf-8", "replace").decode("utf-8")
-        if not prompt.strip():
-            raise Refused("Write a prompt first: 1 to 8,192 characters.")
-        row = self._run(run)
-        if row["kind"] == "published":
-            raise Refused("The published model's weights are not part of this home, so it cannot be asked.")
-        at = None if step is None or step == -1 else _whole(step, "The age", 0, 10**15)
-        length, k = _whole(max_tokens, "The length", 1, LONGEST_ANSWER), _whole(top_k, "Top-k", 0, 10**6)
-        heat, p = _real(temperature, "The temperature", 0, 10), _real(top_p, "Top-p", 1e-6, 1)
-        dice = _whole(seed, "The seed", 0, 2**63 - 1)
+        prompt = asking.clean_prompt(prompt)
+        settings = asking.checked(
+            {
+                "max_tokens": max_tokens,
+                "temperature": temperature,
+                "top_k": top_k,
+                "top_p": top_p,
+                "seed": seed,
+                "min_p": min_p,
+                "repetition_penalty": repetition_penalty,
+                "stop": stop,
+                "count": count,
+            }
+        )
+        asked = asking.models(self._run, run, step, weights, who)
         token = _text(token, "The token", 64)
+        cancel = self._cancels.setdefault(token, threading.Event())
         try:
-            yield from self.talker.stream(
-                row["id"],
-                at,
-                prompt,
-                max_tokens=length,
-                temperature=heat,
-                top_k=k,
-                top_p=p,
-                seed=dice,
-                weights=_text(weights or "", "The weights' sha256", 64),
-                cancel=self._cancels.setdefault(token, threading.Event()),
-            )
+            if who is None:
+                run_id, at, sha256 = asked[0]
+                yield from self.talker.stream(run_id, at, prompt, **settings, weights=sha256, cancel=cancel)
+            else:
+                yield from asking.beside(self.talker, asked, prompt, settings, cancel)
         finally:
             self._cancels.pop(token, None)
+
+    def ask_with(
+        self, run: str, step: int | None, prompt: str, settings_json: str = "{}"
+    ) -> Generator[dict[str, Any], None, None]:
+        """Stream an answer with settings that are named in JSON; those that are not stay as they are by default."""
+        yield from self.ask(run, step, prompt, **asking.parse_settings(settings_json))
 
     def cancel(self, token: str) -> None:
         """End the answer that was asked for with `token`, or keep it from beginning."""

@@ -1,4 +1,4 @@
-"""Play's part of /api: an answer that arrives while it is made, and its cancelling.
+"""Play's part of /api: answers that arrive while they are made, their cancelling, and what was asked before.
 
 A stream of our own, one JSON object a line: what Gradio's shared event stream delivers depends on the other events of
 the page, and an answer has to arrive whatever else the page waits for.
@@ -15,16 +15,36 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import StreamingResponse
 from starlette.concurrency import iterate_in_threadpool
 
+from engine import store
 from ui.actions import Actions, sentence
 from ui.answers import reply
+from ui.routes import Id, spoken
 
 LOOK = 0.25
 """Seconds between two looks whether the reader is still there."""
-FIELDS = ("run", "step", "prompt", "max_tokens", "temperature", "top_k", "top_p", "seed", "token", "weights")
+FIELDS = (
+    "run",
+    "step",
+    "prompt",
+    "max_tokens",
+    "temperature",
+    "top_k",
+    "top_p",
+    "seed",
+    "token",
+    "weights",
+    "min_p",
+    "repetition_penalty",
+    "stop",
+    "count",
+    "who",
+)
+SHOWN = 30
+"""Questions of the history that are read at once."""
 
 
 def make_ask(actions: Actions) -> APIRouter:
-    """The routes for one home; both are POSTs, whose origin the guard has checked."""
+    """The routes for one home; what does something is a POST, whose origin the guard has checked."""
     router = APIRouter(prefix="/api")
 
     @router.post("/ask")
@@ -37,6 +57,12 @@ def make_ask(actions: Actions) -> APIRouter:
     def cancel(request: Request, what: dict[str, Any]) -> Response:
         actions.cancel(what.get("token", ""))
         return reply(request, {})
+
+    @router.get("/asked")
+    def asked(request: Request, before: Id = 2**62) -> Response:
+        rows = store.asked_samples(actions.reader.db(), before, SHOWN + 1)
+        shown = [spoken(row) | {name: row[name] for name in ("run_name", "created_at")} for row in rows[:SHOWN]]
+        return reply(request, {"asked": shown, "more": len(rows) > SHOWN})
 
     return router
 

@@ -127,12 +127,16 @@ class Jobs:
             job.process.wait()
             for left in (self.home.path / "checkpoints").glob(f".capsule-{job.process.pid}-*"):
                 shutil.rmtree(left, ignore_errors=True)
+        self._drop_file(job)
+
+    def _drop_file(self, job: Job) -> None:
+        """Remove what a job made or read, and the folder where nothing else is in it."""
         if job.file is not None:
             job.file.unlink(missing_ok=True)
             for part in job.file.parent.glob(f".{job.file.name}.*"):
                 part.unlink(missing_ok=True)
         with contextlib.suppress(OSError):
-            self.home.capsules.rmdir()  # only where nothing is in it
+            self.home.capsules.rmdir()
 
     def _hear(self, job: Job, process: subprocess.Popen[bytes]) -> None:
         """Follow a process to its end; runs in a thread of its own."""
@@ -156,6 +160,7 @@ class Jobs:
                 plain = code == 1 and last.endswith((".", "!"))
                 job.error = last if plain else "It ended without an answer; python -m engine capsule says more."
                 job.state = "failed"
+                self._drop_file(job)  # nothing can be done with it any more
 
     def _tidy(self) -> None:
         """Forget what nobody has asked for in an hour."""

@@ -48,6 +48,12 @@ HEADERS = {
     "cross-origin-resource-policy": "same-origin",
     "cross-origin-opener-policy": "same-origin",
 }
+DATA_HEADERS = {
+    # Of what is no page: a browser that is led here shows text, and runs nothing of it.
+    "content-security-policy": "default-src 'none'; frame-ancestors 'none'",
+    "x-content-type-options": "nosniff",
+    "cross-origin-resource-policy": "same-origin",
+}
 
 
 class Guard:
@@ -136,7 +142,8 @@ class Guard:
                     replaced = True
                     await answer(send, message["status"], "This request cannot be answered.")
                     return
-                message["headers"] = [*_without(message["headers"], HEADERS), *_encoded(HEADERS)]
+                ours = DATA_HEADERS if _is_data(scope["path"], message) else HEADERS
+                message["headers"] = [*_without(message["headers"], HEADERS), *_encoded(ours)]
             if not replaced:
                 await send(message)
 
@@ -190,6 +197,12 @@ async def answer(send: Send, status: int, message: str) -> None:
         headers["www-authenticate"] = 'Basic realm="Blueberry Studio", charset="UTF-8"'
     await send({"type": "http.response.start", "status": status, "headers": _encoded(headers)})
     await send({"type": "http.response.body", "body": body})
+
+
+def _is_data(path: str, message: Message) -> bool:
+    """Whether an answer is JSON, or says that the browser has that already."""
+    kind = dict(message["headers"]).get(b"content-type", b"")
+    return bool(kind.startswith(b"application/json")) or (message["status"] == 304 and path.startswith("/api/"))
 
 
 def _foreign(path: str) -> bool:

@@ -15,6 +15,7 @@ FIGURES = (
 )
 TABS = (
     ("train", "Train"),
+    ("growing", "Growing up"),
     ("compare", "Compare"),
     ("play", "Play"),
     ("capsule", "Time capsule"),

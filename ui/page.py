@@ -6,7 +6,7 @@ from typing import Any, ParamSpec, TypeVar
 
 import gradio as gr
 
-from ui import capsule_tab, compare_tab, data_tab, header, play_tab, report_tab, train_tab
+from ui import capsule_tab, compare_tab, data_tab, growing_tab, header, play_tab, report_tab, train_tab
 from ui.actions import Actions, sentence
 
 P = ParamSpec("P")
@@ -23,6 +23,7 @@ def build_page(actions: Actions, more: Sequence[Callable[..., Any]] = ()) -> Any
     with gr.Blocks(title="Blueberry Studio", analytics_enabled=False, fill_width=True) as demo:
         header.build(spoken(actions.stop_run), spoken(actions.resume_run))
         train_tab.build(spoken(actions.start_run))
+        growing_tab.build()
         compare_tab.build()
         play_tab.build()
         capsule_tab.build()
@@ -80,9 +81,18 @@ def add_api(actions: Actions) -> None:
         for piece in streamed(actions.ask)(run, step, prompt, max_tokens, temperature, top_k, top_p, seed):
             yield piece["text"]
 
+    # Not more arguments of `generate`: a plain HTTP request has to send every argument that a name has.
+    def generate_with(
+        run: str, step: int = -1, prompt: str = "Once upon a time", settings_json: str = "{}"
+    ) -> Iterator[str]:
+        """The same with any settings: those of `generate`, min_p, repetition_penalty and stop (a list of texts)."""
+        for piece in streamed(actions.ask_with)(run, step, prompt, settings_json):
+            yield piece["text"]
+
     for handler in (run_status, list_runs, queue_run, queue_resume, search_samples, list_samples, archive_sample):
         gr.api(handler, api_name=handler.__name__)
     gr.api(generate, api_name="generate", concurrency_limit=AT_ONCE)
+    gr.api(generate_with, api_name="generate_with", concurrency_limit=AT_ONCE)
 
 
 def spoken(handler: Callable[P, R]) -> Callable[P, R]:

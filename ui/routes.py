@@ -32,14 +32,17 @@ SAMPLE_FIELDS = (
     "temperature",
     "top_k",
     "top_p",
+    "min_p",
+    "repetition_penalty",
+    "stop",
     "max_tokens",
     "new_tokens",
     "finish",
     "source",
     "device",
     "dtype",
+    "weights_sha256",
     "exhibit",
-    "same_as",
 )
 
 
@@ -146,7 +149,7 @@ def listed(text: str) -> tuple[str, ...]:
 
 def spoken(row: Row) -> dict[str, Any]:
     """A sample as the page shows it."""
-    return {name: row[name] for name in SAMPLE_FIELDS}
+    return {name: row[name] for name in SAMPLE_FIELDS} | {"same_as": row.get("same_as")}
 
 
 def asked_every(db: Database, run_id: str) -> int | None:

@@ -25,6 +25,7 @@ from ui.data_routes import Preparing, make_data
 from ui.exhibits import make_exhibits
 from ui.fork_routes import make_changes, make_forks
 from ui.forks import Forking, Forks
+from ui.growing_routes import make_growing
 from ui.guard import Guard
 from ui.label_routes import make_labels
 from ui.machine_routes import Machine, make_machine
@@ -78,6 +79,7 @@ def create_app(
     jobs = Jobs(home)
     app.include_router(make_capsules(reader, jobs))
     app.include_router(make_records(reader, actions, cache))
+    app.include_router(make_growing(reader, cache))
     app.include_router(make_labels(reader))
     app.include_router(make_queue(reader, actions))
     app.include_router(make_sweeps(reader))

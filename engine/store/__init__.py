@@ -58,6 +58,8 @@ from engine.store.deletion import remove_some as remove_some
 from engine.store.diagnostics import looks as looks
 from engine.store.forks import ancestors as ancestors
 from engine.store.forks import make_fork as make_fork
+from engine.store.growing import ages_of_words as ages_of_words
+from engine.store.growing import prompts_asked as prompts_asked
 from engine.store.health import complaints as complaints
 from engine.store.health import schema_version as schema_version
 from engine.store.health import sqlite_version as sqlite_version
@@ -154,10 +156,13 @@ from engine.store.telemetry import metrics_after as metrics_after
 from engine.store.telemetry import moments as moments
 from engine.store.telemetry import numbers_after as numbers_after
 from engine.store.telemetry import supersede_after as supersede_after
+from engine.store.words import LAST_STEP as LAST_STEP
 from engine.store.words import add_checkpoint as add_checkpoint
 from engine.store.words import add_sample as add_sample
 from engine.store.words import ages as ages
 from engine.store.words import answers as answers
+from engine.store.words import answers_at as answers_at
+from engine.store.words import asked_samples as asked_samples
 from engine.store.words import forget_checkpoint as forget_checkpoint
 from engine.store.words import get_sample as get_sample
 from engine.store.words import list_checkpoints as list_checkpoints

@@ -15,7 +15,8 @@ MOST_WORDS = 32
 
 _EXHIBIT = """
     SELECT archive.id, sample_id, category, title, archive.note, archive.created_at, samples.run_id, samples.step,
-           samples.tokens, prompt, text, seed, temperature, top_k, top_p, max_tokens, weights_sha256, dtype,
+           samples.tokens, prompt, text, seed, temperature, top_k, top_p, min_p,
+           repetition_penalty, stop, max_tokens, weights_sha256, dtype,
            samples.device, source, runs.name AS run_name, runs.kind AS run_kind, runs.preset,
            (SELECT val_loss FROM current_evals WHERE current_evals.run_id = samples.run_id
             AND current_evals.step <= samples.step ORDER BY current_evals.step DESC LIMIT 1) AS val_loss

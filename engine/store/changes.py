@@ -235,6 +235,24 @@ def alerts(db: Database) -> None:
         db.conn.execute(statement)
 
 
+def growing_up(db: Database) -> None:
+    """What a run answered to its prompts is found by age and by prompt, however much it has said.
+
+    The last columns are there so that ages and prompts are counted without reading a single text.
+    """
+    current = "superseded, source) WHERE superseded = 0 AND source != 'playground'"
+    db.conn.execute(f"CREATE INDEX samples_by_age ON samples(run_id, step, tokens, suite, {current}")
+    db.conn.execute(f"CREATE INDEX samples_by_prompt ON samples(run_id, suite, prompt, id, step, {current}")
+
+
+def ways_of_asking(db: Database) -> None:
+    """More of how a sample was asked, with the values that change nothing; and people's questions, found at once."""
+    db.conn.execute("ALTER TABLE samples ADD COLUMN min_p REAL NOT NULL DEFAULT 0")
+    db.conn.execute("ALTER TABLE samples ADD COLUMN repetition_penalty REAL NOT NULL DEFAULT 1")
+    db.conn.execute("ALTER TABLE samples ADD COLUMN stop TEXT NOT NULL DEFAULT '[]'")
+    db.conn.execute("CREATE INDEX samples_asked ON samples(id) WHERE source IN ('playground', 'live')")
+
+
 def capsules(db: Database) -> None:
     """Capsules that came from elsewhere, and which runs came with which."""
     for statement in (

@@ -169,5 +169,7 @@ MIGRATIONS: list[Callable[[Database], None]] = [
     changes.probes,
     changes.diagnostics,
     changes.alerts,
+    changes.growing_up,
+    changes.ways_of_asking,
     changes.capsules,
 ]

@@ -13,6 +13,8 @@ _SAME_AS = """(SELECT CASE WHEN earlier.text = samples.text THEN earlier.step EN
     AND earlier.superseded = 0 AND earlier.source != 'playground' AND earlier.id < samples.id
     ORDER BY earlier.id DESC LIMIT 1) AS same_as"""
 """The step of the age before, where the same prompt was answered word for word the same."""
+LAST_STEP = 2**62
+"""Beyond every step."""
 
 
 def add_sample(db: Database, sample: Row) -> int:
@@ -37,6 +39,16 @@ def list_samples(db: Database, run_id: str, cursor: int = 0, limit: int = 1000) 
     )
 
 
+def asked_samples(db: Database, before: int = 2**62, limit: int = 30) -> list[Row]:
+    """What people asked any run, newest first, from ids below `before` on; with the run's name and its `exhibit`."""
+    return rows(
+        db,
+        f"""SELECT samples.*, runs.name AS run_name, {_EXHIBIT} FROM samples JOIN runs ON runs.id = samples.run_id
+            WHERE samples.source IN ('playground', 'live') AND samples.id < ? ORDER BY samples.id DESC LIMIT ?""",
+        [before, limit],
+    )
+
+
 def newest_samples(db: Database, run_id: str) -> list[Row]:
     """The newest periodic answer to each prompt of a run, with the number of `ages` at which it was given.
 
@@ -53,14 +65,30 @@ def newest_samples(db: Database, run_id: str) -> list[Row]:
     )
 
 
-def answers(db: Database, run_id: str, suite: str, prompt: str) -> list[Row]:
-    """Every current periodic answer of a run to one prompt, youngest age first, with `exhibit` and `same_as`."""
+def answers(db: Database, run_id: str, suite: str, prompt: str, first: int = 0, last: int = LAST_STEP) -> list[Row]:
+    """Every current periodic answer of a run to one prompt from step `first` to `last`, youngest age first.
+
+    With `exhibit` and `same_as`.
+    """
+    # The pluses keep SQLite at the index of prompts: with that of steps it would read all prompts of these ages.
     return rows(
         db,
         f"""SELECT samples.*, {_EXHIBIT}, {_SAME_AS} FROM samples
                        WHERE run_id = ? AND suite = ? AND prompt = ? AND superseded = 0 AND source != 'playground'
-                       ORDER BY step, id""",
-        [run_id, suite, prompt],
+                       AND +step BETWEEN ? AND ? ORDER BY +step, id""",
+        [run_id, suite, prompt, first, last],
+    )
+
+
+def answers_at(db: Database, run_id: str, step: int) -> list[Row]:
+    """What a run answered to its prompts at one age, in the order in which they were asked; likewise."""
+    # The plus keeps SQLite at the index of steps: to find the rows in order it would read all of the run's.
+    return rows(
+        db,
+        f"""SELECT samples.*, {_EXHIBIT}, {_SAME_AS} FROM samples
+                       WHERE run_id = ? AND step = ? AND superseded = 0 AND source != 'playground' AND suite != ''
+                       ORDER BY +id""",
+        [run_id, step],
     )
 
 

@@ -20,6 +20,7 @@ FORM = "?run=blueberry-nano-2025"
 
 SEEN = {
     "train": "#loss-chart .plot svg",
+    "growing": "#growing-stage .words",
     "compare": "#runs-table tbody tr",
     "play": "#play-age option",
     "capsule": "#gallery > *",

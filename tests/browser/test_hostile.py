@@ -40,6 +40,7 @@ def test_no_text_of_a_run_is_ever_a_script(app: App, page: Any) -> None:
     page.evaluate("for (const fold of document.querySelectorAll('details')) fold.open = true")
     page.wait_for_function("document.body.textContent.includes('one line')")
     for tab, there in (
+        ("growing", "#growing-stage .words"),
         ("compare", "#runs-table"),
         ("play", "#play-run"),
         ("capsule", "#gallery .exhibit"),
@@ -76,10 +77,17 @@ def test_no_address_of_the_page_is_ever_a_script(app: App, page: Any) -> None:
         "zoom",
         "chosen",
         "with",
+        "suite",
+        "asked",
+        "age",
+        "beside",
+        "each",
     )
     everywhere = "&".join(f"{name}={HOSTILE}" for name in names)
-    for tab in (HOSTILE, "capsule", "compare"):
+    for tab in (HOSTILE, "capsule", "compare", "growing"):
         visit(page, app, f"?{everywhere}&tab={tab}#{HOSTILE}")
-        page.wait_for_selector("#panel-train:visible, #gallery > *:visible, #runs-table tr:visible")
+        page.wait_for_selector(
+            "#panel-train:visible, #gallery > *:visible, #runs-table tr:visible, #growing-stage:visible"
+        )
 
         assert page.evaluate("window.hurt") is None

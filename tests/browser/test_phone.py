@@ -56,7 +56,7 @@ def test_every_state_fits(full: tuple[App, dict[str, str]], phone: Any) -> None:
 def test_every_tab_fits(full: tuple[App, dict[str, str]], phone: Any) -> None:
     app, runs = full
     visit(phone, app, f"?run={runs['finished']}")
-    for tab in ("play", "capsule", "compare", "data", "report"):
+    for tab in ("growing", "play", "capsule", "compare", "data", "report"):
         phone.click(f"#tab-{tab}")
         phone.wait_for_selector(SEEN[tab], state="attached")
 

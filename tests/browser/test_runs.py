@@ -11,7 +11,7 @@ from engine.home import Home
 
 CURVE = """() => {
   const plot = document.querySelector('#loss-chart .plot');
-  const steps = (plot.data || []).find((trace) => trace.name.endsWith('each step'));
+  const steps = (plot.data || []).find((trace) => trace.name?.endsWith('each step'));
   return steps ? [steps.x.length, steps.x.at(-1), steps.y.at(-1)] : [0, null, null];
 }"""
 RANGE = "document.querySelector('#loss-chart .plot')?.layout?.xaxis?.range"
@@ -112,8 +112,9 @@ def test_a_second_run_on_the_device_is_refused_in_a_sentence(workshop: App, page
     page.wait_for_selector("#put-in-line:visible")
     assert not page.locator("#start").is_visible()
     # A page that has not heard of the other run yet is refused by the server, and can try again.
-    page.evaluate("document.querySelector('#start').hidden = false")
-    page.click("#start")
+    # Pressed within the script: the page, which does know, hides the button again at any time.
+    page.evaluate("() => { const button = document.querySelector('#start'); button.hidden = false; button.click(); }")
+    page.wait_for_selector(".toast-body")
     assert "stop it first" in page.locator(".toast-body").first.inner_text()
     page.wait_for_selector("body:not(.starting)")
 

@@ -33,6 +33,7 @@ import * as exhibit from "./exhibit.js";
 import * as fork from "./fork.js";
 import * as inflight from "./inflight.js";
 import * as lineage from "./lineage.js";
+import * as growing from "./growing.js";
 import * as alerts from "./alerts.js";
 
 const BUSY_MS = 1000;
@@ -126,7 +127,7 @@ function connected(value, message = "") {
 }
 
 function whenDrawn(callback) {
-  const parts = ["#topbar .tabs", "#panel-train .charts", "#panel-play #prompt", "#panel-capsule #gallery", "#panel-compare #runs-table", "#datasets", "#report", "#line",
+  const parts = ["#topbar .tabs", "#panel-train .charts", "#panel-play #prompt", "#panel-capsule #gallery", "#panel-compare #runs-table", "#growing-slider", "#datasets", "#report", "#line",
     "#start", "#stop", "#resume"];
   const ready = () => parts.every((part) => $(part));
   if (ready()) return callback();
@@ -157,6 +158,7 @@ async function start() {
   fork.mount({ select });
   inflight.mount();
   lineage.mount();
+  growing.mount();
   alerts.mount({ select, show });
   compare.mount();
   runsTable.mount();

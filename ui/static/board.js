@@ -12,6 +12,11 @@ import { MARK_AXIS, markShapes, markTrace } from "./marks.js";
 import { strokes } from "./palette.js";
 import { runById, state, writeAddress } from "./state.js";
 
+/** Longer than this nobody waits for a chart to answer a gesture. */
+const PATIENCE_MS = 100;
+
+const whenIdle = (callback) => (window.requestIdleCallback ? requestIdleCallback(callback, { timeout: PATIENCE_MS }) : setTimeout(callback, 20));
+
 export class Board {
   /**
    * `charts` are {name, figure, kind(), wide}; `runs()` ids, the selected one first; `selected()` an
@@ -19,7 +24,7 @@ export class Board {
    */
   constructor({ root, charts, runs, selected, seen, zoom, marks = false, after = () => {} }) {
     Object.assign(this, { root, charts, runs, selected, seen, zoom, marks, after });
-    this.curves = new Curves(() => this.redraw());
+    this.curves = new Curves((names) => this.redraw(names));
     this.dirty = new Set();
     this.visible = new Set();
     this.wanted = new Set(["loss"]);
@@ -87,8 +92,9 @@ export class Board {
     return (m?.loss || []).some((value) => value === null || Math.abs(value - line) > height / 20);
   }
 
-  redraw() {
-    this.dirty = new Set(this.charts);
+  /** Draw all charts anew, or those that show one of these curves. */
+  redraw(names = null) {
+    for (const chart of this.charts) if (!names || needs(chart.kind()).some((name) => names.includes(name))) this.dirty.add(chart);
     this.schedule();
   }
 
@@ -98,9 +104,10 @@ export class Board {
     requestAnimationFrame(() => {
       this.drawing = false;
       for (const chart of this.charts) this.bare(chart);
-      const drawn = [...this.dirty].filter((chart) => this.visible.has(chart));
-      for (const chart of drawn) { this.dirty.delete(chart); this.draw(chart); }
-      if (drawn.length) this.cross.refresh();
+      const [chart, ...later] = this.charts.filter((one) => this.dirty.has(one) && this.visible.has(one));
+      if (chart) { this.dirty.delete(chart); this.draw(chart); }
+      if (later.length) whenIdle(() => this.schedule()); // the first one is painted before the others are drawn
+      else if (chart) this.cross.refresh();
       this.after();
     });
   }
@@ -230,7 +237,12 @@ export class Board {
     const all = !range || (out && range[0] <= first && range[1] >= last);
     this.zoom.set(all ? null : range.map((value) => Number(backFrom(state.axis)(value).toPrecision(12))));
     writeAddress();
-    this.load();
+    this.refine();
+  }
+
+  /** Draw the new part once, with its finer curves; where those take longer, what is here is drawn meanwhile. */
+  async refine() {
+    await Promise.race([this.load(), new Promise((done) => setTimeout(done, PATIENCE_MS))]);
     this.redraw();
   }
 }

@@ -1,5 +1,6 @@
 // One exhibit, whole, with an address of its own; here it is changed and taken out. All its texts are text nodes.
 
+import { inWords, wishOf } from "./asked.js";
 import { $, fill, h, say } from "./dom.js";
 import { mark } from "./categories.js";
 import { age, continuation, date, loss } from "./format.js";
@@ -57,7 +58,7 @@ export function open(id) {
 
 export function settings(one) {
   if (one.seed === null) return "The report does not give its settings.";
-  return `seed ${one.seed}, temperature ${one.temperature}, top-k ${one.top_k}, top-p ${one.top_p}, ${one.max_tokens} tokens at most`;
+  return inWords(one);
 }
 
 /** Prompt and answer as they were said, hits of the search marked; the report of a published one may give a description only. */
@@ -136,8 +137,7 @@ async function copy(event) {
 }
 
 export function askAgain(one) {
-  emit("talk", { run: one.run_id, step: one.step, prompt: one.prompt, temperature: one.temperature, top_k: one.top_k,
-    top_p: one.top_p, max_tokens: one.max_tokens, seed: one.seed, weights: one.weights_sha256 });
+  emit("talk", wishOf(one));
 }
 
 /** The run's loss in miniature, with a dot where it was that old. */

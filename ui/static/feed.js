@@ -20,6 +20,7 @@ export function mount() {
     say($("#all-answers"), $("#feed").classList.toggle("all") ? "Fewer prompts" : `All ${cards.size} prompts`);
     beside();
   });
+  $("#see-grow").addEventListener("click", () => emit("grow", {}));
   for (const news of ["runs", "line"]) on(news, banner);
 }
 
@@ -28,6 +29,7 @@ function reset() {
   lastEvent = 0;
   cards = new Map();
   fill($("#feed .answers"));
+  $("#see-grow").hidden = true;
   fill($("#events ol"));
   $("#events").hidden = true;
   say($("#feed .empty"), "");
@@ -62,6 +64,7 @@ export async function said(id) {
     cards.get(key).newest(sample);
   }
   beside();
+  $("#see-grow").hidden = !cards.size || one.kind === "published";
   const all = $("#all-answers");
   all.hidden = cards.size <= FEW;
   say(all, $("#feed").classList.contains("all") ? "Fewer prompts" : `All ${cards.size} prompts`);
@@ -216,7 +219,7 @@ function sentence(one) {
   if (one.status === "finished") {
     return { tone: "good", title: `Your model is ${count(one.tokens)} tokens old.`,
       text: `${one.val_accuracy ? `Of text that it has never read it guesses ${percent(one.val_accuracy)} of the tokens right. ` : ""}Talk to it, or keep its best lines.`,
-      actions: [talk, ["Read what it says", () => $("#feed").scrollIntoView({ behavior: "smooth" })]] };
+      actions: [talk, ["See it grow up", () => emit("grow", {})], ["Read what it says", () => $("#feed").scrollIntoView({ behavior: "smooth" })]] };
   }
   if (one.status === "stopped") {
     const raise = ["Raise the budget", () => emit("budget"), true];

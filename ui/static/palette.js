@@ -1,7 +1,8 @@
 // Colours and strokes of curves: distinguishable for colour-blind eyes, fixed for a run by its place among all runs of the home.
 
-const LIGHT = ["#4547c9", "#c05a00", "#00806a", "#b0307f", "#1f78b4", "#7d6400", "#7a4a2b"];
-const DARK = ["#979cff", "#f0913e", "#3dbb9f", "#ec79ba", "#66b5ea", "#d0b040", "#cba182"];
+// The accent, and six found by search: as far apart as they get in OKLab for each kind of sight (tests/test_palette.py).
+const LIGHT = ["#4547c9", "#d68101", "#068da5", "#ca394b", "#950074", "#593800", "#af76ff"];
+const DARK = ["#979cff", "#e3e757", "#03f7fc", "#eea094", "#c3467d", "#a38f02", "#2f72d7"];
 /** After seven runs the colours come again with the next stroke: 56 runs look different. Plain dashes are the published run's. */
 const STROKES = ["solid", "2px,3px", "10px,3px,2px,3px", "16px,4px", "10px,3px,2px,3px,2px,3px", "4px,2px", "16px,4px,4px,4px", "1px,5px"];
 

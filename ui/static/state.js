@@ -4,7 +4,7 @@ export const state = {
   table: {},
   runs: [], version: "", selected: "", now: {}, tab: "train", axis: "tokens", zoom: null, compare: new Set(),
   connected: true, hidden: new Set(), compareZoom: null,
-  view: { smooth: 2.5, logx: null, logy: false, clip: false }, presets: null, exhibit: 0, categories: [], chosen: null, capsule: {}, data: null, cost: null,
+  view: { smooth: 2.5, logx: null, logy: false, clip: false }, presets: null, exhibit: 0, categories: [], chosen: null, capsule: {}, growing: {}, data: null, cost: null,
 };
 
 const listeners = new Map();
@@ -85,7 +85,9 @@ async function answerTo(address, request, patience) {
 export const CAPSULE = ["q", "category", "of", "young", "old", "leaf"]; // "page" is Gradio's own
 /** How the table of runs is sorted and what is left out of it. */
 export const TABLE = ["sort", "find", "is", "tag", "away"];
-const TABS = ["train", "compare", "play", "capsule", "data", "report"];
+/** Which prompt is looked at in Growing up, at which age (a step; the newest without one), beside which other; each: all prompts. */
+export const GROWING = ["suite", "asked", "age", "beside", "each"];
+const TABS = ["train", "growing", "compare", "play", "capsule", "data", "report"];
 
 export function readAddress() {
   const query = new URLSearchParams(location.search);
@@ -93,6 +95,7 @@ export function readAddress() {
   state.tab = TABS.includes(query.get("tab")) ? query.get("tab") : "train";
   state.exhibit = /^\d{1,15}$/.test(query.get("exhibit") || "") ? Number(query.get("exhibit")) : 0;
   state.capsule = Object.fromEntries(CAPSULE.map((name) => [name, query.get(name) || ""]));
+  state.growing = Object.fromEntries(GROWING.map((name) => [name, query.get(name) || ""]));
   readView(query);
   state.chosen = query.has("chosen") ? new Set(query.get("chosen").split(",").filter(Boolean)) : null;
   state.compare = new Set((query.get("with") || "").split(",").filter(Boolean));
@@ -120,6 +123,7 @@ export function writeAddress(push = false) {
   put("tab", state.tab === "train" ? "" : state.tab);
   put("exhibit", state.tab === "capsule" && state.exhibit ? String(state.exhibit) : "");
   for (const name of CAPSULE) put(name, state.tab === "capsule" ? state.capsule[name] : "");
+  for (const name of GROWING) put(name, state.tab === "growing" ? state.growing[name] : "");
   put("x", state.axis === "tokens" ? "" : state.axis);
   const part = (zoom) => zoom && zoom.map((value) => Number(value.toPrecision(12))).join("_");
   put("zoom", part(state.zoom));
