@@ -40,6 +40,7 @@ POSTS = {
     "/api/run/tags": ("run", "add", "remove"),
     "/api/run/notes": ("run", "notes"),
     "/api/run/put-away": ("run", "away"),
+    "/api/report/block": ("run", "block", "text", "before"),
     "/api/run/delete": ("run", "exhibits"),
     "/api/money/price": ("run", "home", "price"),
     "/api/money/budget": ("run", "amount"),
@@ -59,6 +60,7 @@ POSTS = {
     "/api/queue/hold": ("device", "held"),
     "/api/queue/after-failure": ("hold",),
     "/api/preflight": ("preset", "overrides"),
+    "/api/surprise": ("sample", "run", "step", "prompt", "text", "weights"),
     "/api/capsule/plan": ("run", "query", "category", "young", "old", "samples"),
     "/api/capsule/export": (
         "run",

@@ -12,6 +12,7 @@ import * as machine from "./machine.js";
 import * as money from "./money.js";
 import * as keep from "./keep.js";
 import * as play from "./play.js";
+import * as surprise from "./surprise.js";
 import * as capsule from "./capsule.js";
 import * as portable from "./portable.js";
 import * as compare from "./compare.js";
@@ -151,6 +152,7 @@ async function start() {
   machine.mount();
   money.mount();
   play.mount({ select, show });
+  surprise.mount();
   keep.mount();
   capsule.mount();
   portable.mount();
@@ -158,7 +160,7 @@ async function start() {
   fork.mount({ select });
   inflight.mount();
   lineage.mount();
-  growing.mount();
+  growing.mount({ select });
   alerts.mount({ select, show });
   compare.mount();
   runsTable.mount();
