@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from engine import (
     commands,
     commands_alerts,
+    commands_capsule,
     commands_fame,
     commands_fork,
     commands_judge,
@@ -93,6 +94,7 @@ def parser() -> argparse.ArgumentParser:
     keep.add_argument("--note", default="")
     keep.add_argument("--tag", action="append", default=None, metavar="TAG", help="as often as there are tags")
     commands_fame.words(add("gallery"))
+    commands_capsule.words(add("capsule"))
     _labels(add)
     _of_the_home(add)
     names.add_parser("bench", help="Measure: " + ", ".join(benchmarks()), add_help=False)

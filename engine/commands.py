@@ -10,6 +10,7 @@ from pathlib import Path
 from engine import (
     asking,
     commands_alerts,
+    commands_capsule,
     commands_fame,
     commands_fork,
     commands_home,
@@ -277,6 +278,7 @@ COMMANDS: dict[str, Callable[[Arguments], int]] = {
     "judge": commands_judge.judge,
     "archive": archive,
     "gallery": commands_fame.gallery,
+    "capsule": commands_capsule.run,
     "rename": commands_runs.rename,
     "tag": commands_runs.tag,
     "note": commands_runs.note,

@@ -68,6 +68,24 @@ POSTS = {
     "/api/prompts/save": ("name", "text", "before"),
     "/api/prompts/delete": ("name", "before"),
     "/api/surprise": ("sample", "run", "step", "prompt", "text", "weights"),
+    "/api/capsule/plan": ("run", "query", "category", "young", "old", "samples"),
+    "/api/capsule/export": (
+        "run",
+        "query",
+        "category",
+        "young",
+        "old",
+        "weights",
+        "samples",
+        "title",
+        "sender",
+        "seal",
+    ),
+    "/api/capsule/cancel": ("job",),
+    "/api/capsule/take": ("job",),
+    "/api/capsule/open": ("capsule",),
+    "/api/capsule/forget": ("capsule",),
+    "/api/replay": ("exhibit",),
 }
 DEEP = [b"[" * 50_000, b'{"run":' * 50_000, b'{"run": ' + b"9" * 5000 + b"}"]
 BODIES = [b"", b"[", b"[1]", b'"x"', b"\xff\xfe\x00", *DEEP]

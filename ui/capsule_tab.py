@@ -16,7 +16,8 @@ def _top() -> str:
     return f"""
         <div class="capsule-top"><h1>Time capsule</h1><p class="note" id="capsule-count" aria-live="polite"></p>
           <div class="segments" id="capsule-rooms" role="group" aria-label="Rooms">{rooms}</div>
-          <div class="row" id="capsule-do"></div></div>"""
+          <div class="row" id="capsule-do"></div></div>
+        <div id="portable" class="portable"></div>"""
 
 
 def _filters() -> str:

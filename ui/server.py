@@ -19,6 +19,8 @@ from ui.actions import CLEAR, Actions, Launch, Talker, sentence
 from ui.alert_routes import make_alerts
 from ui.arena_routes import make_arena
 from ui.ask_routes import make_ask
+from ui.capsule_jobs import Jobs
+from ui.capsule_routes import make_capsules
 from ui.changes import Changes, Changing
 from ui.columns import SeriesCache
 from ui.data_routes import Preparing, make_data
@@ -87,6 +89,8 @@ def create_app(
     app.include_router(make_exhibits(reader, actions, cache))
     app.include_router(make_said(reader))
     app.include_router(make_arena(reader))
+    jobs = Jobs(home)
+    app.include_router(make_capsules(reader, jobs))
     app.include_router(make_records(reader, actions, cache))
     app.include_router(make_growing(reader, cache))
     app.include_router(make_reports(reader))
@@ -132,7 +136,7 @@ def create_app(
         app.router.on_startup += [lambda: warming.start(home, cache), judging.start]
     indexing = Indexing(home)
     app.router.on_startup.append(indexing.start)
-    app.router.on_shutdown += [talker.close, machine.close, judging.close, indexing.close]
+    app.router.on_shutdown += [talker.close, machine.close, judging.close, indexing.close, jobs.close]
     return app
 
 

@@ -54,6 +54,7 @@ def page_head(version: str) -> str:
     <link rel="stylesheet" href="{base}/growing.css">
     <link rel="stylesheet" href="{base}/report.css">
     <link rel="stylesheet" href="{base}/judging.css">
+    <link rel="stylesheet" href="{base}/portable.css">
     <script type="module" src="{base}/app.js"></script>
     <script src="{base}/plotly.min.js" async></script>
     """

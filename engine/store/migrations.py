@@ -176,4 +176,5 @@ MIGRATIONS: list[Callable[[Database], None]] = [
     changes_fame.hall_of_fame,
     changes_fame.sample_search,
     changes_fame.arena,
+    changes.capsules,
 ]

@@ -108,6 +108,7 @@ def request_resume(db: Database, run_id: str, device: str, *, queue: bool = Fals
 def reopen(db: Database, run_id: str, device: str, auto_resumes: int = 0, *, queue: bool = False) -> None:
     """What `request_resume` does, inside a transaction of the caller's; `auto_resumes`: how often without a person."""
     run = get_run(db, run_id)
+    refuse_if_elsewhere(run)
     if run["status"] not in RESUMABLE:
         raise Refused(
             f"{run['name']} is {run['status']}; only a run that has ended before its last step can be resumed."
@@ -129,6 +130,12 @@ def reopen(db: Database, run_id: str, device: str, auto_resumes: int = 0, *, que
         **settled(run),
     )
     wait_in_line(db, run_id) if queue else wake(db, run_id, "resume")
+
+
+def refuse_if_elsewhere(run: Row) -> None:
+    """Raise Refused for a run that came in a capsule: its text, its optimizer and its place in both are not here."""
+    if run["kind"] == "imported":
+        raise Refused(f"{run['name']} was trained elsewhere and came here; it cannot go on in this home.")
 
 
 def refuse_second_run(db: Database, device: str) -> None:

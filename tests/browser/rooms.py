@@ -29,6 +29,7 @@ TABLES = (
     "checkpoints",
     "run_state",
     "runs",
+    "capsules",
     "jobs",
     "lines",
     "sweeps",

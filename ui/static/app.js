@@ -14,6 +14,7 @@ import * as keep from "./keep.js";
 import * as play from "./play.js";
 import * as surprise from "./surprise.js";
 import * as capsule from "./capsule.js";
+import * as portable from "./portable.js";
 import * as compare from "./compare.js";
 import * as runsTable from "./runs-table.js";
 import * as differences from "./differences.js";
@@ -158,6 +159,7 @@ async function start() {
   surprise.mount();
   keep.mount();
   capsule.mount();
+  portable.mount();
   exhibit.mount();
   fork.mount({ select });
   inflight.mount();

@@ -26,6 +26,7 @@ export function mount() {
   on("another", anyExhibit);
   on("tagged", (tag) => wanted.want({ room: "", tagged: tag }));
   on("runs", wanted.show);
+  on("see-run", (run) => { wanted.wantAll(); wanted.want({ room: "", of: run || "" }); $("#gallery").scrollIntoView(); });
 }
 
 /** Show what the address asks for, which the back button may just have changed. */

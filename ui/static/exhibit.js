@@ -7,6 +7,7 @@ import { age, continuation, date, loss } from "./format.js";
 import { memorised } from "./judging.js";
 import { keepForm } from "./keep.js";
 import { picture } from "./picture.js";
+import { replayPart } from "./replay.js";
 import { keep as save } from "./save.js";
 import { emit, get, on, send, state, writeAddress } from "./state.js";
 import { explainSigns, marked } from "./texts.js";
@@ -90,9 +91,10 @@ function whole() {
   const { q } = state.capsule;
   const published = one.run_kind === "published";
   const pinned = one.place !== null;
+  const again = replayPart(one);
   const actions = h("div", { class: "row" }, button("Close", "strong", close, { autofocus: true }),
     byChance ? button("Another", "plain", () => emit("another", one.id)) : null,
-    published ? null : [one.source === "live" ? null : button("Ask again", "plain", () => { close(); askAgain(one); }),
+    published ? null : [one.source === "live" ? null : [button("Ask again", "plain", () => { close(); askAgain(one); }), again.button],
       button("Edit", "plain", edit), button("Remove", "quiet", confirm)],
     button(pinned ? "Take the pin off" : "Pin", "quiet", () => pin(!pinned)), button("Save as picture", "quiet", draw), button("Copy link", "quiet", copy));
   return h("article", { class: "whole" }, mark(one.category), h("h2", { id: "exhibit-title" }, marked(one.title, q)),
@@ -103,7 +105,7 @@ function whole() {
     h("div", { class: "foot" }, miniature(curve, one), h("p", {}, h("b", {}, marked(one.run_name, q)), h("br"),
       published ? "published, December 2025" : `${age(one.tokens)}, ${lossThen(one)}, kept ${date(one.created_at)}`,
       one.source === "live" ? [h("br"), "Said while it trained: words only, cannot be asked again."] : null,
-      h("br"), settings(one))), actions);
+      h("br"), settings(one))), again.said, actions);
 }
 
 async function pin(pinned) {
