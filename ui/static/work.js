@@ -32,8 +32,8 @@ export function cover(one, more = "") {
 
 /** The filter that the gallery shows now, as packing takes it; null where it shows everything, or is narrowed by what packing does not know. */
 export function shown() {
-  const { q, category, of: run, young, old, room, tag, since, until } = state.capsule;
-  if (room || tag || since || until) return null;
+  const { q, category, of: run, young, old, room, tagged, since, until, front } = state.capsule;
+  if (room || tagged || since || until || front) return null;
   if (!q && !category && !run && !young && !old) return null;
   return { query: q, category, run, young: Number(young) || null, old: Number(old) || null };
 }
