@@ -30,9 +30,10 @@ export function cover(one, more = "") {
     more ? h("p", { class: "state" }, more) : null);
 }
 
-/** The filter that the gallery shows now, as the server takes it; null where it shows everything. */
+/** The filter that the gallery shows now, as packing takes it; null where it shows everything, or is narrowed by what packing does not know. */
 export function shown() {
-  const { q, category, of: run, young, old } = state.capsule;
+  const { q, category, of: run, young, old, room, tagged, since, until, front } = state.capsule;
+  if (room || tagged || since || until || front) return null;
   if (!q && !category && !run && !young && !old) return null;
   return { query: q, category, run, young: Number(young) || null, old: Number(old) || null };
 }
