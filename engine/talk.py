@@ -35,6 +35,7 @@ LIMITS = {
 }
 WHOLE = ("step", "max_tokens", "top_k", "seed", "count")
 Message = dict[str, Any]
+NOTHING_YET: Message = {"text": "", "new_tokens": 0, "tokens_per_second": 0.0, "finish": ""}
 
 
 class Talker:
@@ -72,6 +73,9 @@ class Talker:
         `count` answers, with `seed` and those after it, are made at once; each message then has them in `answers` too,
         each with a seed, new_tokens, tokens_per_second, finish and, once it has ended, sample_id of its own.
 
+        While others are answered first, a message says how many in `ahead`; where there is a `cancel`, which is asked
+        about meanwhile.
+
         Every message has text, new_tokens, tokens_per_second and finish ("" while it goes on); the last one also step,
         tokens, weights and sample_id (None when it was cancelled before the first word). Setting `cancel` ends the
         answer with such a last message; closing the iterator ends it too, unheard but kept. Raises Refused at the first
@@ -97,7 +101,7 @@ class Talker:
         }
         request |= {name: _number(name, value) for name, value in asked.items()}
         worker, answer = self._send(request)
-        fresh, done, told = True, False, False
+        fresh, done, told, ahead = True, False, False, 0
         try:
             while not done:
                 # Before each message and not only between two: a fast model's pieces leave no gap to ask in.
@@ -107,6 +111,9 @@ class Talker:
                 try:
                     message = answer.get(timeout=None if told or cancel is None else 0.05)
                 except queue.Empty:
+                    if fresh and ahead != (now := worker.ahead(request["id"])):
+                        ahead = now
+                        yield NOTHING_YET | {"ahead": ahead}
                     continue
                 if message.get("ended") == 0 and fresh:
                     fresh = False
@@ -173,6 +180,11 @@ class _Worker:
             answer = self.answers[request["id"]] = queue.SimpleQueue()
         self.tell(request)
         return answer
+
+    def ahead(self, number: int) -> int:
+        """How many answers are owed that were asked for earlier."""
+        with self.lock:
+            return sum(other < number for other in self.answers)
 
     def tell(self, message: Message) -> None:
         """Write one line; where the worker has just died, its listener says so."""
