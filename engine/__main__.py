@@ -7,7 +7,17 @@ import re
 import sys
 from collections.abc import Callable, Sequence
 
-from engine import commands, commands_alerts, commands_fork, commands_queue, commands_runs, commands_sweep, store
+from engine import (
+    commands,
+    commands_alerts,
+    commands_fork,
+    commands_judge,
+    commands_queue,
+    commands_report,
+    commands_runs,
+    commands_sweep,
+    store,
+)
 from engine.config import DEFAULT_PRESET, ConfigError
 from engine.home import PROJECT
 
@@ -71,10 +81,12 @@ def parser() -> argparse.ArgumentParser:
     give = add("export", run="RUN[@STEP]")
     give.add_argument("--out", required=True, metavar="DIR", help="a new folder")
     give.add_argument("--dtype", choices=["fp32", "bf16"], default="fp32", help="numbers on disk (default fp32)")
+    commands_report.words(add("report", run="RUN"))
     add("samples", run="RUN").add_argument("--limit", type=int, default=0, metavar="N", help="only the newest N")
+    commands_judge.words(add("judge", run="RUN"))
     keep = add("archive")
     keep.add_argument("sample", type=int, metavar="SAMPLE", help="number of a sample")
-    keep.add_argument("--category", required=True, help="good, strange, hallucination, or one of your own")
+    keep.add_argument("--category", required=True, help="good, strange, hallucination, loop, memorised, or your own")
     keep.add_argument("--title", required=True)
     keep.add_argument("--note", default="")
     _labels(add)

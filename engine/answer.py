@@ -11,7 +11,7 @@ from engine.config import ConfigError
 
 @dataclass(frozen=True)
 class Piece:
-    """An answer so far: the whole continuation, its length in tokens, and why it ended ("" while it goes on).
+    """An answer so far: the whole continuation, its tokens and their number, why it ended ("" while it goes on).
 
     finish: "length" (max_tokens reached), "end" (the model ended the document), "stop" (the next words would be one of
     the texts that end it, which is left out), "context" (no room), "cancelled".
@@ -20,6 +20,8 @@ class Piece:
     text: str
     new_tokens: int
     finish: str
+    ids: tuple[int, ...] = field(default=(), compare=False)
+    """A text that ended it is among them."""
 
 
 @dataclass
@@ -83,7 +85,7 @@ class Answer:
             text = text[: self.cut]
         elif not self.finish:
             text = text[: len(text) - half_a_stop(text, self.ask.stop)]
-        return Piece(text, len(self.ids), self.finish)
+        return Piece(text, len(self.ids), self.finish, tuple(self.ids))
 
 
 def first_stop(text: str, stops: Sequence[str]) -> int | None:

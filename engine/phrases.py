@@ -1,6 +1,7 @@
 """Numbers as a person says them, for the command line; the page's ui/static/format.js says them the same way."""
 
 from collections.abc import Sequence
+from datetime import UTC, datetime
 
 SCALES = ((10**12, "T"), (10**9, "B"), (10**6, "M"), (10**3, "k"))
 
@@ -32,6 +33,17 @@ def duration(seconds: float | None) -> str:
         return f"{minutes} min"
     hours, rest = divmod(minutes, 60)
     return (f"{hours} h {rest} min" if rest else f"{hours} h") if hours < 48 else f"{round(hours / 24)} days"
+
+
+def day(seconds: float) -> str:
+    """A date in UTC, as "30 November 2026"."""
+    when = datetime.fromtimestamp(seconds, UTC)
+    return f"{when.day} {when:%B} {when.year}"
+
+
+def moment(seconds: float) -> str:
+    """The same with the time: "30 November 2026, 07:31 UTC"."""
+    return f"{day(seconds)}, {datetime.fromtimestamp(seconds, UTC):%H:%M} UTC"
 
 
 def size(value: int) -> str:

@@ -1,7 +1,7 @@
 """The answers to one question on their way to whoever asked: how far they are, how fast, and where each is kept."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from sqlite_utils import Database
@@ -25,10 +25,20 @@ Message = dict[str, Any]
 
 
 class Reply:
-    """What one model answers to the same question asked with several seeds, or with one."""
+    """What one model answers to the same question asked with several seeds, or with one.
 
-    def __init__(self, db: Database, speaker: Any, asks: Sequence[Any], source: str = "playground") -> None:
-        self.db, self.speaker, self.asks, self.source = db, speaker, asks, source
+    `remember` is told the tokens of every answer that is kept.
+    """
+
+    def __init__(
+        self,
+        db: Database,
+        speaker: Any,
+        asks: Sequence[Any],
+        source: str = "playground",
+        remember: Callable[[int, tuple[int, ...]], None] = lambda sample, ids: None,
+    ) -> None:
+        self.db, self.speaker, self.asks, self.source, self.remember = db, speaker, asks, source, remember
         self.ended: dict[int, Message] = {}
         self.began = time.monotonic()
         self.said = -BETWEEN
@@ -57,11 +67,14 @@ class Reply:
         if piece.finish:
             sample = self.speaker.sample_row(self.asks[row], piece, self.source)
             empty = piece.finish == "cancelled" and not piece.text
+            kept = None if empty else store.add_sample(self.db, sample)
+            if kept is not None:
+                self.remember(kept, piece.ids)
             message |= {
                 "step": self.speaker.step,
                 "tokens": self.speaker.tokens,
                 "weights": sample["weights_sha256"],
-                "sample_id": None if empty else store.add_sample(self.db, sample),
+                "sample_id": kept,
             }
             self.ended[row] = message
         return message

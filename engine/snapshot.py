@@ -32,7 +32,6 @@ def snapshot(db: Database, run: store.Row) -> dict[str, Any]:
     base = load_preset(preset)
     config = replace(config, title=base.title)  # a line for the form, which no run looks at
     changed = changes(config, base)
-    words = [f"{key}={_spoken(value)}" for key, value in changed.items()]
     try:
         same = load_preset(preset, {key: parse_value(_spoken(value)) for key, value in changed.items()}) == config
     except ConfigError:
@@ -44,7 +43,7 @@ def snapshot(db: Database, run: store.Row) -> dict[str, Any]:
         "config": json.loads(stored),
         "settings": settings(config),
         "changed": list(changed),
-        "command": " ".join([*command, *(["--set", *map(shlex.quote, words)] if words else [])]),
+        "command": " ".join([*command, *setting_words(changed)]),
         "remark": remark,
     }
 
@@ -53,6 +52,12 @@ def changes(config: RunConfig, preset: RunConfig) -> dict[str, Any]:
     """The settings in which a config differs from its preset."""
     before = settings(preset)
     return {key: value for key, value in settings(config).items() if value != before[key]}
+
+
+def setting_words(changed: dict[str, Any]) -> list[str]:
+    """Settings as the command line takes them, with `--set` before them; none where nothing is set."""
+    words = [shlex.quote(f"{key}={_spoken(value)}") for key, value in changed.items()]
+    return ["--set", *words] if words else []
 
 
 def _spoken(value: Any) -> str:

@@ -8,6 +8,7 @@ import queue
 import subprocess
 import sys
 import threading
+from collections import deque
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -19,6 +20,8 @@ from engine.prompts import LONGEST
 from engine.store import Refused
 
 WORKER = (sys.executable, "-m", "engine.worker")
+LONGEST_TEXT = 100_000
+"""Characters of a prompt and its continuation that can be looked at."""
 MOST_AT_ONCE = 8
 """Answers to one question: as many rows are made at once anyway (engine/generate.py)."""
 WAITING = 20
@@ -100,6 +103,42 @@ class Talker:
             "stop": _stops(stop),
         }
         request |= {name: _number(name, value) for name, value in asked.items()}
+        yield from self._heard(request, cancel)
+
+    def look(
+        self,
+        run_id: str,
+        step: int | None,
+        prompt: str,
+        text: str,
+        *,
+        weights: str = "",
+        sample: int | None = None,
+        cancel: threading.Event | None = None,
+    ) -> Message:
+        """How surprised a run at `step` is by `text` after `prompt`, token by token, as engine/surprise.py tells it.
+
+        `sample`: the stored answer that they are; it is looked at in the tokens in which it was said. Waits in line
+        with the answers. Besides, the message has `exact`, whether these are the tokens that were said, and `finish`:
+        "looked", or "cancelled" once `cancel` is set. Raises Refused.
+        """
+        whole = _clean(prompt) + _clean(text)
+        if not 1 <= len(whole) <= LONGEST_TEXT:
+            raise Refused(f"A text to look at has 1 to {LONGEST_TEXT:,} characters; this one has {len(whole):,}.")
+        request: Message = {
+            "id": next(self._numbers),
+            "kind": "tokens",
+            "run_id": str(run_id),
+            "prompt": _clean(prompt),
+            "text": _clean(text),
+            "step": None if step is None else _number("step", step),
+            "weights": str(weights)[:64],
+            "sample": sample,
+        }
+        return deque(self._heard(request, cancel), maxlen=1).pop()
+
+    def _heard(self, request: Message, cancel: threading.Event | None) -> Iterator[Message]:
+        """Every message of one answer; the last one has a `finish`."""
         worker, answer = self._send(request)
         fresh, done, told, ahead = True, False, False, 0
         try:
@@ -232,10 +271,15 @@ class _Worker:
 
 def clean_prompt(prompt: str) -> str:
     """The prompt as it can be encoded: no NUL, no lone surrogates, 1 to 8192 characters; raises Refused."""
-    clean = str(prompt).replace("\0", "").encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    clean = _clean(prompt)
     if not 1 <= len(clean) <= LONGEST:
         raise Refused(f"A prompt has 1 to {LONGEST:,} characters; this one has {len(clean):,}.")
     return clean
+
+
+def _clean(text: str) -> str:
+    """A text as it can be encoded."""
+    return str(text).replace("\0", "").encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def _stops(stop: Any) -> list[str]:

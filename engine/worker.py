@@ -5,6 +5,8 @@ Requests come as JSON lines on stdin, answers go as JSON lines to stdout (engine
     {"id": 1, "run_id": "...", "step": null, "weights": "", "prompt": "...", "count": 1, ...}    {"cancel": 1}
     {"hello": 4711}    {"id": 1, "text": "...", "new_tokens": 3, "tokens_per_second": 41.0, "finish": ""}
     ... "finish": "length", "step": 400, "tokens": 1638400, "sample_id": 7}    {"id": 1, "error": "a sentence"}
+    {"id": 2, "kind": "tokens", "run_id": "...", "step": 400, "weights": "", "prompt": "...", "text": "...",
+    "sample": 7}    {"id": 2, "finish": "looked", "tokens": [...], "mean": 4.1, ...: see engine/surprise.py}
 
 Several answers to one question (`count`) are made at once; their messages have all of them in "answers" as well. It
 can run out of memory alone, and gives everything back when it ends: with stdin, or after some idle minutes.
@@ -19,6 +21,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any, Protocol, TextIO
 
 from sqlite_utils import Database
@@ -30,6 +33,8 @@ from engine.reply import UNASKED, Reply
 
 IDLE = 300.0
 """Seconds without a request after which the worker ends."""
+REMEMBERED = 500
+"""Answers whose tokens are kept in memory, so that they need not be said once more to be looked at."""
 ASK = ("prompt", "max_tokens", "temperature", "top_k", "top_p", "seed", "min_p", "repetition_penalty", "stop")
 MOST_HELD = 4
 """Models that stay in memory: those of one question asked side by side."""
@@ -46,6 +51,14 @@ class Voice(Protocol):
     def load(self, db: Database, run_id: str, step: int | None, weights: str) -> Any:
         """A model at one age (engine.generate.Speaker), with the `weights` of that sha256 alone where it is not ""."""
 
+    def look(
+        self, speaker: Any, prompt: str, text: str, ids: Sequence[int] | None, cancelled: Callable[[], bool]
+    ) -> dict[str, Any]:
+        """The tokens of a text with the probabilities that a model gives them, or {} (engine.surprise.look)."""
+
+    def said_again(self, speaker: Any, sample: store.Row, cancelled: Callable[[], bool]) -> tuple[int, ...] | None:
+        """The tokens of a stored sample (engine.surprise.said_again)."""
+
 
 class TorchVoice:
     """The real models; making one imports torch. Always on the CPU, so that one seed has one text, run or no run."""
@@ -53,10 +66,10 @@ class TorchVoice:
     def __init__(self, home: Home) -> None:
         import torch
 
-        from engine import generate
+        from engine import generate, surprise
 
         torch.set_num_threads(1)  # answers take one core anyway, and loading must not take training's
-        self._home, self._generate = home, generate
+        self._home, self._generate, self._surprise = home, generate, surprise
 
     def ask(self, **fields: Any) -> Any:
         """A checked question."""
@@ -65,6 +78,16 @@ class TorchVoice:
     def load(self, db: Database, run_id: str, step: int | None, weights: str) -> Any:
         """A model at one age; raises Refused."""
         return self._generate.load_speaker(self._home, db, run_id, step, device="cpu", sha256=weights)
+
+    def look(
+        self, speaker: Any, prompt: str, text: str, ids: Sequence[int] | None, cancelled: Callable[[], bool]
+    ) -> dict[str, Any]:
+        """The tokens of a text with their probabilities."""
+        return self._surprise.look(speaker, prompt, text, ids, cancelled)
+
+    def said_again(self, speaker: Any, sample: store.Row, cancelled: Callable[[], bool]) -> tuple[int, ...] | None:
+        """The tokens of a stored sample."""
+        return self._surprise.said_again(speaker, sample, cancelled)
 
 
 class Worker:
@@ -82,6 +105,7 @@ class Worker:
         self.lock, self.voicing = threading.Lock(), threading.Lock()
         self.closed = threading.Event()
         self.held: dict[object, Any] = {}
+        self.said: dict[int, tuple[int, ...]] = {}
 
     def serve(self) -> None:
         """Answer requests in order until stdin ends or nobody asks any more."""
@@ -127,7 +151,7 @@ class Worker:
                 return  # cancelled while it waited, and told so
             self.expected.discard(number)
         try:
-            for message in self._pieces(request):
+            for message in (self._looked if request.get("kind") == "tokens" else self._pieces)(request):
                 self._say(id=number, **message)
         except (ConfigError, store.Refused, store.StoreError) as error:
             self._say(id=number, error=str(error))
@@ -149,12 +173,40 @@ class Worker:
             seeds = [(request["seed"] + number) % 2**63 for number in range(request.get("count", 1))]
             asks = [voice.ask(**asked | {"seed": seed}) for seed in seeds]
             speaker = self._speaker(voice, db, request["run_id"], request["step"], request.get("weights", ""))
-            reply = Reply(db, speaker, asks)
+            reply = Reply(db, speaker, asks, remember=self._remember)
             for pieces in speaker.stream_all(asks, lambda: self._is_cancelled(request["id"])):
                 if message := reply.hear(pieces):
                     yield message
         finally:
             db.close()
+
+    def _looked(self, request: dict[str, Any]) -> Iterator[dict[str, Any]]:
+        """The tokens of a text, or of a stored sample, with the probabilities that a model of some age gives them."""
+        cancelled = partial(self._is_cancelled, request["id"])
+        self.voice = voice = self.voice or self.make_voice(self.home)
+        db = store.connect(self.home.database)
+        try:
+            sample = request.get("sample")
+            ids = None if sample is None else self._said(voice, db, sample, cancelled)
+            speaker = self._speaker(voice, db, request["run_id"], request["step"], request.get("weights", ""))
+            looked = voice.look(speaker, request["prompt"], request["text"], ids, cancelled)
+            yield looked | {"exact": ids is not None, "finish": "looked"} if looked else {"finish": "cancelled"}
+        finally:
+            db.close()
+
+    def _said(self, voice: Voice, db: Database, sample: int, cancelled: Callable[[], bool]) -> tuple[int, ...] | None:
+        """The tokens in which a sample was said: remembered, or by saying it again; None where neither can be."""
+        if sample not in self.said:
+            row = store.get_sample(db, sample)
+            speaker = self._speaker(voice, db, row["run_id"], row["step"], row["weights_sha256"] or "")
+            if ids := voice.said_again(speaker, row, cancelled):
+                self._remember(sample, ids)
+        return self.said.get(sample)
+
+    def _remember(self, sample: int, ids: tuple[int, ...]) -> None:
+        self.said[sample] = ids
+        if len(self.said) > REMEMBERED:
+            del self.said[next(iter(self.said))]
 
     def _speaker(self, voice: Voice, db: Database, run_id: str, step: int | None, weights: str) -> Any:
         """The model that is asked, kept from an earlier answer if its weights are still the same."""

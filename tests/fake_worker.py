@@ -49,6 +49,7 @@ class Piece:
     text: str
     new_tokens: int
     finish: str
+    ids: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,7 @@ class FakeSpeaker:
             time.sleep(0.1 / SPEED)
             text += f" {self.step}:{(ask.seed + number) % 10}"
             finish = "length" if number == ask.max_tokens else "cancelled" if cancelled() else ""
-            yield Piece(text, number, finish)
+            yield Piece(text, number, finish, tuple(range(1, number + 1)))
             if finish:
                 return
 
@@ -120,6 +121,8 @@ class FakeVoice:
     def __init__(self, home: Home | None = None) -> None:
         self.loads: list[tuple[str, int | None]] = []
         self.named: list[str] = []
+        self.again: list[int] = []
+        self.looked: list[str] = []
 
     def ask(self, **fields: Any) -> Ask:
         """A question."""
@@ -133,6 +136,31 @@ class FakeVoice:
         if run["kind"] != "trained":
             raise store.Refused(f"The weights of {run['name']} were not published here.")
         return FakeSpeaker(run_id, step or 0, (step or 0) * 4096)
+
+    def look(
+        self,
+        speaker: FakeSpeaker,
+        prompt: str,
+        text: str,
+        ids: Sequence[int] | None,
+        cancelled: Callable[[], bool],
+    ) -> dict[str, Any]:
+        """What it was asked; of a text that is "long" only once it is cancelled."""
+        self.looked.append(prompt)
+        if prompt == "memory":
+            raise MemoryError
+        while prompt == "long":
+            if cancelled():
+                return {}
+            time.sleep(0.001)
+        return {"step": speaker.step, "prompt": prompt, "text": text, "ids": ids}
+
+    def said_again(
+        self, speaker: FakeSpeaker, sample: store.Row, cancelled: Callable[[], bool]
+    ) -> tuple[int, ...] | None:
+        """Its number of tokens instead of them, for an answer that says "again"."""
+        self.again.append(sample["id"])
+        return (sample["new_tokens"],) if "again" in sample["text"] else None
 
 
 if __name__ == "__main__":

@@ -40,6 +40,7 @@ POSTS = {
     "/api/run/tags": ("run", "add", "remove"),
     "/api/run/notes": ("run", "notes"),
     "/api/run/put-away": ("run", "away"),
+    "/api/report/block": ("run", "block", "text", "before"),
     "/api/run/delete": ("run", "exhibits"),
     "/api/money/price": ("run", "home", "price"),
     "/api/money/budget": ("run", "amount"),
@@ -59,6 +60,7 @@ POSTS = {
     "/api/queue/hold": ("device", "held"),
     "/api/queue/after-failure": ("hold",),
     "/api/preflight": ("preset", "overrides"),
+    "/api/surprise": ("sample", "run", "step", "prompt", "text", "weights"),
 }
 DEEP = [b"[" * 50_000, b'{"run":' * 50_000, b'{"run": ' + b"9" * 5000 + b"}"]
 BODIES = [b"", b"[", b"[1]", b'"x"', b"\xff\xfe\x00", *DEEP]

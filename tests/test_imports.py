@@ -39,6 +39,8 @@ TORCH = {
         "decode_triton",
         "export",
         "generate",
+        "surprise",
+        "certainty",
         "attempt",
         "saver",
         "train",
@@ -71,6 +73,12 @@ WITHOUT_TORCH = [
     "engine.data",
     "engine.tokenizer",
     "engine.pieces",
+    "engine.wording",
+    "engine.measures",
+    "engine.judging",
+    "engine.proposals",
+    "engine.ngrams",
+    "engine.ngrams_build",
     "engine.prompts",
     "engine.home",
     "engine.talk",
@@ -86,6 +94,7 @@ WITHOUT_TORCH = [
     "engine.settings",
     "engine.space",
     "engine.schedule",
+    "engine.report",
     "ui.page",
     "ui.server",
     "app",
@@ -191,6 +200,7 @@ def test_config_imports_only_its_machinery_and_the_schedule_only_it() -> None:
             "engine.generate",
             {"answer", "ask", "pick", "store", "tokenizer", "checkpoint", "config", "decode", "home", "model", "space"},
         ),
+        ("engine.surprise", {"answer", "ask", "generate", "pieces", "store", "tokenizer"}),
         ("engine.answer", {"ask", "config"}),
         ("engine.pick", {"ask"}),
         ("engine.decode", {"ask", "decode_plain", "decode_triton", "model", "pick"}),
@@ -262,7 +272,9 @@ def test_the_page_and_the_command_line_start_without_torch() -> None:
     )
 
     assert len(names) > 12
-    assert not {"torch", "transformers", "engine.train", "engine.generate"} & set(found.stdout.split())
+    assert not {"torch", "transformers", "engine.train", "engine.generate", "engine.surprise"} & set(
+        found.stdout.split()
+    )
 
 
 def test_an_import_does_nothing_but_define() -> None:

@@ -43,7 +43,7 @@ def test_what_is_done_again_is_no_age_any_more(db: Database) -> None:
     add_answer(db, run_id, " anew", 18, "Once")
 
     assert [age["step"] for age in store.ages_of_words(db, run_id)] == [0, 10, 18]
-    assert [one["text"] for one in store.prompts_asked(db, run_id)] == [" then 10", " anew"]
+    assert [one["text"] for one in store.prompts_asked(db, run_id)] == [" anew", " then 10"]
 
 
 def test_answers_of_some_ages_and_of_one(db: Database) -> None:

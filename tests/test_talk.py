@@ -190,6 +190,43 @@ def test_a_worker_that_never_comes_up_is_refused(home: Home, run_id: str) -> Non
     talker.close()
 
 
+def test_a_text_is_looked_at_between_answers(talker: Talker, run_id: str) -> None:
+    sample = list(talker.stream(run_id, None, "once", max_tokens=2))[-1]["sample_id"]
+
+    seen = talker.look(run_id, None, "on\0ce", " there\ud800", sample=sample)
+
+    assert (seen["prompt"], seen["text"], seen["finish"]) == ("once", " there\ufffd", "looked")
+    assert (seen["ids"], seen["exact"]) == ([1, 2], True)
+    assert not talker.look(run_id, 0, "", "a")["exact"]
+
+
+@pytest.mark.parametrize(
+    ("asked", "why"),
+    [
+        ((None, "", ""), "1 to 100,000 characters; this one has 0"),
+        ((None, "a", "b" * 100_000), "this one has 100,001"),
+        ((-1, "a", ""), "step = -1"),
+        ((None, "memory", ""), "not enough memory"),
+    ],
+)
+def test_what_cannot_be_looked_at_is_refused(talker: Talker, run_id: str, asked: Any, why: str) -> None:
+    with pytest.raises(Refused, match=why):
+        talker.look(run_id, *asked)
+
+
+def test_a_look_that_waits_can_be_cancelled(talker: Talker, run_id: str) -> None:
+    stream, cancel = talker.stream(run_id, None, "once", max_tokens=4000), threading.Event()
+    next(stream)
+    cancel.set()
+    seen: list[Any] = []
+    thread = threading.Thread(target=lambda: seen.append(talker.look(run_id, None, "a", "b", cancel=cancel)))
+    thread.start()
+    stream.close()  # type: ignore[attr-defined]
+    thread.join(timeout=10)
+
+    assert [message["finish"] for message in seen] == ["cancelled"]
+
+
 def test_a_failed_answer_is_refused_in_the_workers_words(talker: Talker, run_id: str) -> None:
     with pytest.raises(Refused, match="not enough memory"):
         list(talker.stream(run_id, None, "memory"))

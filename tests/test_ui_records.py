@@ -1,7 +1,6 @@
-"""ui/records.py and its routes: marks, logs without paths, comparisons, datasets, reports."""
+"""ui/records.py and its routes: marks, logs without paths, comparisons, datasets."""
 
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 from fastapi import FastAPI
@@ -110,40 +109,3 @@ def test_runs_are_compared_by_their_settings(client: TestClient, db: Database) -
     assert (rows[first]["bits"], rows[second]["bits"], rows[store.REFERENCE_ID]["bits"]) == (2.5, None, None)
     for refused in (f"{first},{store.REFERENCE_ID}", f"{first},nothing", ",".join([first] * 51)):
         assert client.get("/api/compare", params={"differ": refused}).status_code == 400
-
-
-def test_a_report_leaves_out_what_was_not_measured(client: TestClient, db: Database) -> None:
-    run_id = make_run(db)
-    empty = client.get("/api/report", params={"run": run_id}).json()
-    assert empty["figures"]["val_loss"] is None and empty["kept"] == 0
-    assert empty["summary"].endswith("How well it does on unseen text was not measured yet.")
-
-    add_points(db, run_id, 1, 10)
-    answer = client.get("/api/report", params={"run": run_id}).json()
-
-    assert (answer["figures"]["val_loss"], answer["figures"]["bits"]) == (8, 2.5)
-    assert answer["published"]["val_loss"] == 3.194 and answer["published"]["bits"] is None
-    assert answer["published"]["perplexity"] == pytest.approx(24.38, abs=0.02)
-
-
-def test_a_report_is_summed_up_in_true_sentences(db: Database) -> None:
-    run_id = make_run(db)
-    add_points(db, run_id, 1, 10)
-
-    def summary(**state: Any) -> str:
-        store.update_state(db, run_id, **state)
-        return str(records.report(db, store.get_run(db, run_id))["summary"])
-
-    read = "one, a model of 3.4 M parameters, has so far read 41 k of 3 M tokens of starter in 75 s."
-    assert summary(elapsed_seconds=75.0) == (
-        f"{read} On unseen text its loss is 8.000; it guesses 10.0% of the tokens right. The published Blueberry-Nano, "
-        "44 times its size and 12,207 times its age, reached 3.194 and 40.2% on a text of its own in tokens of its own."
-    )
-    assert "has read all of its 3 M tokens of starter in 4 min. On" in summary(
-        status="finished", tokens=3_002_368, elapsed_seconds=240.0
-    )
-    assert "read 41 k of 3 M tokens of starter, then it was stopped. On" in summary(
-        status="stopped", tokens=40_960, elapsed_seconds=0.0
-    )
-    assert ", then it crashed. On" in summary(status="crashed")
-    assert summary(status="queued", tokens=0) == "one, a model of 3.4 M parameters, has read nothing yet."

@@ -13,7 +13,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from fake_worker import FakeVoice
+from fake_worker import Ask, FakeSpeaker, FakeVoice, Piece
 from helpers import wait_for
 from sqlite_utils import Database
 
@@ -21,6 +21,15 @@ from engine import process, store
 from engine.config import load_preset
 from engine.home import PROJECT, Home
 from engine.worker import ROOM, Worker
+
+QUESTION: dict[str, Any] = {
+    "prompt": "once",
+    "max_tokens": 3,
+    "temperature": 0.8,
+    "top_k": 0,
+    "top_p": 0.95,
+    "seed": 7,
+}
 
 
 class Line:
@@ -41,20 +50,7 @@ class Line:
         self.to_worker.flush()
 
     def ask(self, number: int, run_id: str, prompt: str = "once", **fields: Any) -> None:
-        self.send(
-            **{
-                "id": number,
-                "run_id": run_id,
-                "step": None,
-                "prompt": prompt,
-                "max_tokens": 3,
-                "temperature": 0.8,
-                "top_k": 0,
-                "top_p": 0.95,
-                "seed": 7,
-            }
-            | fields
-        )
+        self.send(**{"id": number, "run_id": run_id, "step": None} | QUESTION | {"prompt": prompt} | fields)
 
     def hear(self) -> dict[str, Any]:
         line = self.from_worker.readline()
@@ -249,6 +245,70 @@ def test_what_cannot_speak_says_why(line: Line) -> None:
     assert "were not published" in line.hear_last(1)["error"]
     line.ask(2, "nobody")
     assert "There is no run" in line.hear_last(2)["error"]
+
+
+def look(line: Line, number: int, run_id: str, prompt: str = "once", **fields: Any) -> dict[str, Any]:
+    asked = {"kind": "tokens", "run_id": run_id, "step": None, "prompt": prompt, "text": " there", "sample": None}
+    line.send(**{"id": number} | asked | fields)
+    return line.hear_last(number)
+
+
+def test_a_text_is_looked_at_in_its_turn(line: Line, run_id: str) -> None:
+    line.ask(1, run_id)
+    line.hear_last(1)
+
+    seen = look(line, 2, run_id)
+
+    assert (seen["prompt"], seen["text"], seen["ids"], seen["step"]) == ("once", " there", None, 0)
+    assert (seen["finish"], seen["exact"]) == ("looked", False)
+
+
+def test_an_answer_of_a_moment_ago_is_looked_at_in_the_tokens_it_was_said_in(line: Line, run_id: str) -> None:
+    line.ask(1, run_id)
+    sample = line.hear_last(1)["sample_id"]
+
+    seen = look(line, 2, run_id, sample=sample)
+
+    assert (seen["ids"], seen["exact"]) == ([1, 2, 3], True)
+    assert line.voice.again == []
+
+
+def test_an_older_answer_is_said_again_once(line: Line, run_id: str, db: Database) -> None:
+    old = {"run_id": run_id, "attempt": 1, "step": 0, "tokens": 0, "weights_sha256": "", "source": "trainer"}
+    said, unlike = (
+        store.add_sample(db, FakeSpeaker(run_id, 0, 0).sample_row(Ask(**QUESTION), Piece(text, 2, "length"), "") | old)
+        for text in ("again", "otherwise")
+    )
+
+    first, second, other = (look(line, number, run_id, sample=one) for number, one in enumerate([said, said, unlike]))
+
+    assert (first["ids"], first["exact"]) == (second["ids"], second["exact"]) == ([2], True)
+    assert (other["ids"], other["exact"]) == (None, False)
+    assert line.voice.again == [said, unlike]
+
+
+def test_only_the_newest_answers_are_remembered(line: Line, run_id: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("engine.worker.REMEMBERED", 2)
+    samples = []
+    for number in range(3):
+        line.ask(number, run_id)
+        samples.append(line.hear_last(number)["sample_id"])
+
+    assert list(line.worker.said) == samples[1:]
+
+
+def test_a_look_that_fails_or_was_cancelled_harms_no_other(line: Line, run_id: str) -> None:
+    assert "not enough memory" in look(line, 1, run_id, "memory")["error"]
+    assert "There is no sample 99" in look(line, 2, run_id, sample=99)["error"]
+    line.send(id=3, kind="tokens", run_id=run_id, step=None, prompt="long", text="b", sample=None)
+    line.send(id=4, kind="tokens", run_id=run_id, step=None, prompt="never", text="b", sample=None)
+    wait_for(lambda: "long" in line.voice.looked)
+    line.send(cancel=4)
+    assert line.hear_last(4)["finish"] == "cancelled"
+    line.send(cancel=3)
+    assert line.hear() == {"id": 3, "finish": "cancelled"}
+    assert "never" not in line.voice.looked
+    assert look(line, 5, run_id)["finish"] == "looked"
 
 
 def test_a_line_that_is_no_request_is_passed_over(line: Line, run_id: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -307,5 +307,16 @@ class FakeTalker:
             if ended:
                 return
 
+    def look(self, run_id: str, step: int | None, prompt: str, text: str, **asked: Any) -> dict[str, Any]:
+        """Every character a token that it found as likely as the other one."""
+        self.asked.append({"run_id": run_id, "step": step, "prompt": prompt, "text": text, **asked})
+        token = {"probability": 0.5, "bits": 1.0, "rank": 1, "entropy": 1.0, "others": [[0, 0.5]]}
+        return {
+            "step": 10,
+            "tokens": [{"id": 0, "name": one, "text": one, "hex": "", "said": True} | token for one in prompt + text],
+            "pieces": {0: {"id": 0, "name": "a", "text": "a", "hex": ""}},
+            "finish": "looked",
+        }
+
     def close(self) -> None:
         """Nothing to end."""

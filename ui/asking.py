@@ -51,6 +51,17 @@ class Talker(Protocol):
         weights: str = ...,
         cancel: threading.Event | None = ...,
     ) -> Iterator[dict[str, Any]]: ...
+    def look(
+        self,
+        run_id: str,
+        step: int | None,
+        prompt: str,
+        text: str,
+        *,
+        weights: str = ...,
+        sample: int | None = ...,
+        cancel: threading.Event | None = ...,
+    ) -> dict[str, Any]: ...
     def close(self) -> None: ...
 
 

@@ -1,11 +1,10 @@
 """The routes below /api that show how a run grew up."""
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
 
 from engine import store
-from engine.store import Row
 from ui import growing
 from ui.answers import reply
 from ui.columns import SeriesCache
@@ -31,12 +30,12 @@ def make_growing(reader: Reader, cache: SeriesCache) -> APIRouter:
         request: Request, run: str, suite: str, prompt: str, first: Step = 0, last: Step = store.LAST_STEP
     ) -> Response:
         found = growing.answers(reader.db(), reader.run(run), suite, prompt, first, last)
-        return reply(request, {"samples": [whole(row) for row in found[:MOST_AGES]]})
+        return reply(request, {"samples": [spoken(row) for row in found[:MOST_AGES]]})
 
     @router.get("/age")
     def age(request: Request, run: str, step: Step) -> Response:
         found = growing.answers_at(reader.db(), reader.run(run), step)
-        return reply(request, {"samples": [whole(row) for row in found]})
+        return reply(request, {"samples": [spoken(row) for row in found]})
 
     @router.get("/changes")
     def changes(request: Request, before: Id, after: Id) -> Response:
@@ -45,8 +44,3 @@ def make_growing(reader: Reader, cache: SeriesCache) -> APIRouter:
         return reply(request, compared(*texts))
 
     return router
-
-
-def whole(row: Row) -> dict[str, Any]:
-    """A sample as the page shows it, with the weights that can be asked again."""
-    return spoken(row) | {"weights_sha256": row["weights_sha256"]}

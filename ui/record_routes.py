@@ -35,10 +35,6 @@ def make_records(reader: Reader, actions: Actions, cache: SeriesCache) -> APIRou
             },
         )
 
-    @router.get("/report")
-    def report(request: Request, run: str) -> Response:
-        return reply(request, records.report(reader.db(), reader.run(run)))
-
     @router.get("/forecast")
     def forecast(request: Request, run: str, x: str = "tokens") -> Response:
         row = reader.run(run)

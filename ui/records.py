@@ -1,4 +1,4 @@
-"""What runs leave behind, for the page: marks on the chart, the end of the log, comparisons, figures."""
+"""What runs leave behind, for the page: the end of the log, comparisons, looks at how they learn."""
 
 import json
 import math
@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlite_utils import Database
 
-from engine import config, phrases, store
+from engine import config, store
 from engine.home import PROJECT, Home
 from engine.store import Row
 from ui import costs, describe
@@ -80,70 +80,6 @@ def differences(db: Database, run_ids: list[str]) -> list[dict[str, Any]]:
         for key in keys
         if len({json.dumps(settings.get(key)) for settings in found}) > 1
     ]
-
-
-def report(db: Database, run: Row) -> dict[str, Any]:
-    """Final figures of a run beside the published ones; what was not measured is None."""
-    mine = figures(run, store.last_eval(db, run["id"]))
-    published = figures(store.get_run(db, store.REFERENCE_ID), store.last_eval(db, store.REFERENCE_ID))
-    return {
-        "run": run["id"],
-        "summary": summed_up(run, mine, published),
-        "figures": mine,
-        "published": published,
-        "ages": len(store.ages(db, run["id"])),
-        "kept": store.search_archive(db, run_id=run["id"])[1],
-        "environment": {
-            name: str(run["environment"][name]) for name in ("device_name", "precision") if run["environment"].get(name)
-        },
-    }
-
-
-def summed_up(run: Row, mine: dict[str, Any], published: dict[str, Any]) -> str:
-    """What was trained and how far, what it reached, and how that stands beside the published run, in sentences."""
-    who = f"{run['name']}, a model of {phrases.count(mine['parameters'])} parameters,"
-    if not mine["tokens"]:
-        return f"{who} has read nothing yet."
-    wanted, read, dataset = phrases.count(run["target_tokens"]), phrases.count(mine["tokens"]), mine["dataset"]
-    time = f" in {phrases.duration(mine['seconds'])}" if mine["seconds"] else ""
-    if run["status"] == "finished":
-        first = f"{who} has read all of its {read} tokens of {dataset}{time}."
-    elif run["status"] in store.OPEN:
-        first = f"{who} has so far read {read} of {wanted} tokens of {dataset}{time}."
-    else:
-        ended = "was stopped" if run["status"] == "stopped" else run["status"]
-        first = f"{who} read {read} of {wanted} tokens of {dataset}{time}, then it {ended}."
-    if mine["val_loss"] is None:
-        return f"{first} How well it does on unseen text was not measured yet."
-    guesses = f"; it guesses {mine['accuracy']:.1%} of the tokens right" if mine["accuracy"] is not None else ""
-    return (
-        f"{first} On unseen text its loss is {phrases.loss(mine['val_loss'])}{guesses}. The published Blueberry-Nano, "
-        f"{_times(published['parameters'], mine['parameters'])} its size and "
-        f"{_times(published['tokens'], mine['tokens'])} its age, reached {phrases.loss(published['val_loss'])} and "
-        f"{published['accuracy']:.1%} on a text of its own in tokens of its own."
-    )
-
-
-def _times(one: float, other: float) -> str:
-    """How many times `other` goes into `one`, in sensible digits."""
-    ratio = one / other
-    return f"{ratio:,.0f} times" if ratio >= 10 else f"{ratio:.2g} times"
-
-
-def figures(run: Row, evaluation: Row | None) -> dict[str, Any]:
-    """The figures of one run that a report shows."""
-    loss = run["val_loss"] if run["kind"] == "published" or evaluation is None else evaluation["val_loss"]
-    return {
-        "parameters": run["parameters"],
-        "tokens": run["tokens"],
-        "seconds": number(run["elapsed_seconds"], 4),
-        "speed": number(describe.speed(run), 3),
-        "val_loss": number(loss, 5),
-        "perplexity": number(math.exp(loss), 5) if loss is not None and loss < 50 else None,
-        "accuracy": number(evaluation["val_accuracy"], 4) if evaluation else None,
-        "bits": number(evaluation["val_bits_per_byte"], 5) if evaluation else None,
-        "dataset": run["dataset"],
-    }
 
 
 def diagnosis(db: Database, run: Row) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Report: the final figures of a run beside the published one. Drawn by report.js."""
+"""Report: what became of a run, beside what others published; people write their part of it. Drawn by report.js."""
 
 import gradio as gr
 
@@ -6,4 +6,4 @@ import gradio as gr
 def build() -> None:
     """The panel; what it says depends on the selected run."""
     with gr.Column(elem_id="panel-report"):
-        gr.HTML('<article id="report" aria-live="polite"></article>', apply_default_css=False)
+        gr.HTML('<article id="report"></article>', apply_default_css=False)

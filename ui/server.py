@@ -25,6 +25,8 @@ from ui.fork_routes import make_changes, make_forks
 from ui.forks import Forking, Forks
 from ui.growing_routes import make_growing
 from ui.guard import Guard
+from ui.judging import Judging
+from ui.judging_routes import make_judging
 from ui.label_routes import make_labels
 from ui.machine_routes import Machine, make_machine
 from ui.money_routes import make_money
@@ -33,7 +35,9 @@ from ui.probe_routes import Measure, make_probes
 from ui.queue_routes import make_queue
 from ui.reading import Reader
 from ui.record_routes import make_records
+from ui.report_routes import make_reports
 from ui.routes import make_router
+from ui.surprise_routes import make_surprise
 from ui.sweep_routes import make_sweeps
 
 STATIC = Path(__file__).resolve().parent / "static"
@@ -58,7 +62,7 @@ def create_app(
 ) -> FastAPI:
     """The whole page of one home, whose database must have been migrated. `hosts` may be used besides loopback.
 
-    `ahead`: read the newest curves before anybody asks for them.
+    `ahead`: read the newest curves before anybody asks for them, and measure what is said.
     """
     import gradio as gr  # 3 s: only the web process pays for it, and only when a page is built
 
@@ -73,9 +77,13 @@ def create_app(
     cache = SeriesCache()
     app.include_router(make_router(reader, launch, cache))
     app.include_router(make_ask(actions))
+    app.include_router(make_surprise(reader, talker))
     app.include_router(make_exhibits(reader, actions, cache))
     app.include_router(make_records(reader, actions, cache))
     app.include_router(make_growing(reader, cache))
+    app.include_router(make_reports(reader))
+    judging = Judging(home)
+    app.include_router(make_judging(reader, judging))
     app.include_router(make_labels(reader))
     app.include_router(make_queue(reader, actions))
     app.include_router(make_sweeps(reader))
@@ -112,8 +120,8 @@ def create_app(
     app.add_middleware(Opening, base=f"/static/studio/{version}", scripts=scripts)
     app.add_middleware(Guard, hosts=hosts, user=user, password=password)
     if ahead:
-        app.router.on_startup.append(lambda: warming.start(home, cache))
-    app.router.on_shutdown += [talker.close, machine.close]
+        app.router.on_startup += [lambda: warming.start(home, cache), judging.start]
+    app.router.on_shutdown += [talker.close, machine.close, judging.close]
     return app
 
 

@@ -40,6 +40,7 @@ def page_head(version: str) -> str:
     <link rel="stylesheet" href="{base}/charts.css">
     <link rel="stylesheet" href="{base}/words.css">
     <link rel="stylesheet" href="{base}/play.css">
+    <link rel="stylesheet" href="{base}/surprise.css">
     <link rel="stylesheet" href="{base}/rooms.css">
     <link rel="stylesheet" href="{base}/runs.css">
     <link rel="stylesheet" href="{base}/data.css">
@@ -49,6 +50,8 @@ def page_head(version: str) -> str:
     <link rel="stylesheet" href="{base}/sweep.css">
     <link rel="stylesheet" href="{base}/alerts.css">
     <link rel="stylesheet" href="{base}/growing.css">
+    <link rel="stylesheet" href="{base}/report.css">
+    <link rel="stylesheet" href="{base}/judging.css">
     <script type="module" src="{base}/app.js"></script>
     <script src="{base}/plotly.min.js" async></script>
     """

@@ -80,6 +80,17 @@ from engine.store.machine import list_machine as list_machine
 from engine.store.machine import set_home_price as set_home_price
 from engine.store.machine import set_price as set_price
 from engine.store.machine import settled as settled
+from engine.store.measures import MEASURED as MEASURED
+from engine.store.measures import answer_before as answer_before
+from engine.store.measures import datasets_of_answers as datasets_of_answers
+from engine.store.measures import get_measures as get_measures
+from engine.store.measures import not_looked_up as not_looked_up
+from engine.store.measures import put_certainty as put_certainty
+from engine.store.measures import put_measures as put_measures
+from engine.store.measures import samples_within as samples_within
+from engine.store.measures import unmeasured as unmeasured
+from engine.store.measures import unweighed as unweighed
+from engine.store.measures import within as within
 from engine.store.migrations import ACTIVE as ACTIVE
 from engine.store.preferences import get_preference as get_preference
 from engine.store.preferences import set_preference as set_preference
@@ -98,6 +109,11 @@ from engine.store.queue import set_order as set_order
 from engine.store.queue import unanswered_failure as unanswered_failure
 from engine.store.reference import REFERENCE_ID as REFERENCE_ID
 from engine.store.reference import add_reference as add_reference
+from engine.store.reports import REPORT_BLOCKS as REPORT_BLOCKS
+from engine.store.reports import drawable as drawable
+from engine.store.reports import report_blocks as report_blocks
+from engine.store.reports import set_report_block as set_report_block
+from engine.store.reports import whole_run as whole_run
 from engine.store.runs import OPEN as OPEN
 from engine.store.runs import RESUMABLE as RESUMABLE
 from engine.store.runs import add_run as add_run
@@ -150,6 +166,7 @@ from engine.store.words import forget_checkpoint as forget_checkpoint
 from engine.store.words import get_sample as get_sample
 from engine.store.words import list_checkpoints as list_checkpoints
 from engine.store.words import list_samples as list_samples
+from engine.store.words import newest_answer_id as newest_answer_id
 from engine.store.words import newest_sample_id as newest_sample_id
 from engine.store.words import newest_samples as newest_samples
 from engine.store.words import put_checkpoint as put_checkpoint

@@ -8,7 +8,13 @@ from sqlite_utils import Database
 from engine.store.connect import Refused, Row, rows, writing
 from engine.store.words import get_sample
 
-CATEGORIES = {"good": "The Good", "strange": "The Strange", "hallucination": "The Hallucination"}
+CATEGORIES = {
+    "good": "The Good",
+    "strange": "The Strange",
+    "hallucination": "The Hallucination",
+    "loop": "Loop",
+    "memorised": "Memorised",
+}
 PAGE = 50
 MOST_WORDS = 32
 """Words of a search that count; SQLite refuses expressions that are much deeper."""

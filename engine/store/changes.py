@@ -251,3 +251,14 @@ def ways_of_asking(db: Database) -> None:
     db.conn.execute("ALTER TABLE samples ADD COLUMN repetition_penalty REAL NOT NULL DEFAULT 1")
     db.conn.execute("ALTER TABLE samples ADD COLUMN stop TEXT NOT NULL DEFAULT '[]'")
     db.conn.execute("CREATE INDEX samples_asked ON samples(id) WHERE source IN ('playground', 'live')")
+
+
+def report_blocks(db: Database) -> None:
+    """What people write into the report of a run, a text for each of its blocks."""
+    db.conn.execute("""CREATE TABLE report_blocks (
+        run_id TEXT NOT NULL REFERENCES runs(id),
+        block TEXT NOT NULL,
+        text TEXT NOT NULL,
+        updated_at REAL NOT NULL,
+        PRIMARY KEY (run_id, block)
+    ) STRICT""")

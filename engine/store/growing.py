@@ -22,14 +22,15 @@ def ages_of_words(db: Database, run_id: str, last: int = LAST_STEP) -> list[Row]
 
 
 def prompts_asked(db: Database, run_id: str, last: int = LAST_STEP) -> list[Row]:
-    """Each prompt with its newest answer up to step `last`, in the order in which they are asked.
+    """Each prompt with its newest answer up to step `last`, in the order in which they were first asked.
 
     suite, prompt, text, step, tokens, source, and the number of `ages` at which it was answered.
     """
     return rows(
         db,
         f"""SELECT suite, prompt, text, step, tokens, source, ages FROM samples JOIN (
-               SELECT max(id) AS newest, count(*) AS ages FROM samples WHERE {_ASKED} GROUP BY suite, prompt)
-           ON id = newest ORDER BY id""",
+               SELECT min(id) AS oldest, max(id) AS newest, count(*) AS ages FROM samples
+               WHERE {_ASKED} GROUP BY suite, prompt)
+           ON id = newest ORDER BY oldest""",
         [run_id, last],
     )

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from sqlite_utils import Database
 
-from engine.store import changes
+from engine.store import changes, changes_judging
 
 ACTIVE = ("preparing", "compiling", "running", "paused", "stopping")
 """Statuses in which a run owns its device. `queued` waits for one and owns none."""
@@ -171,4 +171,6 @@ MIGRATIONS: list[Callable[[Database], None]] = [
     changes.alerts,
     changes.growing_up,
     changes.ways_of_asking,
+    changes.report_blocks,
+    changes_judging.measures,
 ]

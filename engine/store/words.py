@@ -97,6 +97,11 @@ def newest_sample_id(db: Database, run_id: str) -> int:
     return int(rows(db, "SELECT coalesce(max(id), 0) AS id FROM samples WHERE run_id = ?", [run_id])[0]["id"])
 
 
+def newest_answer_id(db: Database) -> int:
+    """The same of all runs together."""
+    return int(rows(db, "SELECT coalesce(max(id), 0) AS id FROM samples")[0]["id"])
+
+
 def add_checkpoint(db: Database, run_id: str, **values: Any) -> None:
     """Index weights that lie on disk: kind `full` can resume a run, kind `sampling` can only be asked."""
     with writing(db):

@@ -17,6 +17,7 @@ TABLES = (
     "archive",
     "samples",
     "run_labels",
+    "report_blocks",
     "diagnostics",
     "machine",
     "preferences",

@@ -7,6 +7,7 @@ import pytest
 from conftest import new_window, no_errors
 from pages import App, visit
 from rooms import finished_run
+from test_accessibility import faults
 from ui_helpers import add_answer, add_points, make_run
 
 from engine import store
@@ -123,6 +124,7 @@ def test_play_goes_from_birth_to_the_end_and_stops(app: App, page: Any, elder: s
 
     says(page, "answer at step 60.", 60)
     seen = list(dict.fromkeys(page.evaluate("window.seen")))
+    address(page, "suite=stories")
     assert seen == [f"{FIRST} there was an answer at step {step}." for step in range(10, 61, 10)]
 
 
@@ -147,6 +149,49 @@ def test_all_prompts_of_one_age(app: App, page: Any, elder: str) -> None:
     says(page, SECOND, 40)
     address(page, "asked=The+captain+of+the+ship")
     assert page.locator("#growing-cards").is_hidden()
+
+
+def test_moving_to_a_neighbour_asks_the_server_nothing_and_moves_nothing(app: App, page: Any, elder: str) -> None:
+    db = store.connect(app.home.database)
+    add_answer(db, elder, " and" * 400, 25, FIRST)
+    db.close()
+    visit(page, app, f"?tab=growing&run={elder}&age=20&asked={FIRST}")
+    says(page, "answer at step 20.", 20)
+    place = page.locator("#growing-slider").bounding_box()
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+
+    page.focus("#growing-slider")
+    page.keyboard.press("ArrowRight")
+    says(page, "and and and and", 25)
+    page.keyboard.press("ArrowRight")
+    says(page, "answer at step 30.", 30)
+
+    assert not [one for one in asked if "/api/growing" in one]
+    assert page.locator("#growing-slider").bounding_box() == place
+
+
+def test_what_is_kept_is_marked_as_kept(app: App, page: Any, elder: str) -> None:
+    visit(page, app, f"?tab=growing&run={elder}&age=20")
+    says(page, "answer at step 20.", 20)
+    page.click("#growing-stage >> text=Keep this")
+    page.check("#keep [value=strange]", force=True)
+    page.click("#keep button.strong")
+    page.wait_for_selector("#keep >> text=Kept in the time capsule")
+    page.keyboard.press("Escape")
+
+    page.wait_for_selector("#growing-stage button >> text=Kept")
+    page.focus("#growing-slider")
+    page.keyboard.press("ArrowRight")
+    page.wait_for_selector("#growing-stage button >> text=Keep this")
+
+
+@pytest.mark.parametrize("look", ["beside=10", "each=1"])
+def test_two_ages_and_all_prompts_are_for_everybody(app: App, page: Any, elder: str, look: str) -> None:
+    visit(page, app, f"?tab=growing&run={elder}&age=30&{look}")
+    page.wait_for_selector("#growing-stage.two ins, #growing-cards .grown")
+
+    assert faults(page) == {}
 
 
 def test_the_curve_chooses_an_age(app: App, page: Any, elder: str) -> None:

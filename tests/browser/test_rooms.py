@@ -30,7 +30,7 @@ def test_empty_rooms_say_what_will_be_there(app: App, page: Any) -> None:
     page.click("#tab-data")
     page.wait_for_selector("#datasets >> text=The starter novels")
     page.click("#tab-report")
-    page.wait_for_selector("#report >> text=The final figures of a run of yours")
+    page.wait_for_selector("#report >> text=What became of a run of yours")
 
 
 def test_a_report_and_a_dataset(app: App, page: Any) -> None:
@@ -41,7 +41,7 @@ def test_a_report_and_a_dataset(app: App, page: Any) -> None:
     (folder / "card.json").write_text(json.dumps(card | {"licence": "<b>public</b>"}))
 
     visit(page, app, f"?tab=report&run={run_id}")
-    page.wait_for_selector("#report >> text=Report on elder")
+    page.wait_for_selector("#report >> text=elder: a milestone report")
     assert "not published" in page.inner_text("#report") and "3 exhibits" in page.inner_text("#report")
     page.click("#tab-data")
     page.wait_for_selector("#datasets >> text=1,234")

@@ -93,8 +93,9 @@ export class Curves {
       if (!curves || curves.axis !== axis || this.look.axis !== axis) continue;
       const place = placeOn(axis);
       extend(curves, one, place, this.look.zoom ? place(this.look.zoom[1]) : Infinity);
-      // A thinned curve is read anew once it has grown by a tenth; a whole one when it becomes too long to send whole.
-      const most = curves.whole ? curves.most - (curves.rows - curves.grown) : Math.max(curves.most / 4, curves.rows / 10);
+      // A thinned curve is read anew once it has grown by a tenth, or by as many points as were sent, which take memory in every
+      // chart; a whole one when it becomes too long to send whole.
+      const most = curves.whole ? curves.most - (curves.rows - curves.grown) : Math.max(curves.most / 4, Math.min(curves.rows / 10, curves.most));
       if (curves.grown > most) this.again([id]);
     }
   }

@@ -4,6 +4,7 @@ import { inWords, wishOf } from "./asked.js";
 import { $, fill, h, say } from "./dom.js";
 import { mark } from "./categories.js";
 import { age, continuation, date, loss } from "./format.js";
+import { memorised } from "./judging.js";
 import { keepForm } from "./keep.js";
 import { emit, get, on, send, state, writeAddress } from "./state.js";
 import { explainSigns, marked } from "./texts.js";
@@ -89,6 +90,7 @@ function whole() {
   return h("article", { class: "whole" }, mark(one.category), h("h2", { id: "exhibit-title" }, marked(one.title, q)),
     said(one, q), explainSigns([one.prompt, one.text]),
     one.note && one.text ? h("p", { class: "note" }, marked(one.note, q)) : null,
+    one.text ? memorised(one.sample_id) : null,
     h("div", { class: "foot" }, miniature(curve, one), h("p", {}, h("b", {}, marked(one.run_name, q)), h("br"),
       published ? "published, December 2025" : `${age(one.tokens)}, ${lossThen(one)}, kept ${date(one.created_at)}`,
       h("br"), settings(one))), actions);

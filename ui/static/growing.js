@@ -17,7 +17,8 @@ let reading = 0;
 let playing = 0;
 let writing = 0;
 
-export function mount() {
+/** Others show a life with emit("grow", {run, suite, prompt, step}), all of them optional. */
+export function mount({ select }) {
   on("tab", (tab) => { if (tab === "growing") load(); else pause(); });
   on("selected", (id) => { if (seen && seen.run !== id) pause(); load(); });
   for (const news of ["said", "runs"]) on(news, load);
@@ -25,8 +26,9 @@ export function mount() {
   on("kept", () => seen && text.forget(seen.run));
   $("#growing-start").addEventListener("click", () => emit("show", "train"));
   on("theme", () => seen && draw());
-  on("grow", ({ suite, prompt, step }) => {
-    if (prompt !== undefined) Object.assign(state.growing, { suite, asked: prompt, age: step === undefined ? "" : String(step), each: "" });
+  on("grow", ({ run: id = state.selected, suite = "", prompt, step }) => {
+    if (prompt !== undefined) Object.assign(state.growing, { suite, asked: prompt, age: step === undefined ? "" : String(step), beside: "", each: "" });
+    if (id !== state.selected) select(id, { quiet: true });
     emit("show", "growing");
   });
   const slider = $("#growing-slider");
@@ -137,7 +139,10 @@ function choose(prompt) {
   draw();
 }
 
+/** The address says which prompt it is, also where that was nobody's choice: it may be sent. */
 function remember() {
+  const { suite, prompt } = chosen();
+  Object.assign(state.growing, { suite, asked: prompt });
   writing ||= setTimeout(() => { writing = 0; writeAddress(); }, ADDRESS_MS);
 }
 

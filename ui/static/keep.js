@@ -2,6 +2,7 @@
 
 import { $, fill, h, say } from "./dom.js";
 import { KNOWN, made, mark } from "./categories.js";
+import { looksLike, memorised } from "./judging.js";
 import { emit, on, send, state } from "./state.js";
 import { explainSigns } from "./texts.js";
 
@@ -54,7 +55,7 @@ export function keepForm({ heading, headed = "keep-heading", verb, leave, what, 
   const save = async (event) => {
     event.preventDefault();
     if (!category()) {
-      say(problem, "Choose what it is first: The Good, The Strange, The Hallucination, or a word of your own.");
+      say(problem, "Choose what it is first: The Good, The Strange, or what else it is, or a word of your own.");
       (pick.own.checked ? own : pick.good).focus();
       return;
     }
@@ -68,11 +69,13 @@ export function keepForm({ heading, headed = "keep-heading", verb, leave, what, 
   return h("form", { class: "whole", onsubmit: save }, h("h2", { id: headed }, heading),
     h("blockquote", { class: "words", tabindex: "0", "aria-label": "What is kept" }, h("span", { class: "prompt" }, what.prompt), what.text),
     explainSigns([what.prompt, what.text]),
+    looksLike(what.sample_id, (name) => { pick[name].checked = true; say(problem, ""); title.focus(); }),
     h("fieldset", { class: "categories" }, h("legend", {}, "What is it?"),
       Object.entries(KNOWN).map(([name, one]) => radio(name, mark(name), h("small", {}, one.what))),
       radio("own", mark("Something else"), own)),
     h("datalist", { id: "own-categories" }, made(state.categories).map((name) => h("option", { value: name }))),
     h("label", { class: "field" }, h("span", {}, "Title"), title),
-    h("label", { class: "field" }, h("span", {}, "Note ", h("small", {}, "optional")), note), problem,
+    h("label", { class: "field" }, h("span", {}, "Note ", h("small", {}, "optional")), note),
+    memorised(what.sample_id), problem,
     h("div", { class: "row" }, h("button", { class: "strong", type: "submit" }, verb), button(leave, "plain", left)));
 }

@@ -1,0 +1,89 @@
+"""The routes below /api that say what an answer looks like, and whether it was memorised or invented."""
+
+from dataclasses import asdict
+from typing import Any
+
+from fastapi import APIRouter, Request, Response
+
+from engine import store
+from engine.judging import judge, obstacle, passage
+from engine.proposals import reason
+from engine.store import Row
+from engine.wording import said
+from ui.answers import reply
+from ui.judging import Judging
+from ui.reading import Reader
+from ui.routes import Id
+
+SHOWN = (
+    "words",
+    "distinct_1",
+    "distinct_2",
+    "distinct_3",
+    "loop_words",
+    "loop_phrase",
+    "loop_share",
+    "stuck_share",
+    "unknown_share",
+    "familiar_share",
+    "copied_words",
+    "copied_share",
+    "change",
+    "self_perplexity",
+    "mean_entropy",
+)
+
+
+def make_judging(reader: Reader, judging: Judging) -> APIRouter:
+    """The routes for one home; `judging` makes the indexes that are missing."""
+    router = APIRouter(prefix="/api")
+
+    @router.get("/judged")
+    def judged(request: Request, sample: Id) -> Response:
+        db = reader.db()
+        found = judge(reader.home, db, sample)
+        answer = store.get_sample(db, sample)
+        run = store.get_run(db, answer["run_id"])
+        missing = why_not(reader, run, found)
+        waiting = missing == INDEXING
+        if waiting:
+            judging.wake()
+        return reply(
+            request,
+            {
+                "proposal": found["proposal"],
+                "reason": reason(found),
+                "measures": {name: found[name] for name in SHOWN},
+                "dataset": run["dataset"],
+                "missing": missing,
+                "waiting": waiting,
+                "copied": copied(reader, run, answer, found),
+            },
+        )
+
+    return router
+
+
+INDEXING = "The training text is being indexed, which takes seconds for a small one; then this is known."
+
+
+def why_not(reader: Reader, run: Row, found: Row) -> str:
+    """Why an answer was not looked up in its training text, in a sentence; "" where it was."""
+    if found["text_sha256"] is not None:
+        return ""
+    if run["kind"] == "published":
+        return "The text that this model was trained on is not part of this home, so nothing can be looked up in it."
+    if not (reader.home.dataset(run["dataset"]) / "card.json").is_file():
+        return f"The dataset {run['dataset']} is not in this home any more, so nothing can be looked up in it."
+    return obstacle(reader.home, run["dataset"]) or INDEXING
+
+
+def copied(reader: Reader, run: Row, answer: Row, found: Row) -> dict[str, Any] | None:
+    """The longest run of the answer that stands in the training text, here and there; None where there is none."""
+    if not found["copied_words"]:
+        return None
+    words = said(answer["prompt"], answer["text"], answer["finish"])
+    last = found["copied_first"] + found["copied_words"] - 1
+    there = passage(reader.home, run, found)
+    said_so = answer["text"][words[found["copied_first"]].start : words[last].end]
+    return {"run": said_so, "passage": there and asdict(there)}
