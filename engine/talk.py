@@ -84,16 +84,8 @@ class Talker:
         answer with such a last message; closing the iterator ends it too, unheard but kept. Raises Refused at the first
         message for what cannot be asked, later when the worker dies.
         """
-        asked = {
-            "max_tokens": max_tokens,
-            "temperature": temperature,
-            "top_k": top_k,
-            "top_p": top_p,
-            "seed": seed,
-            "min_p": min_p,
-            "repetition_penalty": repetition_penalty,
-            "count": count,
-        }
+        asked = {"max_tokens": max_tokens, "temperature": temperature, "top_k": top_k, "top_p": top_p, "seed": seed}
+        asked |= {"min_p": min_p, "repetition_penalty": repetition_penalty, "count": count}
         request: Message = {
             "id": next(self._numbers),
             "run_id": str(run_id),
