@@ -227,4 +227,7 @@ def keep_exhibits(db: Database, run_id: str, count: int) -> None:
         like = samples[number % len(samples)]
         sample = add_sample(db, run_id, like["prompt"], like["text"], (number * 7) % STEPS, source="playground")
         note = "It has read no poem about boats." if number % 5 == 0 else ""
-        store.keep(db, sample, categories[number % 4], f"What the boat said, part {count - number}", note)
+        title, tags = f"What the boat said, part {count - number}", ("boats", "favourite", "Uncle Silas")[: number % 4]
+        exhibit = store.keep(db, sample, categories[number % 4], title, note, tags)
+        if number in (3, 5):
+            store.pin(db, exhibit)

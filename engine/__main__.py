@@ -10,6 +10,8 @@ from collections.abc import Callable, Sequence
 from engine import (
     commands,
     commands_alerts,
+    commands_capsule,
+    commands_fame,
     commands_fork,
     commands_judge,
     commands_queue,
@@ -44,6 +46,7 @@ def parser() -> argparse.ArgumentParser:
     add("status", run="RUN")
     add("stop", run="RUN").add_argument("--now", action="store_true", help="end at once, without a save")
     add("pause", run="RUN")
+    add("sample", run="RUN")
     fork = add("fork", run="RUN")
     fork.add_argument("--step", type=int, metavar="S", help="the age to begin with; default: the newest checkpoint")
     fork.add_argument("--name", default="", help="default: the run's name, fork, and a number")
@@ -65,7 +68,7 @@ def parser() -> argparse.ArgumentParser:
     commands_queue.words(add("queue"))
     commands_sweep.words(add("sweep"))
     commands_fork.words(add("set", run="RUN"))
-    ask = add("generate", run="RUN[@STEP]")
+    ask = add("generate", run="RUN[@STEP|@live]")
     ask.add_argument("--prompt", required=True)
     for option, kind, value in (
         ("--seed", int, 7),
@@ -89,6 +92,9 @@ def parser() -> argparse.ArgumentParser:
     keep.add_argument("--category", required=True, help="good, strange, hallucination, loop, memorised, or your own")
     keep.add_argument("--title", required=True)
     keep.add_argument("--note", default="")
+    keep.add_argument("--tag", action="append", default=None, metavar="TAG", help="as often as there are tags")
+    commands_fame.words(add("gallery"))
+    commands_capsule.words(add("capsule"))
     _labels(add)
     _of_the_home(add)
     names.add_parser("bench", help="Measure: " + ", ".join(benchmarks()), add_help=False)

@@ -28,7 +28,8 @@ class Change:
 def plan_change(db: Database, run: store.Row, wanted: Mapping[str, Any]) -> Change:
     """What setting these values would do; raises Refused or ConfigError for what cannot be."""
     if run["kind"] != "trained":
-        raise Refused(f"{run['name']} is a published run; there is nothing to change about it.")
+        kind = "a published run" if run["kind"] == "published" else "a run that was trained elsewhere"
+        raise Refused(f"{run['name']} is {kind}; there is nothing to change about it.")
     if run["status"] not in (*store.OPEN, *store.RESUMABLE):
         raise Refused(f"{run['name']} has {run['status']}; fork it to go on with other settings.")
     config, step = from_json(store.get_config(db, run["id"])), run["step"]

@@ -8,10 +8,14 @@ from dataclasses import asdict
 from pathlib import Path
 
 from engine import (
+    asking,
     commands_alerts,
+    commands_capsule,
+    commands_fame,
     commands_fork,
     commands_home,
     commands_judge,
+    commands_live,
     commands_money,
     commands_preflight,
     commands_queue,
@@ -125,6 +129,15 @@ def pause(given: Arguments) -> int:
     return _short(given, "pauses after the step it is in; resume makes it go on")
 
 
+def sample(given: Arguments) -> int:
+    """Have a run that trains asked all its prompts now."""
+    home = Home.at(given.home)
+    with closing(store.connect(home.database)) as db:
+        launch.reconcile(home, db)
+        asking.sample_now(db, given.run)
+    return _short(given, "answers its prompts after the step it is in; `python -m engine samples` prints them")
+
+
 def resume(given: Arguments) -> int:
     """Go on with a run that ended early or is paused."""
     home = Home.at(given.home)
@@ -157,7 +170,7 @@ def archive(given: Arguments) -> int:
     """Keep a sample as an exhibit of the time capsule."""
     home = Home.at(given.home)
     with closing(store.connect(home.database)) as db:
-        exhibit = store.keep(db, given.sample, given.category, given.title, given.note)
+        exhibit = store.keep(db, given.sample, given.category, given.title, given.note, given.tag)
     if given.json:
         return print_json({"id": exhibit, "sample_id": given.sample})
     print(f"Sample {given.sample} is exhibit {exhibit} of the time capsule.")
@@ -166,9 +179,11 @@ def archive(given: Arguments) -> int:
 
 def generate(given: Arguments) -> int:
     """Let a run go on with a prompt; printed as it grows and kept like an answer of the page."""
+    home = Home.at(given.home)
+    if given.run.endswith("@live"):
+        return commands_live.generate(home, given)
     from engine.generate import Ask, load_speaker  # torch: only this command pays for it
 
-    home = Home.at(given.home)
     name, step = _at_step(given.run)
     ask = Ask(
         prompt=given.prompt,
@@ -252,6 +267,7 @@ COMMANDS: dict[str, Callable[[Arguments], int]] = {
     "status": status,
     "stop": stop,
     "pause": pause,
+    "sample": sample,
     "resume": resume,
     "fork": commands_fork.fork_run,
     "set": commands_fork.change_run,
@@ -261,6 +277,8 @@ COMMANDS: dict[str, Callable[[Arguments], int]] = {
     "samples": samples,
     "judge": commands_judge.judge,
     "archive": archive,
+    "gallery": commands_fame.gallery,
+    "capsule": commands_capsule.run,
     "rename": commands_runs.rename,
     "tag": commands_runs.tag,
     "note": commands_runs.note,

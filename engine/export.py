@@ -101,7 +101,7 @@ def export(home: Home, db: Database, run_id: str, step: int | None, out: Path, d
     if out.is_file() or (out.is_dir() and any(out.iterdir())):
         raise store.Refused(f"{out} is there already and not empty; name a new folder.")
     run = store.get_run(db, run_id)
-    if run["kind"] != "trained":
+    if run["kind"] == "published":
         raise store.Refused(f"The weights of {run['name']} were not published here.")
     config = from_json(store.get_config(db, run_id))
     shape = qwen3_config(config.model)

@@ -69,7 +69,9 @@ def plan_fork(
     Raises Refused or ConfigError, naming the setting, for what these weights cannot do.
     """
     if parent["kind"] != "trained":
-        raise Refused(f"{parent['name']} is a published run: its weights are not in this home, so it has no forks.")
+        published = parent["kind"] == "published"
+        why = "is a published run: its weights are not" if published else "was trained elsewhere: its text is not"
+        raise Refused(f"{parent['name']} {why} in this home, so it has no forks.")
     origin = _choose(home, db, parent, step)
     before = from_json(store.get_config(db, parent["id"]))
     config = changed(before, overrides or {})

@@ -34,6 +34,14 @@ ROWS = 8
 whatever the number of rows (below, they use other kernels); see tests/test_generate.py."""
 
 
+NO_WEIGHTS = {
+    "trained": "{name} has no weights on disk yet; wait for its first sample, or choose another run.",
+    "published": "The weights of {name} were not published here.",
+    "imported": "{name} came without its weights, so it cannot be asked; what it said is here.",
+}
+"""Why a run cannot be asked at all, by its kind."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Speaker:
     """One model at one age, ready to answer."""
@@ -69,8 +77,12 @@ class Speaker:
     def stream_all(self, asks: Sequence[Ask], cancelled: Callable[[], bool] = lambda: False) -> Iterator[list[Piece]]:
         """Answer several prompts at once, token by token; each gets the text it would get alone."""
         with one_thread(self.device):
-            for answers in self._answer(asks, cancelled):
-                yield [answer.piece() for answer in answers]
+            yield from self.pieces_of(asks, cancelled)
+
+    def pieces_of(self, asks: Sequence[Ask], cancelled: Callable[[], bool] = lambda: False) -> Iterator[list[Piece]]:
+        """The same for whoever does something else between two pieces, and takes each within `one_thread`."""
+        for answers in self._answer(asks, cancelled):
+            yield [answer.piece() for answer in answers]
 
     def answer(self, asks: Sequence[Ask], cancelled: Callable[[], bool] = lambda: False) -> list[Piece]:
         """Answer several prompts at once; each gets the text it would get alone."""
@@ -170,11 +182,7 @@ def load_speaker(
     run = store.get_run(db, run_id)
     on_disk, aside = store.list_checkpoints(db, run_id), store.list_checkpoints(db, run_id, "kept")
     if not on_disk and (step is None or not aside):
-        raise store.Refused(
-            f"{run['name']} has no weights on disk yet; wait for its first sample, or choose another run."
-            if run["kind"] == "trained"
-            else f"The weights of {run['name']} were not published here."
-        )
+        raise store.Refused(NO_WEIGHTS.get(run["kind"], NO_WEIGHTS["trained"]).format(name=run["name"]))
     wanted = on_disk[-1]["step"] if step is None else step
     found = _asked([row for row in on_disk + aside if row["step"] == wanted], sha256)
     if not found:

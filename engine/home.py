@@ -31,6 +31,11 @@ class Home:
         return self.path / "backups"
 
     @property
+    def capsules(self) -> Path:
+        """Capsules that are still sealed; names that begin with a dot are on their way in or out."""
+        return self.path / "capsules"
+
+    @property
     def supervisor_lock(self) -> Path:
         """Held by the one supervisor of this home while it lives."""
         return self.path / ".supervisor.lock"

@@ -116,6 +116,7 @@ def resume_run(home: Home, run: str, queue: bool = False) -> None:
             store.give_command(db, found["id"], "unpause")
             return
         money.refuse_if_used_up(found, stop_command(db, found["id"]), time.time())
+        store.refuse_if_elsewhere(found)
         until = time.monotonic() + RESUME_WAIT
         while _still_there(home, db, found["id"]):
             if time.monotonic() > until:

@@ -46,6 +46,8 @@ class Meter:
         self._pending: list[tuple[int, float, tuple[Tensor, ...]]] = []
         self._begun = self._read_at = self.started
         self._away, self._paused = 0.0, 0.0
+        self.elsewhere = 0.0
+        """Seconds so far in which the loop did something else than train, or held still."""
 
     @property
     def elapsed_seconds(self) -> float:
@@ -127,7 +129,8 @@ class Meter:
         try:
             yield
         finally:
-            self._away += time.perf_counter() - start
+            spent = time.perf_counter() - start
+            self._away, self.elsewhere = self._away + spent, self.elsewhere + spent
             self.recorder.state(phase="training", message=self.notice, elapsed_seconds=self.elapsed_seconds)
 
     def wait_while_paused(self) -> None:
@@ -139,6 +142,7 @@ class Meter:
             pass
         waited = time.perf_counter() - start
         self._paused, self._away = self._paused + waited, self._away + waited
+        self.elsewhere += waited
         self.recorder.state(status="running", message=self.notice)
 
     def _tell(self) -> None:

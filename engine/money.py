@@ -85,8 +85,8 @@ def set_price(db: Database, price: Price | None, run_id: str | None = None) -> N
         return
     with store.writing(db):
         run = store.get_run(db, run_id)
-        if run["kind"] == "published":
-            raise Refused("The published run was not trained here; it has no price.")
+        if run["kind"] != "trained":
+            raise Refused(f"{run['name']} was not trained here; it has no price.")
         if price is None and run["budget"] is not None:
             raise Refused(f"{run['name']} has a budget, which needs a price; take the budget away first.")
         store.set_price(db, run_id, columns)
@@ -97,8 +97,8 @@ def set_budget(db: Database, run_id: str, amount: Any) -> None:
     budget = None if amount is None else _positive(amount, "The budget", MOST_BUDGET)
     with store.writing(db):
         run = store.get_run(db, run_id)
-        if run["kind"] == "published":
-            raise Refused("The published run was not trained here; it has no budget.")
+        if run["kind"] != "trained":
+            raise Refused(f"{run['name']} was not trained here; it has no budget.")
         if budget is not None and price_of(run) is None:
             raise Refused(f"Say first what the machine of {run['name']} costs; without a price nothing can be counted.")
         store.update_state(db, run_id, budget=budget)

@@ -24,11 +24,18 @@ def load_suite(name: str, folder: Path = PROMPTS) -> list[str]:
     if name not in known:
         raise ConfigError(f"There is no prompt file prompts/{name[:80]}.txt; there are {', '.join(known) or 'none'}.")
     try:
-        text = (folder / f"{name}.txt").read_bytes().decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"prompts/{name}.txt is not UTF-8 text: byte {error.start:,} does not fit.") from error
+        content = (folder / f"{name}.txt").read_bytes()
     except OSError as error:
         raise ConfigError(f"prompts/{name}.txt cannot be read: {error.strerror}.") from error
+    return prompts_of(name, content)
+
+
+def prompts_of(name: str, content: bytes) -> list[str]:
+    """The same of a file's content; `name` is what the suite is called in what is said about it."""
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"prompts/{name}.txt is not UTF-8 text: byte {error.start:,} does not fit.") from error
     prompts: dict[str, None] = {}
     for number, line in enumerate(text.split("\n"), start=1):
         prompt = line.strip()

@@ -37,6 +37,7 @@ Rows = list[tuple[str, store.Row]]
 WRITERS: dict[str, Callable[[Any, store.Row], None]] = {
     "checkpoints": store.put_checkpoint,
     "run_changes": lambda db, row: store.date_change(db, row["id"], row["step"]),
+    "commands": lambda db, row: store.finish_command(db, row["id"], row["result"]),
 }
 """How rows are stored that are not simply added."""
 
@@ -51,6 +52,7 @@ class Recorder:
         self.changes: deque[store.Row] = deque()
         """What a person has changed, for the training loop to take between two steps."""
         self.rejected = Home(database.parent).run(run_id) / "rejected.jsonl"
+        self._wishes: deque[int] = deque()
         self._rows: deque[tuple[str, store.Row]] = deque()
         self._state: dict[str, Any] = {}
         self._lock = threading.Lock()
@@ -75,6 +77,16 @@ class Recorder:
     def dated(self, change: int, step: int) -> None:
         """Queue the step from which a change of a person's holds."""
         self._queue("run_changes", {"run_id": self.run_id, "id": change, "step": step})
+
+    def wishes(self) -> list[int]:
+        """Take down the flag `sample`; the commands that had put it up, which are done once the prompts were asked."""
+        self.sample.clear()
+        return [self._wishes.popleft() for _ in range(len(self._wishes))]
+
+    def granted(self, wishes: list[int], result: str) -> None:
+        """Queue that these commands are done, behind the answers that were given to them."""
+        for command in wishes:
+            self._queue("commands", {"run_id": self.run_id, "id": command, "result": result})
 
     def state(self, **values: Any) -> None:
         """Overwrite parts of the run's state at the next write; once asked to stop, the status stays `stopping`."""
@@ -237,7 +249,9 @@ class Recorder:
                 if command["argument"] == "now":
                     self.stop_now.set()
             elif kind == "sample":
+                self._wishes.append(command["id"])
                 self.sample.set()
+                continue  # it is done when the prompts were asked
             elif kind == "pause":
                 self.pause.set()
             else:

@@ -122,6 +122,13 @@ def read(path: Path, name: str = "", otherwise: str = "put it back, or prepare i
         raise Refused(f"The tokenizer {name} cannot be read: {error.strerror}.") from error
 
 
+def from_bytes(raw: bytes, name: str, separator: str) -> Tokenizer:
+    """A tokenizer.json that came from elsewhere and must have `separator`; raises Refused."""
+    tokenizer = _parsed(name, raw, "ask for it anew")
+    separator_id(tokenizer, separator, name)
+    return tokenizer
+
+
 def end_of(path: Path) -> str:
     """The piece that ends documents: `eos_token` of the tokenizer_config.json beside a tokenizer.json, or END.
 

@@ -24,6 +24,7 @@ from engine.attention import in_use
 from engine.batches import Feed
 from engine.checkpoint import CorruptCheckpoint, load_checkpoint
 from engine.config import ConfigError, RunConfig
+from engine.current import speak_for
 from engine.data import Dataset, Epochs, Progress, Rows, Stopped, ensure_dataset
 from engine.device import choose_place
 from engine.diagnose import Diagnosis, token_entropy
@@ -40,6 +41,7 @@ from engine.questions import Questions
 from engine.saver import CannotSave, Saver
 from engine.say import say
 from engine.schedule import learning_rate_factor, momentum
+from engine.speaking import PAUSED
 
 
 def train(run: Run) -> str:
@@ -92,10 +94,13 @@ def train(run: Run) -> str:
     examination = Examination(model, optimizers, config, validation.text(), diagnosis.look)
     meter = Meter(recorder, config, step, elapsed_seconds, guard, resumption, epochs, diagnosis, lambda: flight.end)
     saver = Saver(run, learner, guard, dataset_sha256(dataset), meter.say)
+    live = speak_for(run, learner, place, lambda: meter.elsewhere)
 
     def ask() -> None:
+        wishes = recorder.wishes()
         with meter.phase("sampling", "Answering the prompts"), optimizers.averaged():
             run.unasked = not questions.ask(run.folder, model, place, step)
+        recorder.granted(wishes, "the run was stopped first" if run.unasked else f"asked at step {step}")
 
     def look_up(finished: bool) -> None:
         """What is due after a step: evaluate, ask the prompts, save."""
@@ -110,7 +115,6 @@ def train(run: Run) -> str:
                 recorder.state(val_loss=result["val_loss"])
                 say(f"step {step:,} of {flight.end:,}: validation loss {result['val_loss']:.3f}")
         if finished or step % flight.now.sample_every == 0 or recorder.sample.is_set():
-            recorder.sample.clear()
             ask()
         if finished or (step and step % flight.now.checkpoint_every == 0):
             with meter.phase("saving", "Saving a checkpoint"):
@@ -121,9 +125,10 @@ def train(run: Run) -> str:
     elif run.unasked:
         ask()
     meter.begin()
-    with contextlib.closing(saver), contextlib.closing(feed):
+    with contextlib.closing(saver), contextlib.closing(feed), contextlib.closing(live):
         while step < flight.now.total_steps and not recorder.stop.is_set():
             if recorder.pause.is_set():
+                live.hush(PAUSED)
                 meter.wait_while_paused()
                 continue
             now = flight.at(step)
@@ -138,7 +143,9 @@ def train(run: Run) -> str:
             measured = loss, grad_norm, *((balance,) if config.model.experts > 1 else ())
             meter.add(step, config.optimizer.muon_lr * learner.rate * factor, *measured)
             look_up(finished=step == now.total_steps)
+            live.between(step)
 
+        live.close()
         unfinished = step < flight.now.total_steps
         if unfinished:
             # Before the save in the background is waited for: whoever asked to stop has to know what takes so long.

@@ -10,7 +10,9 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
@@ -18,11 +20,42 @@ from engine import store
 from engine.config import RunConfig, from_json
 from engine.home import Home
 from engine.inflight import InFlight
+from engine.live import Door, keep_in
 from engine.process import hold_lock, identity
 from engine.recorder import Recorder
+from engine.speaking import PAUSED, Speaking
 
 PROMPTS = ("Once upon a time", "The old house on the hill", "My dear sister,")
 WORDS = ("the", "sea", "was", "and", "of", "she", "to", "green", "in", "morning", "he", "had", "it", "quietly", "house")
+
+
+class Parrot:
+    """Says one of WORDS a token, with the weights of nobody."""
+
+    def __init__(self, recorder: Recorder, batch_tokens: int) -> None:
+        self.recorder, self.batch_tokens = recorder, batch_tokens
+
+    def settle(self) -> None:
+        """Nothing is under way."""
+
+    def begin(self, ask: Any, step: int) -> Iterator[store.Row]:
+        """As many words as were asked for."""
+        for count in range(1, ask.max_tokens + 1):
+            words = (WORDS[(step + ask.seed + number) % len(WORDS)] for number in range(count))
+            yield {
+                "run_id": self.recorder.run_id,
+                "attempt": self.recorder.attempt,
+                "step": step,
+                "tokens": step * self.batch_tokens,
+                "prompt": ask.prompt,
+                "text": " " + " ".join(words),
+                "new_tokens": count,
+                "max_tokens": ask.max_tokens,
+                "seed": ask.seed,
+                "finish": "length" if count == ask.max_tokens else "",
+                "source": "live",
+                "created_at": time.time(),
+            }
 
 
 def arguments() -> argparse.ArgumentParser:
@@ -61,7 +94,10 @@ def main(argv: list[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, heard)
     if given.worker:
         subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
-    status = pretend(given, recorder, config, row)
+    door = Door(home.run(row["id"]), keep_in(home.database))
+    speaking = Speaking(door, Parrot(recorder, config.train.batch_tokens), recorder, config.train.batch_tokens)
+    status = pretend(given, recorder, config, row, speaking)
+    speaking.close()
     recorder.close()
     store.end_run(db, row["id"], status, "The loss is not a number." if status == "diverged" else None, attempt=attempt)
     db.close()
@@ -71,7 +107,9 @@ def main(argv: list[str] | None = None) -> int:
     return 0
 
 
-def pretend(given: argparse.Namespace, recorder: Recorder, config: RunConfig, row: store.Row) -> str:
+def pretend(
+    given: argparse.Namespace, recorder: Recorder, config: RunConfig, row: store.Row, speaking: Speaking
+) -> str:
     """Count steps, with rows that look like learning; returns the end status."""
     until = time.monotonic() + given.prepare
     while time.monotonic() < until:
@@ -89,6 +127,7 @@ def pretend(given: argparse.Namespace, recorder: Recorder, config: RunConfig, ro
     flight = InFlight(config, recorder, [], step)
     while step < steps and (given.hang or not recorder.stop.is_set()):
         if recorder.pause.is_set():
+            speaking.hush(PAUSED)
             recorder.state(status="paused", phase="")
             recorder.flush()
             while recorder.pause.is_set() and not recorder.stop.is_set():
@@ -120,8 +159,11 @@ def pretend(given: argparse.Namespace, recorder: Recorder, config: RunConfig, ro
             tokens_per_second=pace,
             eta_seconds=(steps - step) / given.speed,
         )
-        if step == steps or step % config.eval.every == 0:
+        wishes = recorder.wishes()
+        if wishes or step == steps or step % config.eval.every == 0:
             measure(recorder, config, step, seconds)
+        recorder.granted(wishes, f"asked at step {step}")
+        speaking.between(step)
         if given.crash_at and step >= given.crash_at:
             recorder.flush()
             die(given.crash)

@@ -30,10 +30,14 @@ pytestmark = pytest.mark.filterwarnings(
     "ignore:.*:DeprecationWarning", "ignore:.*future.no_silent.*", "ignore::ResourceWarning"
 )
 POSTS = {
-    "/api/keep": ("sample", "category", "title", "note"),
+    "/api/keep": ("sample", "category", "title", "note", "tags"),
+    "/api/pin": ("exhibit", "pinned"),
+    "/api/place": ("exhibit", "beside", "after"),
     "/api/remove": ("exhibit",),
+    "/api/arena/vote": ("pair", "winner"),
     "/api/pause": ("run",),
     "/api/unpause": ("run",),
+    "/api/sample": ("run",),
     "/api/fork": ("run", "step", "name", "overrides", "queue"),
     "/api/changes": ("run", "changes"),
     "/api/run/rename": ("run", "name"),
@@ -60,7 +64,28 @@ POSTS = {
     "/api/queue/hold": ("device", "held"),
     "/api/queue/after-failure": ("hold",),
     "/api/preflight": ("preset", "overrides"),
+    "/api/prompts/check": ("name", "text"),
+    "/api/prompts/save": ("name", "text", "before"),
+    "/api/prompts/delete": ("name", "before"),
     "/api/surprise": ("sample", "run", "step", "prompt", "text", "weights"),
+    "/api/capsule/plan": ("run", "query", "category", "young", "old", "samples"),
+    "/api/capsule/export": (
+        "run",
+        "query",
+        "category",
+        "young",
+        "old",
+        "weights",
+        "samples",
+        "title",
+        "sender",
+        "seal",
+    ),
+    "/api/capsule/cancel": ("job",),
+    "/api/capsule/take": ("job",),
+    "/api/capsule/open": ("capsule",),
+    "/api/capsule/forget": ("capsule",),
+    "/api/replay": ("exhibit",),
 }
 DEEP = [b"[" * 50_000, b'{"run":' * 50_000, b'{"run": ' + b"9" * 5000 + b"}"]
 BODIES = [b"", b"[", b"[1]", b'"x"', b"\xff\xfe\x00", *DEEP]

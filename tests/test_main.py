@@ -1,5 +1,6 @@
 """The command line: what it prints, what it refuses, and with which exit status."""
 
+import contextlib
 import json
 import signal
 import subprocess
@@ -75,6 +76,8 @@ def test_a_run_from_start_to_stop(home: Home, capsys: Capture) -> None:
         assert running["pid"] > 0
         assert main(["status", started["id"][:5], *at]) == 0
         assert "status  running · training" in capsys.readouterr().out
+        assert main(["sample", "mine", *at]) == 0
+        assert capsys.readouterr().out.startswith("mine answers its prompts after the step it is in; ")
         assert main(["pause", "mine", *at]) == 0
         wait_for(lambda: launch.run_status(home, "mine")["status"] == "paused")
         assert main(["resume", "mine", *at]) == 0
@@ -282,8 +285,9 @@ def test_a_real_run_is_trained_asked_and_asked_again(tmp_path: Path, capsys: Cap
 
 
 def end_supervisor(home: Home) -> None:
-    """Send home the supervisor that `start` left behind."""
+    """Send home the supervisor that `start` left behind, unless it went by itself meanwhile."""
     pid = int(home.supervisor_log.read_text(encoding="utf-8").split("supervisor ")[1].split()[0])
-    who = process.identity(pid)
-    process.send(signal.SIGTERM, pid, who["process_started_at"], who["boot_id"])
+    with contextlib.suppress(ProcessLookupError):
+        who = process.identity(pid)
+        process.send(signal.SIGTERM, pid, who["process_started_at"], who["boot_id"])
     wait_for(lambda: not process.is_held(home.supervisor_lock))

@@ -346,6 +346,11 @@ def test_commands_set_flags_and_are_stamped(recorder: Recorder, db: Database, ru
     assert recorder.pause.wait(5)
     store.give_command(db, run_id, "sample")
     assert recorder.sample.wait(5)
+    wishes = recorder.wishes()
+    assert wishes and not recorder.sample.is_set()
+    recorder.flush()
+    assert [row["done_at"] for row in db["commands"].rows_where("kind = 'sample'")] == [None]
+    recorder.granted(wishes, "asked at step 3")
     store.give_command(db, run_id, "unpause")
     wait_for(lambda: not recorder.pause.is_set())
     assert not recorder.stop.is_set()

@@ -27,7 +27,7 @@ TABLES = {"runs", "run_state", "metrics", "evals", "samples", "archive", "events
 
 def names(db: Database, kind: str) -> set[str]:
     found = db.execute("SELECT name FROM sqlite_master WHERE type = ? AND name NOT LIKE 'sqlite_%'", [kind])
-    return {row[0] for row in found if not row[0].startswith("archive_words")}  # the full-text index and its parts
+    return {row[0] for row in found if not row[0].startswith(("archive_words", "sample_words"))}  # full-text
 
 
 def version(path: Path) -> int:

@@ -49,6 +49,21 @@ def test_an_answer_comes_line_by_line_and_a_refusal_as_a_sentence(tmp_path: Path
     assert list(json.loads(refused.text)) == ["error"]
 
 
+def test_a_run_that_trains_is_asked_by_the_age_live(tmp_path: Path) -> None:
+    with served(tmp_path) as page:
+        db = store.connect(page.home.database)
+        run_id = make_run(db)
+        now = page.post("/api/ask", json={"run": run_id, **QUESTION, "step": "live"})
+        store.end_run(db, run_id, "stopped")
+        later = page.post("/api/ask", json={"run": run_id, **QUESTION, "step": "live"})
+        other = page.post("/api/ask", json={"run": run_id, **QUESTION, "step": "lively"})
+        db.close()
+
+    assert "one does not listen yet" in json.loads(now.text)["error"]
+    assert "one is stopped, so there is nobody to talk to" in json.loads(later.text)["error"]
+    assert json.loads(other.text)["error"].startswith("The age must be a whole number")
+
+
 def test_several_checkpoints_are_asked_in_turn_and_one_that_cannot_answer_says_so(tmp_path: Path) -> None:
     class Choosy(FakeTalker):
         def stream(self, run_id: str, step: int | None, prompt: str, **ask: Any) -> Iterator[dict[str, Any]]:

@@ -96,6 +96,18 @@ def test_a_run_is_paused_and_goes_on(client: TestClient, db: Database, launch: F
     assert client.post("/api/pause", json={}).status_code == 400
 
 
+def test_the_prompts_of_a_run_that_trains_are_asked_now(client: TestClient, db: Database) -> None:
+    run_id = make_run(db)
+
+    assert client.post("/api/sample", json={"run": run_id}).json() == {"run": run_id}
+    assert [row["run_id"] for row in store.waiting_commands(db, ("sample",))] == [run_id]
+
+    store.end_run(db, run_id, "stopped")
+    answer = client.post("/api/sample", json={"run": run_id})
+    assert answer.status_code == 400 and "one is stopped; only a run that trains" in answer.json()["error"]
+    assert client.post("/api/sample", json={}).status_code == 400
+
+
 def test_runs_are_compared_by_their_settings(client: TestClient, db: Database) -> None:
     first, second = make_run(db, "one", "cpu"), make_run(db, "two", "mps")
     add_points(db, first, 1, 10)

@@ -4,6 +4,7 @@ import contextlib
 import gc
 import hashlib
 import json
+import shutil
 import threading
 import time
 import warnings
@@ -18,6 +19,7 @@ from engine import config, store
 from engine import launch as real_launch
 from engine.home import Home
 from engine.manifest import write_manifest
+from engine.prompts import PROMPTS
 from engine.store import Row
 
 ADDRESS = "http://127.0.0.1:7860"
@@ -48,7 +50,15 @@ def served(folder: Path, **options: Any) -> Iterator[Page]:
 
     home = Home.at(folder)
     real_launch.open_home(home)
-    fakes = {"launch": FakeLaunch(), "talker": FakeTalker(), "preparing": FakePreparing(), "measure": fake_measure}
+    prompts = folder.with_name(f"{folder.name}-prompts")
+    shutil.copytree(PROMPTS, prompts, dirs_exist_ok=True)
+    fakes = {
+        "prompts": prompts,
+        "launch": FakeLaunch(),
+        "talker": FakeTalker(),
+        "preparing": FakePreparing(),
+        "measure": fake_measure,
+    }
     app = create_app(home, **(fakes | options))
     with Page(app, base_url=ADDRESS, raise_server_exceptions=False) as page:
         page.home = home

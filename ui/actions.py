@@ -7,6 +7,7 @@ from collections.abc import Generator
 from typing import Any, Protocol
 
 from engine import backups, config, store
+from engine.asking import sample_now
 from engine.config import ConfigError
 from engine.home import Home
 from engine.store import Refused, Row, StoreError
@@ -92,6 +93,12 @@ class Actions:
         self.launch.unpause_run(self.home, run_id)
         return str(run_id)
 
+    def sample_now(self, run: str) -> str:
+        """Have a run that trains asked all its prompts after the step it is in; returns its id."""
+        run_id = self._run(run)["id"]
+        self.reader.settle()
+        return str(sample_now(self.reader.db(), run_id)["id"])
+
     def back_up(self) -> dict[str, Any]:
         """Copy runs.db to backups/ in the home, also while runs train; returns the file's name and size in bytes."""
         if not self._copying.acquire(blocking=False):
@@ -117,7 +124,7 @@ class Actions:
     def ask(
         self,
         run: str,
-        step: int | None,
+        step: int | str | None,
         prompt: str,
         max_tokens: int,
         temperature: float,
@@ -132,7 +139,8 @@ class Actions:
         count: int | None = None,
         who: list[dict[str, Any]] | None = None,
     ) -> Generator[dict[str, Any], None, None]:
-        """Stream an answer of a run at the age `step` (None or -1 for the newest); `cancel(token)` ends it.
+        """Stream an answer of a run at the age `step` (None or -1 for the newest, "live" for the run that trains now);
+        `cancel(token)` ends it.
 
         `weights` is the sha256 of an exhibit's weights, where no others of that age will do. `count` answers are made
         at once; `who` asks several checkpoints instead, each piece then has its `column`.
@@ -154,12 +162,13 @@ class Actions:
         asked = asking.models(self._run, run, step, weights, who)
         token = _text(token, "The token", 64)
         cancel = self._cancels.setdefault(token, threading.Event())
+        either = asking.Either(self.talker, self.home, self.reader)
         try:
             if who is None:
                 run_id, at, sha256 = asked[0]
-                yield from self.talker.stream(run_id, at, prompt, **settings, weights=sha256, cancel=cancel)
+                yield from either.stream(run_id, at, prompt, **settings, weights=sha256, cancel=cancel)
             else:
-                yield from asking.beside(self.talker, asked, prompt, settings, cancel)
+                yield from asking.beside(either, asked, prompt, settings, cancel)
         finally:
             self._cancels.pop(token, None)
 
@@ -175,7 +184,9 @@ class Actions:
         if token in self._cancels or len(self._cancels) < MOST_CANCELS:
             self._cancels.setdefault(token, threading.Event()).set()
 
-    def archive_sample(self, sample_id: int, category: str, title: str, note: str = "") -> int:
+    def archive_sample(
+        self, sample_id: int, category: str, title: str, note: str = "", tags: list[str] | None = None
+    ) -> int:
         """Keep a sample as an exhibit, or change how it is kept; returns the exhibit's id."""
         sample = _whole(sample_id, "The sample", 1, 2**62)
         return store.keep(
@@ -184,6 +195,7 @@ class Actions:
             _text(category, "The category", 200),
             _text(title, "The title", 1000),
             _text(note, "The note", 10_000),
+            tags if tags is None else _tags(tags),
         )
 
     def remove_exhibit(self, exhibit: int) -> None:
@@ -200,6 +212,12 @@ class Actions:
 
     def _run(self, text: str) -> Row:
         return store.find_run(self.reader.db(), _text(text, "The run", 200))
+
+
+def _tags(value: Any) -> list[str]:
+    if not isinstance(value, list) or len(value) > store.MOST_TAGS or not all(isinstance(one, str) for one in value):
+        raise Refused(f"Tags must be a list of up to {store.MOST_TAGS} texts.")
+    return [_text(one, "A tag", 200).encode("utf-8", "replace").decode() for one in value]
 
 
 def check_data(data: config.DataConfig) -> None:

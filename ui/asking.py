@@ -6,9 +6,12 @@ import threading
 from collections.abc import Callable, Generator, Iterator
 from typing import Any, Protocol, cast
 
+from engine import overheard
 from engine.ask import MOST_STOPS, PENALTIES, STOP_CHARACTERS
+from engine.home import Home
 from engine.store import Refused, Row
 from ui.checks import real, text, whole
+from ui.reading import Reader
 
 LONGEST_PROMPT = 8192
 LONGEST_ANSWER = 4096
@@ -26,8 +29,10 @@ DEFAULTS: dict[str, Any] = {
     "repetition_penalty": 1.0,
     "stop": [],
 }
-Model = tuple[str, int | None, str]
-"""A run's id, the step of its weights (None: the newest) and their sha256 where no others will do."""
+NOW = "live"
+"""In place of an age: the run that trains now, answered by its trainer between steps."""
+Model = tuple[str, int | str | None, str]
+"""A run's id, the step of its weights (None: the newest; or NOW) and their sha256 where no others will do."""
 
 
 class Talker(Protocol):
@@ -125,12 +130,30 @@ def _model(find: Callable[[Any], Row], run: Any, step: Any, weights: Any) -> Mod
     row = find(run)
     if row["kind"] == "published":
         raise Refused("The published model's weights are not part of this home, so it cannot be asked.")
-    at = None if step is None or step == -1 else whole(step, "The age", 0, 10**15)
+    at = None if step is None or step == -1 else NOW if step == NOW else whole(step, "The age", 0, 10**15)
     return row["id"], at, text(weights or "", "The weights' sha256", 64)
 
 
+class Either:
+    """Answers of saved ages from the talker, and those of now from the trainer."""
+
+    def __init__(self, talker: Talker, home: Home, reader: Reader) -> None:
+        self.talker, self.home, self.reader = talker, home, reader
+
+    def stream(
+        self, run_id: str, step: int | str | None, prompt: str, *, weights: str = "", **asked: Any
+    ) -> Iterator[dict[str, Any]]:
+        """As a talker does."""
+        if not isinstance(step, str):
+            yield from self.talker.stream(run_id, step, prompt, weights=weights, **asked)
+            return
+        if asked.pop("count", 1) > 1:
+            raise Refused("A run that trains gives one answer at a time; ask for one.")
+        yield from overheard.stream(self.home, self.reader.run(run_id), prompt, **asked)
+
+
 def beside(
-    talker: Talker, asked: list[Model], prompt: str, settings: dict[str, Any], cancel: threading.Event
+    talker: Either, asked: list[Model], prompt: str, settings: dict[str, Any], cancel: threading.Event
 ) -> Generator[dict[str, Any], None, None]:
     """The answers of several checkpoints, one after the other, as there is one worker; each piece names its `column`.
 

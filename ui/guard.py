@@ -15,6 +15,8 @@ log = logging.getLogger(__name__)
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 BODY_LIMIT = 1_000_000
 """Bytes of a request; the largest honest one is a prompt of 8,192 characters with its settings."""
+UPLOAD, UPLOAD_LIMIT = "/api/capsule/upload", 8_000_000_000
+"""Where a capsule is brought, which may carry weights, and how many bytes that may be."""
 CLOSED = (
     "/gradio_api/upload",
     "/gradio_api/proxy=",
@@ -97,14 +99,17 @@ class Guard:
         if self.credentials and not self._known(headers.get("authorization", "")):
             return 401, "Name and password, please."
         length = headers.get("content-length", "0")
-        if not length.isdecimal() or len(length) > 18 or int(length) > self.body_limit:
-            return self._too_large()
+        if not length.isdecimal() or len(length) > 18 or int(length) > self._limit(scope):
+            return self._too_large(scope)
         if scope["path"].startswith(CLOSED):
             return 404, "There is nothing here."
         return None
 
-    def _too_large(self) -> tuple[int, str]:
-        return 413, f"A request may have {self.body_limit:,} bytes at most."
+    def _limit(self, scope: Scope) -> int:
+        return UPLOAD_LIMIT if scope["path"] == UPLOAD else self.body_limit
+
+    def _too_large(self, scope: Scope) -> tuple[int, str]:
+        return 413, f"A request may have {self._limit(scope):,} bytes at most."
 
     def _known(self, authorization: str) -> bool:
         scheme, _, encoded = authorization.partition(" ")
@@ -116,12 +121,13 @@ class Guard:
 
     async def _pass_on(self, scope: Scope, receive: Receive, send: Send) -> None:
         seen, over, started, replaced = 0, False, False, False
+        limit = self._limit(scope)
 
         async def counted() -> Message:
             nonlocal seen, over
             message = await receive()
             seen += len(message.get("body", b""))
-            over = over or seen > self.body_limit
+            over = over or seen > limit
             return {"type": "http.disconnect"} if over else message
 
         async def guarded(message: Message) -> None:
@@ -130,7 +136,7 @@ class Guard:
                 started = True
                 if over:
                     replaced = True
-                    await answer(send, *self._too_large())
+                    await answer(send, *self._too_large(scope))
                     return
                 if message["status"] >= 400 and _foreign(scope["path"]):
                     replaced = True
@@ -148,7 +154,7 @@ class Guard:
                 # The boundary of this process: the terminal gets the trace, the browser a sentence.
                 log.exception("unforeseen error at %s", scope["path"])
             if not started and over:
-                await answer(send, *self._too_large())
+                await answer(send, *self._too_large(scope))
             elif not started:
                 await answer(send, 500, "Something went wrong here; the terminal that runs app.py shows what.")
 

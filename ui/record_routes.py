@@ -1,4 +1,4 @@
-"""The routes below /api that read what runs leave behind, and those that pause a run and back all of them up."""
+"""The routes below /api that read what runs leave behind, and those that pause a run, ask it, and back all up."""
 
 from typing import Any
 
@@ -55,6 +55,10 @@ def make_records(reader: Reader, actions: Actions, cache: SeriesCache) -> APIRou
     @router.post("/unpause")
     def unpause(request: Request, what: dict[str, Any]) -> Response:
         return reply(request, {"run": actions.unpause_run(what.get("run", ""))})
+
+    @router.post("/sample")
+    def sample(request: Request, what: dict[str, Any]) -> Response:
+        return reply(request, {"run": actions.sample_now(what.get("run", ""))})
 
     @router.post("/backup")
     def backup(request: Request) -> Response:

@@ -13,10 +13,14 @@ from starlette.exceptions import HTTPException
 
 from engine import changing, fork, probing, store
 from engine.home import Home
+from engine.prompts import PROMPTS
 from ui import warming
 from ui.actions import CLEAR, Actions, Launch, Talker, sentence
 from ui.alert_routes import make_alerts
+from ui.arena_routes import make_arena
 from ui.ask_routes import make_ask
+from ui.capsule_jobs import Jobs
+from ui.capsule_routes import make_capsules
 from ui.changes import Changes, Changing
 from ui.columns import SeriesCache
 from ui.data_routes import Preparing, make_data
@@ -32,11 +36,13 @@ from ui.machine_routes import Machine, make_machine
 from ui.money_routes import make_money
 from ui.previews import Previewer
 from ui.probe_routes import Measure, make_probes
+from ui.prompt_routes import make_prompts
 from ui.queue_routes import make_queue
 from ui.reading import Reader
 from ui.record_routes import make_records
 from ui.report_routes import make_reports
 from ui.routes import make_router
+from ui.said_routes import Indexing, make_said
 from ui.surprise_routes import make_surprise
 from ui.sweep_routes import make_sweeps
 
@@ -55,6 +61,7 @@ def create_app(
     measure: Measure = probing.measure,
     forking: Forking = fork,
     changer: Changing = changing,
+    prompts: Path = PROMPTS,
     hosts: tuple[str, ...] = (),
     user: str = "blueberry",
     password: str = "",
@@ -62,7 +69,8 @@ def create_app(
 ) -> FastAPI:
     """The whole page of one home, whose database must have been migrated. `hosts` may be used besides loopback.
 
-    `ahead`: read the newest curves before anybody asks for them, and measure what is said.
+    `prompts`: the folder of the prompt suites. `ahead`: read the newest curves before anybody asks for them, and
+    measure what is said.
     """
     import gradio as gr  # 3 s: only the web process pays for it, and only when a page is built
 
@@ -79,6 +87,10 @@ def create_app(
     app.include_router(make_ask(actions))
     app.include_router(make_surprise(reader, talker))
     app.include_router(make_exhibits(reader, actions, cache))
+    app.include_router(make_said(reader))
+    app.include_router(make_arena(reader))
+    jobs = Jobs(home)
+    app.include_router(make_capsules(reader, jobs))
     app.include_router(make_records(reader, actions, cache))
     app.include_router(make_growing(reader, cache))
     app.include_router(make_reports(reader))
@@ -86,6 +98,7 @@ def create_app(
     app.include_router(make_judging(reader, judging))
     app.include_router(make_labels(reader))
     app.include_router(make_queue(reader, actions))
+    app.include_router(make_prompts(reader, prompts))
     app.include_router(make_sweeps(reader))
     app.include_router(make_money(reader))
     machine = Machine(reader)
@@ -121,7 +134,9 @@ def create_app(
     app.add_middleware(Guard, hosts=hosts, user=user, password=password)
     if ahead:
         app.router.on_startup += [lambda: warming.start(home, cache), judging.start]
-    app.router.on_shutdown += [talker.close, machine.close, judging.close]
+    indexing = Indexing(home)
+    app.router.on_startup.append(indexing.start)
+    app.router.on_shutdown += [talker.close, machine.close, judging.close, indexing.close, jobs.close]
     return app
 
 

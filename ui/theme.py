@@ -49,9 +49,12 @@ def page_head(version: str) -> str:
     <link rel="stylesheet" href="{base}/queue.css">
     <link rel="stylesheet" href="{base}/sweep.css">
     <link rel="stylesheet" href="{base}/alerts.css">
+    <link rel="stylesheet" href="{base}/asking.css">
+    <link rel="stylesheet" href="{base}/fame.css">
     <link rel="stylesheet" href="{base}/growing.css">
     <link rel="stylesheet" href="{base}/report.css">
     <link rel="stylesheet" href="{base}/judging.css">
+    <link rel="stylesheet" href="{base}/portable.css">
     <script type="module" src="{base}/app.js"></script>
     <script src="{base}/plotly.min.js" async></script>
     """

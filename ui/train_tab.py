@@ -85,8 +85,11 @@ def _watch() -> str:
       <p class="note" id="chart-note"></p>
     </div>
     <div class="charts">{charts[0]}</div>
-    <section id="feed"><div class="heading"><h2>What it says now</h2><p class="note rhythm"></p>
-      <button type="button" class="quiet" id="see-grow" hidden>See it grow up</button></div>
+    <section id="feed"><div class="heading"><h2 tabindex="-1">What it says now</h2><p class="note rhythm"></p>
+      <p class="note wish" role="status"></p>
+      <div class="row"><button type="button" class="quiet" id="ask-now" hidden>Ask now</button>
+        <button type="button" class="quiet" id="edit-prompts" aria-haspopup="dialog">Edit prompts</button>
+        <button type="button" class="quiet" id="see-grow" hidden>See it grow up</button></div></div>
       <p class="empty"></p><div class="answers"></div><p class="note signs" hidden></p>
       <button type="button" class="quiet" id="all-answers" hidden></button></section>
     <section><h2 class="sr">More curves</h2><div class="charts small">{"".join(charts[1:])}</div></section>

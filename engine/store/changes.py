@@ -262,3 +262,26 @@ def report_blocks(db: Database) -> None:
         updated_at REAL NOT NULL,
         PRIMARY KEY (run_id, block)
     ) STRICT""")
+
+
+def capsules(db: Database) -> None:
+    """Capsules that came from elsewhere, and which runs came with which."""
+    for statement in (
+        """CREATE TABLE capsules (
+            id TEXT PRIMARY KEY,
+            title TEXT NOT NULL,
+            sender TEXT NOT NULL DEFAULT '',
+            runs TEXT NOT NULL,
+            exhibits INTEGER NOT NULL,
+            samples INTEGER NOT NULL,
+            weights INTEGER NOT NULL,
+            bytes INTEGER NOT NULL,
+            sealed_until TEXT,
+            created_at REAL NOT NULL,
+            imported_at REAL NOT NULL,
+            opened_at REAL
+        ) STRICT""",
+        "ALTER TABLE runs ADD COLUMN capsule_id TEXT REFERENCES capsules(id)",
+        "CREATE INDEX runs_by_capsule ON runs(capsule_id) WHERE capsule_id IS NOT NULL",
+    ):
+        db.conn.execute(statement)

@@ -14,6 +14,8 @@ BATCH = 2_000
 """Rows removed in one transaction: others wait for the write lock some 20 ms (measured, docs/LOG.md)."""
 EXHIBITS = 200
 """The same of the archive; fewer, because each also has to leave a full-text index."""
+SAMPLES = 400
+"""The same of samples, for the same reason."""
 
 
 def count_rows(db: Database, run_id: str) -> dict[str, int]:
@@ -84,7 +86,8 @@ def remove_some(db: Database, run_id: str, limit: int = BATCH) -> bool:
         for table, column in _references(db):
             if left > 0 and column == "run_id":
                 some = f"SELECT rowid FROM {table} WHERE run_id = ? LIMIT ?"
-                left -= _removed(db, f"DELETE FROM {table} WHERE rowid IN ({some})", [run_id, left])
+                most = min(left, SAMPLES) if table == "samples" else left
+                left -= _removed(db, f"DELETE FROM {table} WHERE rowid IN ({some})", [run_id, most])
     return left < limit
 
 

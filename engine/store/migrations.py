@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from sqlite_utils import Database
 
-from engine.store import changes, changes_judging
+from engine.store import changes, changes_fame, changes_judging
 
 ACTIVE = ("preparing", "compiling", "running", "paused", "stopping")
 """Statuses in which a run owns its device. `queued` waits for one and owns none."""
@@ -173,4 +173,8 @@ MIGRATIONS: list[Callable[[Database], None]] = [
     changes.ways_of_asking,
     changes.report_blocks,
     changes_judging.measures,
+    changes_fame.hall_of_fame,
+    changes_fame.sample_search,
+    changes_fame.arena,
+    changes.capsules,
 ]

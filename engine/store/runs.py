@@ -108,6 +108,7 @@ def request_resume(db: Database, run_id: str, device: str, *, queue: bool = Fals
 def reopen(db: Database, run_id: str, device: str, auto_resumes: int = 0, *, queue: bool = False) -> None:
     """What `request_resume` does, inside a transaction of the caller's; `auto_resumes`: how often without a person."""
     run = get_run(db, run_id)
+    refuse_if_elsewhere(run)
     if run["status"] not in RESUMABLE:
         raise Refused(
             f"{run['name']} is {run['status']}; only a run that has ended before its last step can be resumed."
@@ -129,6 +130,12 @@ def reopen(db: Database, run_id: str, device: str, auto_resumes: int = 0, *, que
         **settled(run),
     )
     wait_in_line(db, run_id) if queue else wake(db, run_id, "resume")
+
+
+def refuse_if_elsewhere(run: Row) -> None:
+    """Raise Refused for a run that came in a capsule: its text, its optimizer and its place in both are not here."""
+    if run["kind"] == "imported":
+        raise Refused(f"{run['name']} was trained elsewhere and came here; it cannot go on in this home.")
 
 
 def refuse_second_run(db: Database, device: str) -> None:
@@ -236,7 +243,10 @@ def end_run(
     values: list[Any] = [status, error, time.time(), run_id, *only_from]
     if attempt is not None:
         sql, values = sql + " AND attempt = ?", [*values, attempt]
-    return bool(db.conn.execute(sql, values).rowcount)
+    ended = bool(db.conn.execute(sql, values).rowcount)
+    if ended:  # nobody is left who could ask its prompts
+        drop_commands(db, run_id, ("sample",), "the run ended first", also_taken=True)
+    return ended
 
 
 def give_command(db: Database, run_id: str, kind: str, argument: str = "") -> int:
@@ -274,13 +284,13 @@ def last_command(db: Database, run_id: str, kinds: tuple[str, ...]) -> Row | Non
     return found[0] if found else None
 
 
-def drop_commands(db: Database, run_id: str, kinds: tuple[str, ...], result: str) -> int:
-    """Finish a run's waiting commands of these kinds unused; returns how many there were."""
+def drop_commands(db: Database, run_id: str, kinds: tuple[str, ...], result: str, *, also_taken: bool = False) -> int:
+    """Finish a run's waiting commands of these kinds unused, or all that are not done; returns how many there were."""
     marks, now = ", ".join("?" for _ in kinds), time.time()
     return int(
         db.conn.execute(
-            f"UPDATE commands SET taken_at = ?, done_at = ?, result = ? WHERE taken_at IS NULL AND run_id = ? "
-            f"AND kind IN ({marks})",
+            f"UPDATE commands SET taken_at = ifnull(taken_at, ?), done_at = ?, result = ? WHERE run_id = ? "
+            f"AND {'done_at' if also_taken else 'taken_at'} IS NULL AND kind IN ({marks})",
             [now, now, result, run_id, *kinds],
         ).rowcount
     )

@@ -59,7 +59,8 @@ def newest_samples(db: Database, run_id: str) -> list[Row]:
         db,
         f"""SELECT samples.*, ages, {_EXHIBIT}, {_SAME_AS} FROM samples JOIN (
                SELECT max(id) AS newest, count(*) AS ages FROM samples
-               WHERE run_id = ? AND superseded = 0 AND source != 'playground' GROUP BY suite, prompt)
+               WHERE run_id = ? AND superseded = 0 AND source != 'playground' AND source != 'live'
+               GROUP BY suite, prompt)
            ON id = newest ORDER BY id""",
         [run_id],
     )

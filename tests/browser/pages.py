@@ -44,10 +44,11 @@ class App:
             self.port = free.getsockname()[1]
         self.address = f"http://127.0.0.1:{self.port}"
         self.process: subprocess.Popen[bytes] | None = None
+        self.program = ["app.py"]
 
     def start(self) -> None:
         """Start it and wait until it answers."""
-        command = [sys.executable, "app.py", "--home", str(self.home.path), "--port", str(self.port), "--no-open"]
+        command = [sys.executable, *self.program, "--home", str(self.home.path), "--port", str(self.port), "--no-open"]
         with (self.home.path / "app.log").open("ab") as log:
             self.process = subprocess.Popen(
                 command,

@@ -14,6 +14,7 @@ PROMPTS = ("Once upon a time", "The captain of the ship")
 
 TABLES = (
     "alerts",
+    "votes",
     "archive",
     "samples",
     "run_labels",
@@ -28,6 +29,7 @@ TABLES = (
     "checkpoints",
     "run_state",
     "runs",
+    "capsules",
     "jobs",
     "lines",
     "sweeps",

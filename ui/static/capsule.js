@@ -1,93 +1,106 @@
-// The time capsule: exhibits as cards, searched on the server, fifty at a time. All their texts are text nodes.
+// The time capsule: its rooms, and exhibits as cards, searched on the server, fifty at a time. All their texts are text nodes.
 
-import { $, $$, fill, h, options, say } from "./dom.js";
-import { mark, pairs } from "./categories.js";
-import { askAgain, lossThen, miniature, open, said, settings } from "./exhibit.js";
-import { age, count, date } from "./format.js";
-import { CAPSULE, get, on, runById, state, writeAddress } from "./state.js";
-import { explainSigns, marked } from "./texts.js";
+import { $, $$, fill, h } from "./dom.js";
+import * as arena from "./arena.js";
+import { card } from "./card.js";
+import { open } from "./exhibit.js";
+import * as said from "./said.js";
+import { get, on, runById, state, writeAddress } from "./state.js";
+import { keep } from "./save.js";
+import { explainSigns } from "./texts.js";
+import * as wanted from "./wanted.js";
 
-const AGES = [1e5, 3e5, 1e6, 3e6, 1e7, 1e8, 1e9];
-/** The selects, by their name in the address. */
-const FILTERS = { category: "category", of: "run", young: "young", old: "old" };
+const ROOMS = { "": load, said: said.load, arena: arena.load };
 let asked = 0;
-let typing = 0;
 let stale = true;
 let drawn = "";
 
 export function mount() {
-  const search = $("#gallery-search input");
-  search.addEventListener("input", () => { clearTimeout(typing); typing = setTimeout(() => again("q", search.value.trim()), 200); });
-  for (const name of Object.keys(FILTERS)) select(name).addEventListener("change", (event) => again(name, event.target.value));
+  wanted.mount(enter);
+  arena.mount();
+  for (const button of $$("#capsule-rooms button")) button.addEventListener("click", () => move(button.dataset.room));
+  fill($("#capsule-do"), h("button", { type: "button", class: "quiet", id: "save-gallery", title: "One file that shows these exhibits to anyone, without scripts", onclick: saveAll }, "Save as page"),
+    h("button", { type: "button", class: "plain", id: "random-exhibit", onclick: () => anyExhibit() }, "Random exhibit"));
   on("tab", (tab) => { if (tab === "capsule") follow(); });
-  on("kept", () => { stale = true; if (state.tab === "capsule") load(); });
-  on("runs", filters);
+  on("kept", () => { stale = true; if (state.tab === "capsule") enter(); });
+  on("another", anyExhibit);
+  on("tagged", (tag) => wanted.want({ room: "", tagged: tag }));
+  on("runs", wanted.show);
+  on("see-run", (run) => { wanted.wantAll(); wanted.want({ room: "", of: run || "" }); $("#gallery").scrollIntoView(); });
 }
-
-const select = (name) => $(`#gallery-${FILTERS[name]} select`);
 
 /** Show what the address asks for, which the back button may just have changed. */
 function follow() {
-  const wanted = JSON.stringify(state.capsule);
-  if (!stale && wanted === drawn) return;
-  if ($("#gallery-search input").value.trim() !== state.capsule.q) $("#gallery-search input").value = state.capsule.q;
-  load();
+  wanted.follow();
+  if (stale || JSON.stringify(state.capsule) !== drawn) enter();
 }
 
-function filters() {
-  options($("#gallery-category select"), [["", "All categories"], ...pairs(state.categories)]);
-  options($("#gallery-run select"), [["", "All runs"], ...state.runs.map((one) => [one.id, one.name])]);
-  options($("#gallery-young select"), [["", "From any age"], ...AGES.map((tokens) => [String(tokens), `From ${count(tokens)} tokens`])]);
-  options($("#gallery-old select"), [["", "To any age"], ...AGES.map((tokens) => [String(tokens), `To ${count(tokens)} tokens`])]);
-  for (const name of Object.keys(FILTERS)) select(name).value = state.capsule[name];
-  // An address may write a category in another way than it is kept now.
-  const wanted = state.capsule.category.toLowerCase();
-  select("category").value = [...select("category").options].find((one) => one.value.toLowerCase() === wanted)?.value ?? "";
+function move(room) {
+  if (room === (state.capsule.room || "")) return;
+  state.capsule = { ...state.capsule, room, leaf: "" };
+  writeAddress(true);
+  enter();
 }
 
-function again(name, value) {
-  state.capsule = { ...state.capsule, leaf: "", [name]: value };
-  writeAddress();
-  load();
+/** Draw the room that is asked for. */
+function enter() {
+  const room = state.capsule.room in ROOMS ? state.capsule.room : "";
+  for (const button of $$("#capsule-rooms button")) button.setAttribute("aria-pressed", String(button.dataset.room === room));
+  for (const [name, place] of [["", "#gallery"], ["said", "#everything"], ["arena", "#arena"]]) $(place).hidden = name !== room;
+  $("#capsule-do").hidden = room !== "";
+  if (room) $("#gallery-signs").hidden = true;
+  wanted.show();
+  if (room) drawn = JSON.stringify(state.capsule);
+  return ROOMS[room]();
 }
 
 async function load() {
   const ticket = (asked += 1);
-  const wanted = state.capsule;
+  const now = state.capsule;
   let answer;
   try {
-    answer = await get("/api/exhibits", { q: wanted.q, category: wanted.category, run: wanted.of, page: Number(wanted.leaf) || 0,
-      young: Number(wanted.young) || null, old: Number(wanted.old) || null });
+    answer = await get("/api/exhibits", { ...wanted.parameters(now), page: Number(now.leaf) || 0, sort: now.by || null });
   } catch (error) {
-    say($("#capsule-count"), error.message);
+    wanted.tell(error.message);
     return;
   }
-  if (ticket !== asked) return;
-  if (Number(wanted.leaf) && !answer.exhibits.length) return again("leaf", String(Math.max(0, Math.ceil(answer.total / answer.page_size) - 1) || ""));
+  if (ticket !== asked || (state.capsule.room || "")) return;
+  if (Number(now.leaf) && !answer.exhibits.length) {
+    wanted.want({ leaf: String(Math.max(0, Math.ceil(answer.total / answer.page_size) - 1) || "") });
+    return;
+  }
   stale = false;
-  drawn = JSON.stringify(wanted);
+  drawn = JSON.stringify(now);
   state.categories = answer.categories;
-  filters();
-  say($("#capsule-count"), words(answer));
-  fill($("#gallery"), answer.exhibits.length ? answer.exhibits.map((one) => card(one, answer.curves[one.run_id], wanted.q)) : h("div", { class: "empty" }, h("p", {}, nothing(wanted)),
-    Object.values(wanted).some(Boolean) ? h("button", { type: "button", class: "plain", onclick: showAll }, "Show all exhibits") : null));
+  wanted.show();
+  wanted.showTags(answer.tags);
+  wanted.tell(words(answer));
+  fill($("#gallery"), answer.exhibits.length ? answer.exhibits.map((one) => card(one, answer.curves[one.run_id], now.q, load)) : h("div", { class: "empty" }, h("p", {}, nothing(now)),
+    Object.entries(now).some(([name, value]) => name !== "room" && value) ? h("button", { type: "button", class: "plain", onclick: wanted.wantAll }, "Show all exhibits") : null));
   explainSigns(answer.exhibits.flatMap((one) => [one.prompt, one.text]), $("#gallery-signs"));
-  for (const words of $$("#gallery .exhibit .words")) words.nextElementSibling.hidden = words.scrollHeight <= words.clientHeight + 2;
-  pages(answer, Number(wanted.leaf) || 0);
+  for (const text of $$("#gallery .exhibit .words")) text.nextElementSibling.hidden = text.scrollHeight <= text.clientHeight + 2;
+  for (const button of $$("#capsule-do button")) button.disabled = !answer.total;
+  pages(answer, Number(now.leaf) || 0);
 }
 
-function showAll() {
-  state.capsule = Object.fromEntries(CAPSULE.map((name) => [name, ""]));
-  $("#gallery-search input").value = "";
-  writeAddress();
-  load();
+/** Open any of the exhibits that the filters leave, another one than the one that was open. */
+async function anyExhibit(last = 0) {
+  const { exhibit } = await get("/api/random-exhibit", { ...wanted.parameters(), other_than: Number(last) || 0 }).catch((error) => { wanted.tell(error.message); return {}; });
+  if (exhibit) open(exhibit, true);
 }
 
-function nothing(wanted) {
+/** All exhibits that the filters leave, as one file for others. */
+function saveAll() {
+  const asked = Object.entries({ ...wanted.parameters(), sort: state.capsule.by || null }).filter(([, value]) => value !== null && value !== "");
+  keep(`/api/gallery.html?${new URLSearchParams(asked)}`, "hall-of-fame.html");
+}
+
+function nothing(now) {
   const how = "Press Keep this beside anything it says, on Train or on Play.";
-  const asked = Object.keys(wanted).filter((name) => name !== "leaf" && wanted[name]);
-  if (!asked.length) return `Nothing is kept yet. ${how}`;
-  if (asked.join() === "of") return `Nothing that ${runById(wanted.of)?.name || "this run"} said is kept yet. ${how}`;
+  const limits = wanted.limited(now);
+  if (!limits.length) return `Nothing is kept yet. ${how}`;
+  if (limits.join() === "of") return `Nothing that ${runById(now.of)?.name || "this run"} said is kept yet. ${how}`;
+  if (limits.join() === "front") return "Nothing is pinned yet. Press the pin on an exhibit, and it stands in front.";
   return "No exhibit matches. Try fewer words, or all categories and ages.";
 }
 
@@ -100,23 +113,10 @@ function words({ total, published }) {
 
 function pages({ total, page_size }, page) {
   const many = Math.ceil(total / page_size);
-  const turn = (by) => { again("leaf", String(page + by || "")); $("#panel-capsule").scrollIntoView(); };
+  const turn = (by) => { wanted.want({ leaf: String(page + by || "") }); $("#panel-capsule").scrollIntoView(); };
+  const [before, after] = state.capsule.by ? ["Previous", "Next"] : ["Newer", "Older"];
   fill($("#panel-capsule .pages"), many < 2 ? null : [
-    h("button", { type: "button", class: "plain", disabled: page === 0, onclick: () => turn(-1) }, "Newer"),
+    h("button", { type: "button", class: "plain", disabled: page === 0, onclick: () => turn(-1) }, before),
     h("span", {}, `Page ${(page + 1).toLocaleString("en")} of ${many.toLocaleString("en")}`),
-    h("button", { type: "button", class: "plain", disabled: page >= many - 1, onclick: () => turn(1) }, "Older")]);
-}
-
-function card(one, curve, query) {
-  const published = one.run_kind === "published";
-  const link = (event) => { if (!event.ctrlKey && !event.metaKey) { event.preventDefault(); open(one.id); } };
-  return h("article", { class: "exhibit", tabindex: "-1" }, mark(one.category),
-    h("h2", {}, h("a", { href: `?tab=capsule&exhibit=${one.id}`, onclick: link }, marked(one.title, query))),
-    said(one, query),
-    h("button", { type: "button", class: "quiet read", hidden: true, "aria-label": `Read on: ${one.title}`, onclick: () => open(one.id) }, "Read on"),
-    one.note && one.text ? h("p", { class: "note" }, marked(one.note, query)) : null,
-    h("div", { class: "foot" }, miniature(curve, one), h("p", { title: settings(one) }, h("b", {}, marked(one.run_name, query)),
-      h("br"), published ? "published, December 2025" : `${age(one.tokens)}, ${lossThen(one)}`, h("br"),
-      published ? "500 M tokens, counted" : date(one.created_at))),
-    published ? null : h("button", { type: "button", class: "plain", onclick: () => askAgain(one) }, "Ask again"));
+    h("button", { type: "button", class: "plain", disabled: page >= many - 1, onclick: () => turn(1) }, after)]);
 }

@@ -6,11 +6,15 @@ import { mark } from "./categories.js";
 import { age, continuation, date, loss } from "./format.js";
 import { memorised } from "./judging.js";
 import { keepForm } from "./keep.js";
+import { picture } from "./picture.js";
+import { replayPart } from "./replay.js";
+import { keep as save } from "./save.js";
 import { emit, get, on, send, state, writeAddress } from "./state.js";
 import { explainSigns, marked } from "./texts.js";
 
 let shown = null;
 let closing = false;
+let byChance = false;
 
 export function mount() {
   const dialog = $("#exhibit");
@@ -44,13 +48,16 @@ async function load(id) {
   }
   if (state.exhibit !== id || state.tab !== "capsule") return;
   shown = answer.exhibit ? answer : null;
+  if (shown && $("#exhibit").open) $("#exhibit").scrollTop = 0;
   fill($("#exhibit"), answer.exhibit ? whole() : missing(answer.problem));
   if ($("#exhibit").open) return;
   $("#exhibit").showModal();
   $("#exhibit").scrollTop = 0; // Close, at the end of a long text, has the focus; reading starts at the top
 }
 
-export function open(id) {
+/** `chance`: it was not chosen, and another one can be had. */
+export function open(id, chance = false) {
+  byChance = chance;
   state.exhibit = id;
   writeAddress(true);
   load(id);
@@ -83,17 +90,48 @@ function whole() {
   const { exhibit: one, curve } = shown;
   const { q } = state.capsule;
   const published = one.run_kind === "published";
+  const pinned = one.place !== null;
+  const again = replayPart(one);
   const actions = h("div", { class: "row" }, button("Close", "strong", close, { autofocus: true }),
-    published ? null : [button("Ask again", "plain", () => { close(); askAgain(one); }),
+    byChance ? button("Another", "plain", () => emit("another", one.id)) : null,
+    published ? null : [one.source === "live" ? null : [button("Ask again", "plain", () => { close(); askAgain(one); }), again.button],
       button("Edit", "plain", edit), button("Remove", "quiet", confirm)],
-    button("Copy link", "quiet", copy));
+    button(pinned ? "Take the pin off" : "Pin", "quiet", () => pin(!pinned)), button("Save as picture", "quiet", draw), button("Copy link", "quiet", copy));
   return h("article", { class: "whole" }, mark(one.category), h("h2", { id: "exhibit-title" }, marked(one.title, q)),
     said(one, q), explainSigns([one.prompt, one.text]),
     one.note && one.text ? h("p", { class: "note" }, marked(one.note, q)) : null,
+    h("div", { class: "chips tagged" }, one.tags.map((tag) => button(tag, "tag", () => { close(); emit("tagged", tag); }, { "aria-label": `Show all tagged ${tag}` }))),
     one.text ? memorised(one.sample_id) : null,
     h("div", { class: "foot" }, miniature(curve, one), h("p", {}, h("b", {}, marked(one.run_name, q)), h("br"),
       published ? "published, December 2025" : `${age(one.tokens)}, ${lossThen(one)}, kept ${date(one.created_at)}`,
-      h("br"), settings(one))), actions);
+      one.source === "live" ? [h("br"), "Said while it trained: words only, cannot be asked again."] : null,
+      h("br"), settings(one))), again.said, actions);
+}
+
+async function pin(pinned) {
+  const { id } = shown.exhibit;
+  try {
+    await send("/api/pin", { exhibit: id, pinned });
+  } catch (error) {
+    $("#exhibit .whole").append(h("p", { class: "problem", role: "alert" }, error.message));
+    return;
+  }
+  emit("kept");
+  await load(id);
+  $("#exhibit .strong")?.focus();
+}
+
+/** The exhibit as a picture for others. */
+async function draw(event) {
+  const { exhibit: one, curve } = shown;
+  try {
+    const address = URL.createObjectURL(await picture(one, curve));
+    setTimeout(() => URL.revokeObjectURL(address), 60000);
+    save(address, `exhibit-${one.id}.png`);
+    say(event.target, "Saved");
+  } catch (error) {
+    say(event.target, error.message);
+  }
 }
 
 /** A question in place of the buttons: nothing jumps, and Escape or the calm answer leaves all as it is. */
@@ -103,7 +141,7 @@ function confirm() {
   const no = button("Leave it", "strong", () => redraw());
   row.replaceWith(h("div", { class: "ask-first", role: "group", "aria-label": "Remove this exhibit" },
     h("p", {}, h("b", {}, "Take it out of the time capsule? "),
-      "Its title, category and note go. What the model said stays among the run's samples and can be kept again."),
+      "Its title, category, tags and note go. What the model said stays among the run's samples and can be kept again."),
     problem, h("div", { class: "row" }, no, button("Remove it", "plain", () => remove(problem)))));
   no.focus();
 }
@@ -140,17 +178,24 @@ export function askAgain(one) {
   emit("talk", wishOf(one));
 }
 
-/** The run's loss in miniature, with a dot where it was that old. */
-export function miniature(curve, one) {
+/** Where a curve in miniature runs, 120 by 40, and the dot where the model was that old; null where there is no curve. */
+export function pointsOf(curve, one) {
   const points = (curve || []).filter(([, value]) => value !== null);
-  if (points.length < 2) return h("svg", { class: "miniature", viewBox: "0 0 120 40", "aria-hidden": "true" });
+  if (points.length < 2) return null;
   const last = points[points.length - 1][0];
   const values = points.map(([, value]) => value);
   const [low, high] = [Math.min(...values), Math.max(...values)];
   const place = ([tokens, value]) => [3 + (114 * tokens) / last, 5 + 30 * (1 - (value - low) / (high - low || 1))];
   const near = points.reduce((best, point) => (Math.abs(point[0] - one.tokens) < Math.abs(best[0] - one.tokens) ? point : best));
-  const [x, y] = place(near);
+  return { places: points.map(place), dot: place(near) };
+}
+
+/** The run's loss in miniature, with a dot where it was that old. */
+export function miniature(curve, one) {
+  const found = pointsOf(curve, one);
+  if (!found) return h("svg", { class: "miniature", viewBox: "0 0 120 40", "aria-hidden": "true" });
+  const [x, y] = found.dot;
   return h("svg", { class: "miniature", viewBox: "0 0 120 40", role: "img", "aria-label": `Loss over the run's life, marked at ${age(one.tokens)}` },
-    h("polyline", { points: points.map((point) => place(point).map((value) => value.toFixed(1)).join(",")).join(" ") }),
+    h("polyline", { points: found.places.map((place) => place.map((value) => value.toFixed(1)).join(",")).join(" ") }),
     h("circle", { cx: x.toFixed(1), cy: y.toFixed(1), r: 4 }));
 }

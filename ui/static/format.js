@@ -125,15 +125,16 @@ const PHASE = { training: "Training", evaluating: "Evaluating", sampling: "Askin
 /** The status pill's words; a running run says what it is doing. */
 export function status(run) {
   if (run.kind === "published") return "Published, December 2025";
+  if (run.kind === "imported") return `Came in a capsule, ${(STATUS[run.status] || run.status).toLowerCase()}`;
   if (run.status === "stopped" && run.money?.used_up) return `Stopped: the budget of ${amount(run.money.budget, run.money.currency)} is used up`;
   return run.status === "running" ? PHASE[run.phase] || "Running" : STATUS[run.status] || run.status;
 }
 
-export const statusName = (run) => (run.kind === "published" ? "published" : (STATUS[run.status] || run.status).toLowerCase());
+export const statusName = (run) => (run.kind === "published" ? "published" : run.kind === "imported" ? "imported" : (STATUS[run.status] || run.status).toLowerCase());
 export const isOpen = (run) => ["queued", "preparing", "compiling", "running", "paused", "stopping"].includes(run.status);
 /** Whether a run has its device: it is open and does not wait in line. */
 export const owns = (run) => isOpen(run) && run.status !== "queued";
-export const isResumable = (run) => ["stopped", "crashed", "failed", "diverged"].includes(run.status);
+export const isResumable = (run) => run.kind !== "imported" && ["stopped", "crashed", "failed", "diverged"].includes(run.status);
 
 /**
  * What a model said after its prompt. Its own words begin with their blank, or with none where they end the prompt's last word; a published

@@ -34,7 +34,7 @@ function kept(exhibit) {
   see.focus();
 }
 
-/** Category, title and note of one sample; `saved` gets the exhibit's id once the server has it. */
+/** Category, title, tags and note of one sample; `saved` gets the exhibit's id once the server has it. */
 export function keepForm({ heading, headed = "keep-heading", verb, leave, what, saved, left }) {
   const own = h("input", { type: "text", maxlength: "40", id: "own-category", list: "own-categories", "aria-label": "Your own category",
     value: KNOWN[what.category] ? "" : what.category, placeholder: "a word of your own", oninput: () => { pick.own.checked = true; }, onpointerdown: () => { pick.own.checked = true; } });
@@ -48,6 +48,8 @@ export function keepForm({ heading, headed = "keep-heading", verb, leave, what, 
   };
   const title = h("input", { type: "text", maxlength: "200", value: what.title, id: "keep-title" });
   const note = h("textarea", { rows: "2", maxlength: "4000", value: what.note, id: "keep-note" });
+  const tags = h("input", { type: "text", maxlength: "900", value: (what.tags || []).join(", "), id: "keep-tags", autocomplete: "off" });
+  const tagged = () => tags.value.split(",").map((tag) => tag.trim()).filter(Boolean);
   const category = () => {
     const chosen = Object.values(pick).find((one) => one.checked)?.value || "";
     return chosen === "own" ? own.value.trim() : chosen;
@@ -60,7 +62,7 @@ export function keepForm({ heading, headed = "keep-heading", verb, leave, what, 
       return;
     }
     try {
-      const answer = await send("/api/keep", { sample: what.sample_id, category: category(), title: title.value, note: note.value });
+      const answer = await send("/api/keep", { sample: what.sample_id, category: category(), title: title.value, note: note.value, tags: tagged() });
       saved(answer.exhibit);
     } catch (error) {
       say(problem, error.message);
@@ -75,6 +77,7 @@ export function keepForm({ heading, headed = "keep-heading", verb, leave, what, 
       radio("own", mark("Something else"), own)),
     h("datalist", { id: "own-categories" }, made(state.categories).map((name) => h("option", { value: name }))),
     h("label", { class: "field" }, h("span", {}, "Title"), title),
+    h("label", { class: "field" }, h("span", {}, "Tags ", h("small", {}, "optional, with commas between")), tags),
     h("label", { class: "field" }, h("span", {}, "Note ", h("small", {}, "optional")), note),
     memorised(what.sample_id), problem,
     h("div", { class: "row" }, h("button", { class: "strong", type: "submit" }, verb), button(leave, "plain", left)));

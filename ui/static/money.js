@@ -23,7 +23,7 @@ async function load() {
   const id = (asked = state.selected);
   const one = run();
   try {
-    const answer = await get("/api/money", { run: one && one.kind !== "published" ? id : "" });
+    const answer = await get("/api/money", { run: one?.kind === "trained" ? id : "" });
     if (id !== asked) return;
     prices = answer;
   } catch {
@@ -37,7 +37,7 @@ async function load() {
 function draw() {
   const one = run();
   const place = $("#money");
-  if (!one || one.kind === "published") { fill(place); delete place.dataset.drawn; return; }
+  if (one?.kind !== "trained") { fill(place); delete place.dataset.drawn; return; }
   const money = one.money || {};
   const key = JSON.stringify([one.id, prices.run, money.budget, editing, Boolean(money.goal), Boolean(money.joules), one.status === "finished"]);
   if (place.dataset.drawn !== key) {

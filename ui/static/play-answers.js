@@ -3,6 +3,7 @@
 import { $, fill, h, say } from "./dom.js";
 import { age, date } from "./format.js";
 import { settingsOf, wishOf } from "./asked.js";
+import { NOW, WAITS, cost } from "./live-talk.js";
 import { emit, runById } from "./state.js";
 import { explainSigns } from "./texts.js";
 
@@ -48,7 +49,10 @@ export const failed = (sentence) => columns.forEach((one) => one.failed(sentence
 /** What is said in place of the facts of all that have not ended, until more comes. */
 export const mention = (sentence) => columns.forEach((one) => one.wait(sentence));
 /** What the first model says that has not begun. */
-export const wake = (sentence = "Waking the model") => columns.find((one) => !one.begun)?.wait(sentence);
+export const wake = (sentence = "Waking the model") => {
+  const next = columns.find((one) => !one.begun);
+  next?.wait(next.who.step === NOW ? WAITS : sentence);
+};
 /** The stream is over: whoever was not asked any more is not waited for. */
 export const over = () => columns.forEach((one) => one.over());
 
@@ -117,7 +121,8 @@ class Answer {
     this.output.setAttribute("aria-busy", String(!one.finish));
     const tokens = one.tokens ?? whole.tokens;
     const parts = [`${one.new_tokens} ${one.new_tokens === 1 ? "token" : "tokens"}`, one.tokens_per_second ? `${Math.round(one.tokens_per_second)} tok/s` : null,
-      this.together ? null : this.who.name, tokens === undefined || tokens === null ? null : age(tokens), `seed ${this.seed}`, ENDS[one.finish]];
+      this.together ? null : this.who.name, tokens === undefined || tokens === null ? null : age(tokens), `seed ${this.seed}`, ENDS[one.finish], cost(one),
+      one.finish && this.who.step === NOW ? "words only, cannot be asked again" : null];
     say(this.facts, parts.filter(Boolean).join(" · "));
     if (!one.finish) return;
     this.ended = true;
@@ -178,7 +183,7 @@ export function show(row) {
   answer.text = row.text;
   say(answer.said, row.text);
   say(answer.facts, [`${row.new_tokens} tokens`, who.name, age(row.tokens), `seed ${row.seed}`, ENDS[row.finish], `asked ${date(row.created_at)}`].filter(Boolean).join(" · "));
-  answer.row.append(h("button", { type: "button", class: "plain", onclick: () => emit("talk", wishOf(row)) }, "Ask again"),
+  answer.row.append(h("button", { type: "button", class: "plain", hidden: row.source === "live", onclick: () => emit("talk", wishOf(row)) }, "Ask again"),
     h("button", { type: "button", class: "quiet", onclick: () => emit("refill", wishOf(row)) }, "Put it into the form"));
   explainSigns([row.text], $("#no-letter"));
   answer.stored({ sample_id: row.id, step: row.step, weights: row.weights_sha256 ?? "", exhibit: row.exhibit });

@@ -2,6 +2,7 @@
 
 import { $, $$, h, options, say } from "./dom.js";
 import { age, isOpen } from "./format.js";
+import { ABOUT, NOW, ageOf, now } from "./live-talk.js";
 import { get, run, runById, state } from "./state.js";
 
 const MOST = 4;
@@ -24,6 +25,7 @@ class Who {
     [this.run, this.age] = $$("select", element);
     this.ages = [];
     this.run.addEventListener("change", () => { this.run.dataset.chosen = "yes"; this.read(); changed(); });
+    this.age.addEventListener("change", note);
   }
 
   people() {
@@ -40,8 +42,8 @@ class Who {
     const [newest, ...older] = [...this.ages].reverse();
     const exact = (one) => [String(one.step), `${age(one.tokens)}, step ${one.step.toLocaleString("en")}`];
     const chosen = wanted ?? Number(this.age.value || -1);
-    options(this.age, !newest ? [["-1", "Nothing saved yet"]]
-      : [["-1", `Newest: ${newest.tokens ? age(newest.tokens) : "before its first step"}`], ...(newest.step === chosen ? [exact(newest)] : []), ...older.map(exact)]);
+    options(this.age, !newest ? [["-1", "Nothing saved yet"], ...now(runById(id))]
+      : [["-1", `Newest: ${newest.tokens ? age(newest.tokens) : "before its first step"}`], ...now(runById(id)), ...(newest.step === chosen ? [exact(newest)] : []), ...older.map(exact)]);
     if (wanted !== null && this.ages.some((one) => one.step === wanted)) this.age.value = String(wanted);
     return note();
   }
@@ -54,7 +56,7 @@ class Who {
 
   asked() {
     const one = this.ages[this.place()];
-    return { run: this.run.value, step: Number(this.age.value || -1), name: runById(this.run.value)?.name || "", old: one ? age(one.tokens) : "" };
+    return { run: this.run.value, step: ageOf(this.age), name: runById(this.run.value)?.name || "", old: one ? age(one.tokens) : "" };
   }
 }
 
@@ -126,6 +128,7 @@ function note() {
   const one = runById(select.value);
   const newest = ages[ages.length - 1];
   const words = run()?.kind === "published" && one ? `The weights of ${run().name} are not part of this home, so it cannot be asked; ${one.name} can.`
+    : one && rows[0].age.value === NOW ? ABOUT
     : one && isOpen(one) && newest && !newest.tokens ? "It has only just begun: until its first save you talk to random numbers." : "";
   $("#who-note").hidden = !words;
   say($("#who-note"), words);

@@ -101,7 +101,8 @@ function keepText(text, type, name) {
   return keep(address, name);
 }
 
-function keep(address, name) {
+/** Let the browser keep what is at an address under a name. */
+export function keep(address, name) {
   const link = h("a", { href: address, download: name });
   document.body.append(link);
   link.click();
