@@ -38,6 +38,7 @@ LIMITS = {
 }
 WHOLE = ("step", "max_tokens", "top_k", "seed", "count")
 Message = dict[str, Any]
+NOTHING_YET: Message = {"text": "", "new_tokens": 0, "tokens_per_second": 0.0, "finish": ""}
 
 
 class Talker:
@@ -75,21 +76,16 @@ class Talker:
         `count` answers, with `seed` and those after it, are made at once; each message then has them in `answers` too,
         each with a seed, new_tokens, tokens_per_second, finish and, once it has ended, sample_id of its own.
 
+        While others are answered first, a message says how many in `ahead`; where there is a `cancel`, which is asked
+        about meanwhile.
+
         Every message has text, new_tokens, tokens_per_second and finish ("" while it goes on); the last one also step,
         tokens, weights and sample_id (None when it was cancelled before the first word). Setting `cancel` ends the
         answer with such a last message; closing the iterator ends it too, unheard but kept. Raises Refused at the first
         message for what cannot be asked, later when the worker dies.
         """
-        asked = {
-            "max_tokens": max_tokens,
-            "temperature": temperature,
-            "top_k": top_k,
-            "top_p": top_p,
-            "seed": seed,
-            "min_p": min_p,
-            "repetition_penalty": repetition_penalty,
-            "count": count,
-        }
+        asked = {"max_tokens": max_tokens, "temperature": temperature, "top_k": top_k, "top_p": top_p, "seed": seed}
+        asked |= {"min_p": min_p, "repetition_penalty": repetition_penalty, "count": count}
         request: Message = {
             "id": next(self._numbers),
             "run_id": str(run_id),
@@ -136,7 +132,7 @@ class Talker:
     def _heard(self, request: Message, cancel: threading.Event | None) -> Iterator[Message]:
         """Every message of one answer; the last one has a `finish`."""
         worker, answer = self._send(request)
-        fresh, done, told = True, False, False
+        fresh, done, told, ahead = True, False, False, 0
         try:
             while not done:
                 # Before each message and not only between two: a fast model's pieces leave no gap to ask in.
@@ -146,6 +142,9 @@ class Talker:
                 try:
                     message = answer.get(timeout=None if told or cancel is None else 0.05)
                 except queue.Empty:
+                    if fresh and ahead != (now := worker.ahead(request["id"])):
+                        ahead = now
+                        yield NOTHING_YET | {"ahead": ahead}
                     continue
                 if message.get("ended") == 0 and fresh:
                     fresh = False
@@ -212,6 +211,11 @@ class _Worker:
             answer = self.answers[request["id"]] = queue.SimpleQueue()
         self.tell(request)
         return answer
+
+    def ahead(self, number: int) -> int:
+        """How many answers are owed that were asked for earlier."""
+        with self.lock:
+            return sum(other < number for other in self.answers)
 
     def tell(self, message: Message) -> None:
         """Write one line; where the worker has just died, its listener says so."""

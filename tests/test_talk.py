@@ -72,6 +72,18 @@ def test_several_answers_come_together(talker: Talker, run_id: str) -> None:
     assert len({answer["sample_id"] for answer in last["answers"]}) == 3
 
 
+def test_one_that_waits_hears_how_many_are_before_it(talker: Talker, run_id: str) -> None:
+    first = talker.stream(run_id, None, "once", max_tokens=8000)
+    next(first)
+    second = talker.stream(run_id, None, "twice", max_tokens=2, cancel=threading.Event())
+    waiting = next(second)
+    assert (waiting["ahead"], waiting["text"], waiting["finish"]) == (1, "", "")
+    first.close()  # type: ignore[attr-defined]
+    rest = list(second)
+    assert rest[-1]["finish"] == "length" and "ahead" not in rest[-1]
+    assert [message["ahead"] for message in rest if "ahead" in message] in ([], [0])
+
+
 def test_one_that_waits_is_cancelled_at_once(talker: Talker, run_id: str) -> None:
     busy = talker.stream(run_id, None, "once", max_tokens=8000)
     next(busy)

@@ -38,9 +38,10 @@ function place() {
 /** One line of the stream: of the only column, or of the one it names. */
 export function heard(piece) {
   const column = columns[piece.column ?? 0];
+  if (piece.ahead !== undefined) return column.wait(piece.ahead ? `Waits for its turn: ${piece.ahead} ${piece.ahead === 1 ? "answer" : "answers"} before it` : "Waking the model");
   column.hear(piece);
   if (column.ended()) wake();
-  explainSigns(columns.flatMap((one) => one.answers.map((answer) => answer.text)), $("#no-letter"));
+  return explainSigns(columns.flatMap((one) => one.answers.map((answer) => answer.text)), $("#no-letter"));
 }
 
 /** The sentence on why nothing more comes, for all that have not ended. */
