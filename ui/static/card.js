@@ -24,7 +24,7 @@ export function card(one, curve, query, again) {
     h("div", { class: "foot" }, miniature(curve, one), h("p", { title: settings(one) }, h("b", {}, marked(one.run_name, query)),
       h("br"), published ? "published, December 2025" : `${age(one.tokens)}, ${lossThen(one)}`, h("br"),
       published ? "500 M tokens, counted" : date(one.created_at))),
-    published ? null : h("button", { type: "button", class: "plain", onclick: () => askAgain(one) }, "Ask again"));
+    published || one.source === "live" ? null : h("button", { type: "button", class: "plain", onclick: () => askAgain(one) }, "Ask again"));
 }
 
 /** Its tags; each shows all exhibits that have it. */
