@@ -1,4 +1,5 @@
-"""Whether an exhibit can be said again: its very weights are asked once more, with its seed and settings, on the CPU.
+"""Whether an exhibit can be said again: its very weights are asked once more, with its seed and settings, on the kind
+of device on which it was said.
 
 Randomness is drawn per (seed, token position), so the same weights say the same words for ever. Where they do not, the
 reason is told: the weights are gone, or it was said on another device, in another number format, by another torch.
@@ -21,8 +22,8 @@ CONTEXT = 30
 """Characters that are shown around the first difference."""
 TOGETHER = 32
 """Exhibits of the same weights that are asked at once; each says what it would say alone."""
-HERE = ("cpu", "float32")
-"""Device and number format in which exhibits are asked again."""
+ON_THE_CPU = ("cpu", "float32")
+"""Device and number format of an exhibit that does not tell."""
 
 
 @dataclass(frozen=True)
@@ -46,11 +47,13 @@ class Verdict:
 def replay(home: Home, db: Database, exhibits: Sequence[Row]) -> Iterator[Verdict]:
     """Ask each of these exhibits (store.get_exhibit) again, those of the same weights together. Needs torch."""
     from engine.generate import load_speaker
+    from engine.seat import seat
 
-    groups: dict[tuple[str, int, str], list[Row]] = {}
+    groups: dict[tuple[str, int, str, str], list[Row]] = {}
     for one in exhibits:
-        groups.setdefault((one["run_id"], one["step"], one["weights_sha256"] or ""), []).append(one)
-    for (run_id, step, digest), members in groups.items():
+        who = (one["run_id"], one["step"], one["weights_sha256"] or "", one["device"] or ON_THE_CPU[0])
+        groups.setdefault(who, []).append(one)
+    for (run_id, step, digest, said_on), members in groups.items():
         run = store.get_run(db, run_id)
         samples, left = list[Row](), list[Row]()
         for one in members:
@@ -64,7 +67,7 @@ def replay(home: Home, db: Database, exhibits: Sequence[Row]) -> Iterator[Verdic
             continue
         members = left
         try:
-            speaker = load_speaker(home, db, run_id, step, sha256=digest)
+            speaker = load_speaker(home, db, run_id, step, device=seat(run, said_on), sha256=digest)
         except Refused as error:
             yield from (words_only(one, str(error)) for one in members)
             continue
@@ -72,7 +75,8 @@ def replay(home: Home, db: Database, exhibits: Sequence[Row]) -> Iterator[Verdic
             part = slice(first, first + TOGETHER)
             pieces = speaker.answer([question(sample) for sample in samples[part]])
             for one, sample, piece in zip(members[part], samples[part], pieces, strict=True):
-                yield judged(one, sample, piece.text, torch_of(run), torch_here())
+                here = (speaker.device.type, speaker.dtype)
+                yield judged(one, sample, piece.text, torch_of(run), torch_here(), here)
 
 
 def question(sample: Mapping[str, Any]) -> Ask:
@@ -95,12 +99,19 @@ def why_words_only(home: Home, db: Database, run: Row, sample: Row) -> str:
     return ""
 
 
-def judged(exhibit: Row, sample: Row, text: str, torch_then: str = "", torch_now: str = "") -> Verdict:
-    """The verdict on an exhibit that has said `text` now."""
+def judged(
+    exhibit: Row,
+    sample: Row,
+    text: str,
+    torch_then: str = "",
+    torch_now: str = "",
+    here: tuple[str, str] = ON_THE_CPU,
+) -> Verdict:
+    """The verdict on an exhibit that has said `text` now, on the device and in the number format `here`."""
     about = {"exhibit": exhibit["id"], "title": exhibit["title"], "run": exhibit["run_name"]}
     if text == sample["text"]:
         return Verdict(**about, state=SAME, sentence="Word for word the same.")
-    why = _why(sample, torch_then, torch_now)
+    why = _why(sample, torch_then, torch_now, here)
     place = _same(text, sample["text"])
     return Verdict(
         **about,
@@ -118,16 +129,16 @@ def _same(one: str, other: str) -> int:
     return next((place for place, (mine, theirs) in pairs if mine != theirs), min(len(one), len(other)))
 
 
-def _why(sample: Row, torch_then: str, torch_now: str) -> str:
-    there = (sample["device"] or HERE[0], sample["dtype"] or HERE[1])
-    if there != HERE:
+def _why(sample: Row, torch_then: str, torch_now: str, here: tuple[str, str]) -> str:
+    there = (sample["device"] or ON_THE_CPU[0], sample["dtype"] or ON_THE_CPU[1])
+    if there != here:
         return (
-            f"It was said on {there[0]} in {there[1]}, which rounds otherwise than {HERE[0]} in {HERE[1]}, on which it "
+            f"It was said on {there[0]} in {there[1]}, which rounds otherwise than {here[0]} in {here[1]}, on which it "
             "was asked now."
         )
     if torch_then and torch_now and torch_then != torch_now:
         return f"Its run was trained with torch {torch_then}; this is torch {torch_now}, which may round otherwise."
-    return "Weights, settings and number format are the same, so this processor rounds otherwise than the one then."
+    return "Weights, settings and number format are the same, so this device rounds otherwise than the one then."
 
 
 def torch_of(run: Row) -> str:

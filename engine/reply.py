@@ -74,6 +74,7 @@ class Reply:
                 "step": self.speaker.step,
                 "tokens": self.speaker.tokens,
                 "weights": sample["weights_sha256"],
+                "device": sample["device"],
                 "sample_id": kept,
             }
             self.ended[row] = message

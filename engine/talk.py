@@ -80,7 +80,7 @@ class Talker:
         about meanwhile.
 
         Every message has text, new_tokens, tokens_per_second and finish ("" while it goes on); the last one also step,
-        tokens, weights and sample_id (None when it was cancelled before the first word). Setting `cancel` ends the
+        tokens, weights, device (cpu or cuda) and sample_id (None when it was cancelled before the first word). Setting `cancel` ends the
         answer with such a last message; closing the iterator ends it too, unheard but kept. Raises Refused at the first
         message for what cannot be asked, later when the worker dies.
         """

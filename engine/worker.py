@@ -48,8 +48,11 @@ class Voice(Protocol):
     def ask(self, **fields: Any) -> Any:
         """A checked question (engine.generate.Ask)."""
 
-    def load(self, db: Database, run_id: str, step: int | None, weights: str) -> Any:
-        """A model at one age (engine.generate.Speaker), with the `weights` of that sha256 alone where it is not ""."""
+    def load(self, db: Database, run_id: str, step: int | None, weights: str, said_on: str) -> Any:
+        """A model at one age (engine.generate.Speaker), with the `weights` of that sha256 alone where it is not "".
+
+        `said_on`: the kind of device that is to answer, or "".
+        """
 
     def look(
         self, speaker: Any, prompt: str, text: str, ids: Sequence[int] | None, cancelled: Callable[[], bool]
@@ -61,23 +64,24 @@ class Voice(Protocol):
 
 
 class TorchVoice:
-    """The real models; making one imports torch. Always on the CPU, so that one seed has one text, run or no run."""
+    """The real models; making one imports torch. Those that were trained on a GPU answer there (engine/seat.py)."""
 
     def __init__(self, home: Home) -> None:
         import torch
 
-        from engine import generate, surprise
+        from engine import generate, seat, surprise
 
         torch.set_num_threads(1)  # answers take one core anyway, and loading must not take training's
-        self._home, self._generate, self._surprise = home, generate, surprise
+        self._home, self._generate, self._surprise, self._seat = home, generate, surprise, seat
 
     def ask(self, **fields: Any) -> Any:
         """A checked question."""
         return self._generate.Ask(**fields | {"stop": tuple(fields.get("stop", ()))})
 
-    def load(self, db: Database, run_id: str, step: int | None, weights: str) -> Any:
+    def load(self, db: Database, run_id: str, step: int | None, weights: str, said_on: str) -> Any:
         """A model at one age; raises Refused."""
-        return self._generate.load_speaker(self._home, db, run_id, step, device="cpu", sha256=weights)
+        device = self._seat.seat(store.get_run(db, run_id), said_on)
+        return self._generate.load_speaker(self._home, db, run_id, step, device=device, sha256=weights)
 
     def look(
         self, speaker: Any, prompt: str, text: str, ids: Sequence[int] | None, cancelled: Callable[[], bool]
@@ -172,7 +176,9 @@ class Worker:
             asked = {key: request[key] for key in ASK if key in request}
             seeds = [(request["seed"] + number) % 2**63 for number in range(request.get("count", 1))]
             asks = [voice.ask(**asked | {"seed": seed}) for seed in seeds]
-            speaker = self._speaker(voice, db, request["run_id"], request["step"], request.get("weights", ""))
+            run_id, weights = request["run_id"], request.get("weights", "")
+            said_on = store.said_on(db, run_id, weights, request["prompt"], request["seed"]) if weights else ""
+            speaker = self._speaker(voice, db, run_id, request["step"], weights, said_on)
             reply = Reply(db, speaker, asks, remember=self._remember)
             for pieces in speaker.stream_all(asks, lambda: self._is_cancelled(request["id"])):
                 if message := reply.hear(pieces):
@@ -198,7 +204,9 @@ class Worker:
         """The tokens in which a sample was said: remembered, or by saying it again; None where neither can be."""
         if sample not in self.said:
             row = store.get_sample(db, sample)
-            speaker = self._speaker(voice, db, row["run_id"], row["step"], row["weights_sha256"] or "")
+            speaker = self._speaker(
+                voice, db, row["run_id"], row["step"], row["weights_sha256"] or "", row["device"] or ""
+            )
             if ids := voice.said_again(speaker, row, cancelled):
                 self._remember(sample, ids)
         return self.said.get(sample)
@@ -208,17 +216,19 @@ class Worker:
         if len(self.said) > REMEMBERED:
             del self.said[next(iter(self.said))]
 
-    def _speaker(self, voice: Voice, db: Database, run_id: str, step: int | None, weights: str) -> Any:
+    def _speaker(
+        self, voice: Voice, db: Database, run_id: str, step: int | None, weights: str, said_on: str = ""
+    ) -> Any:
         """The model that is asked, kept from an earlier answer if its weights are still the same."""
         on_disk = store.list_checkpoints(db, run_id)
         wanted = on_disk[-1]["step"] if step is None and on_disk else step
         on_disk += store.list_checkpoints(db, run_id, "kept")
         hashes = tuple((row["kind"], row["sha256"]) for row in on_disk if row["step"] == wanted)
-        key = (run_id, wanted, weights, hashes)
+        key = (run_id, wanted, weights, hashes, said_on)
         speaker = self.held.pop(key, None) if hashes else None
         if speaker is None:
             self._make_room()
-            speaker = voice.load(db, run_id, wanted, weights)
+            speaker = voice.load(db, run_id, wanted, weights, said_on)
         self.held[key] = speaker  # the last place is that of the one asked last
         return speaker
 

@@ -128,7 +128,7 @@ class FakeVoice:
         """A question."""
         return Ask(**fields)
 
-    def load(self, db: Database, run_id: str, step: int | None, weights: str = "") -> FakeSpeaker:
+    def load(self, db: Database, run_id: str, step: int | None, weights: str = "", said_on: str = "") -> FakeSpeaker:
         """A model."""
         self.loads.append((run_id, step))
         self.named.append(weights)

@@ -39,6 +39,7 @@ TORCH = {
         "decode_triton",
         "export",
         "generate",
+        "seat",
         "surprise",
         "certainty",
         "attempt",

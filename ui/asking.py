@@ -12,6 +12,7 @@ from engine.home import Home
 from engine.store import Refused, Row
 from ui.checks import real, text, whole
 from ui.reading import Reader
+from ui.toll import Toll, with_toll
 
 LONGEST_PROMPT = 8192
 LONGEST_ANSWER = 4096
@@ -145,7 +146,11 @@ class Either:
     ) -> Iterator[dict[str, Any]]:
         """As a talker does."""
         if not isinstance(step, str):
-            yield from self.talker.stream(run_id, step, prompt, weights=weights, **asked)
+            toll = Toll(self.reader.db(), self.reader.runs())
+            pieces = self.talker.stream(run_id, step, prompt, weights=weights, **asked)
+            with contextlib.closing(cast(Generator[dict[str, Any], None, None], pieces)):
+                for piece in pieces:
+                    yield with_toll(piece, toll)
             return
         if asked.pop("count", 1) > 1:
             raise Refused("A run that trains gives one answer at a time; ask for one.")

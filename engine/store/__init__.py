@@ -185,6 +185,7 @@ from engine.store.telemetry import last_evals as last_evals
 from engine.store.telemetry import list_events as list_events
 from engine.store.telemetry import metrics_after as metrics_after
 from engine.store.telemetry import moments as moments
+from engine.store.telemetry import newest_speeds as newest_speeds
 from engine.store.telemetry import numbers_after as numbers_after
 from engine.store.telemetry import supersede_after as supersede_after
 from engine.store.words import LAST_STEP as LAST_STEP
@@ -202,6 +203,7 @@ from engine.store.words import newest_answer_id as newest_answer_id
 from engine.store.words import newest_sample_id as newest_sample_id
 from engine.store.words import newest_samples as newest_samples
 from engine.store.words import put_checkpoint as put_checkpoint
+from engine.store.words import said_on as said_on
 from engine.store.words import saved_steps as saved_steps
 from engine.store.words import set_aside as set_aside
 from engine.store.words import weights_with_words as weights_with_words

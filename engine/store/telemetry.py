@@ -63,6 +63,15 @@ def numbers_after(
     return int(found[0][0]), list(found[0][1:])
 
 
+def newest_speeds(db: Database, run_id: str, count: int, after: int = 0) -> list[tuple[int, float | None]]:
+    """The ids and tokens a second of a run's newest steps, the newest first, of those with an id above `after`."""
+    return columns(
+        db,
+        "SELECT id, tokens_per_second FROM metrics WHERE run_id = ? AND id > ? ORDER BY id DESC LIMIT ?",
+        [run_id, after, count],
+    )
+
+
 def moments(db: Database, run_id: str) -> list[tuple[int, float]]:
     """Steps of a run and when they were reached (seconds since 1970), as far as something tells, in order of time."""
     return columns(

@@ -30,6 +30,17 @@ def get_sample(db: Database, sample_id: int) -> Row:
     return found[0]
 
 
+def said_on(db: Database, run_id: str, weights: str, prompt: str, seed: int) -> str:
+    """The kind of device, cpu or cuda, on which these weights first answered a prompt with a seed; "" if they did not."""
+    found = rows(
+        db,
+        """SELECT device FROM samples WHERE substr(prompt, 1, 64) = substr(:prompt, 1, 64) AND prompt = :prompt
+           AND run_id = :run AND weights_sha256 = :weights AND seed = :seed ORDER BY id LIMIT 1""",
+        {"run": run_id, "weights": weights, "prompt": prompt, "seed": seed},
+    )
+    return str(found[0]["device"] or "") if found else ""
+
+
 def list_samples(db: Database, run_id: str, cursor: int = 0, limit: int = 1000) -> list[Row]:
     """Current samples of a run with an id above `cursor`, oldest first."""
     return rows(

@@ -94,6 +94,12 @@ class Column {
   }
 }
 
+/** Where it was said, if that was not where one would expect it: a GPU without room leaves a run's words to the processor. */
+function where(who, device) {
+  const trained = runById(who.run)?.device || "";
+  return device === "cpu" && trained.startsWith("cuda") ? "on the processor, as no GPU has room for it" : null;
+}
+
 /** One answer: its words as they come, its facts, and the button that keeps it. */
 class Answer {
   constructor(asked, who, row, together = false) {
@@ -121,7 +127,7 @@ class Answer {
     this.output.setAttribute("aria-busy", String(!one.finish));
     const tokens = one.tokens ?? whole.tokens;
     const parts = [`${one.new_tokens} ${one.new_tokens === 1 ? "token" : "tokens"}`, one.tokens_per_second ? `${Math.round(one.tokens_per_second)} tok/s` : null,
-      this.together ? null : this.who.name, tokens === undefined || tokens === null ? null : age(tokens), `seed ${this.seed}`, ENDS[one.finish], cost(one),
+      this.together ? null : this.who.name, tokens === undefined || tokens === null ? null : age(tokens), `seed ${this.seed}`, ENDS[one.finish], where(this.who, one.device), cost(one),
       one.finish && this.who.step === NOW ? "words only, cannot be asked again" : null];
     say(this.facts, parts.filter(Boolean).join(" · "));
     if (!one.finish) return;
