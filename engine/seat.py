@@ -1,6 +1,7 @@
 """Where a model answers: on a GPU if it was trained on one and there is room beside what trains, else on the processor.
 
-A processor and a GPU round otherwise, so the same seed has other words on each. What was said on one is asked again there.
+A processor and a GPU round otherwise, so the same seed has other words on each. What was said on one is asked again
+there.
 """
 
 import torch

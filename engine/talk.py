@@ -80,9 +80,9 @@ class Talker:
         about meanwhile.
 
         Every message has text, new_tokens, tokens_per_second and finish ("" while it goes on); the last one also step,
-        tokens, weights, device (cpu or cuda) and sample_id (None when it was cancelled before the first word). Setting `cancel` ends the
-        answer with such a last message; closing the iterator ends it too, unheard but kept. Raises Refused at the first
-        message for what cannot be asked, later when the worker dies.
+        tokens, weights, device (cpu or cuda) and sample_id (None when it was cancelled before the first word). Setting
+        `cancel` ends the answer with such a last message; closing the iterator ends it too, unheard but kept. Raises
+        Refused at the first message for what cannot be asked, later when the worker dies.
         """
         asked = {"max_tokens": max_tokens, "temperature": temperature, "top_k": top_k, "top_p": top_p, "seed": seed}
         asked |= {"min_p": min_p, "repetition_penalty": repetition_penalty, "count": count}

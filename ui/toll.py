@@ -15,7 +15,7 @@ FEWEST = 3
 
 
 class Toll:
-    """Compares the speed of the first of `runs` that trains before an answer and during it; begins to when it is made."""
+    """Compares the speed of the first of `runs` that trains, before an answer and during it. Made before the answer."""
 
     def __init__(self, db: Database, runs: list[Row]) -> None:
         self.db = db

@@ -31,7 +31,7 @@ def get_sample(db: Database, sample_id: int) -> Row:
 
 
 def said_on(db: Database, run_id: str, weights: str, prompt: str, seed: int) -> str:
-    """The kind of device, cpu or cuda, on which these weights first answered a prompt with a seed; "" if they did not."""
+    """The kind of device, cpu or cuda, on which these weights first answered a prompt with a seed; "" if never."""
     found = rows(
         db,
         """SELECT device FROM samples WHERE substr(prompt, 1, 64) = substr(:prompt, 1, 64) AND prompt = :prompt
