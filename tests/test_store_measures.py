@@ -5,7 +5,7 @@ from sqlite_utils import Database
 from ui_helpers import add_answer, make_run
 
 from engine import store
-from engine.store import Refused
+from engine.store import Refused, Wanted
 
 PLAIN = {"words": 3, "loop_words": 0, "loop_phrase": 0, "version": 1, "made_at": 5.0}
 
@@ -91,5 +91,14 @@ def test_answers_are_found_by_limits(db: Database) -> None:
     assert store.samples_within(db, {"loop_share": (0.1, None)}, "loop") == [samples[3], samples[1]]
     assert store.samples_within(db, {}) == samples[3::-1]
     assert store.samples_within(db, {}, limit=1) == [samples[3]]
+    stuck = Wanted(run_id=run_id, measured="repeats")
+    store.put_measures(db, {"sample_id": samples[0], **PLAIN, "loop_share": 0.5, "proposal": "loop"})
+    assert [row["id"] for row in store.search_samples(db, stuck).samples] == [samples[0]]
+    for sample in samples:
+        store.keep(db, sample, "good", "A title")
+    assert [row["sample_id"] for row in store.search_exhibits(db, stuck)[0]] == [samples[0]]
+    assert store.count_exhibits(db, Wanted(measured="loop")) == 3
+    with pytest.raises(Refused, match="no measure filter 'beauty'"):
+        store.count_exhibits(db, Wanted(measured="beauty"))
     with pytest.raises(Refused, match="no measure 'beauty'"):
         store.samples_within(db, {"beauty": (1, 2)})

@@ -30,6 +30,7 @@ def _filters() -> str:
           <label class="field" id="gallery-young"><span class="sr">Youngest age</span><select></select></label>
           <label class="field" id="gallery-old"><span class="sr">Oldest age</span><select></select></label>
           <div class="chips" id="gallery-tags" role="group" aria-label="Tags"></div>
+          <label class="field" id="gallery-measured"><span class="sr">Measure</span><select></select></label>
           <label class="field" id="gallery-sort"><span class="sr">Order</span><select></select></label>
           <label class="field dated" id="gallery-since"><span>From</span><input type="date"></label>
           <label class="field dated" id="gallery-until"><span>To</span><input type="date"></label>

@@ -30,6 +30,7 @@ def wanted(
     since: float | None = None,
     until: float | None = None,
     pinned: bool = False,
+    measured: str = "",
 ) -> Wanted:
     """What an address asks for, within what SQLite can compare."""
     return Wanted(
@@ -42,6 +43,7 @@ def wanted(
         since=_moment(since),
         until=_moment(until),
         pinned=pinned,
+        measured=measured[:40],
     )
 
 

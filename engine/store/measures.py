@@ -27,6 +27,22 @@ MEASURED = (
 Limits = Mapping[str, tuple[float | None, float | None]]
 """For a measure the least and the most it may be; None: any. An answer without that measure is never within."""
 
+KINDS: dict[str, tuple[Limits, str]] = {
+    "good": ({}, "good"),
+    "strange": ({}, "strange"),
+    "hallucination": ({}, "hallucination"),
+    "loop": ({}, "loop"),
+    "memorised": ({}, "memorised"),
+    "repeats": ({"loop_share": (1 / 3, None)}, ""),
+    "copies": ({"copied_words": (6, None)}, ""),
+    "makes-up": ({"unknown_share": (0.1, None)}, ""),
+    "changed": ({"change": (0.8, None)}, ""),
+    "same": ({"change": (None, 0.2)}, ""),
+    "sure": ({"self_perplexity": (None, 5.0)}, ""),
+    "doubts": ({"self_perplexity": (50.0, None)}, ""),
+}
+"""What a search can be limited to: the category that is proposed, or a measure of some size (docs/JUDGING.md)."""
+
 
 def put_measures(db: Database, row: Row) -> None:
     """Keep what was measured about an answer, in place of what was there; nothing where the answer is gone."""
@@ -116,8 +132,15 @@ def answer_before(db: Database, sample: Row) -> Row | None:
     return found[0] if found else None
 
 
-def within(limits: Limits, proposal: str = "") -> tuple[str, list[Any]]:
-    """A condition on `samples.id` for queries, with its values: measures within limits, and what it looks like.
+def measured_as(name: str, sample: str) -> tuple[str, list[Any]]:
+    """A condition for one of KINDS on the id of a sample, an SQL expression, with its values. Raises Refused."""
+    if name not in KINDS:
+        raise Refused(f"There is no measure filter {name[:40]!r}; there are {', '.join(KINDS)}.")
+    return within(*KINDS[name], sample)
+
+
+def within(limits: Limits, proposal: str = "", sample: str = "samples.id") -> tuple[str, list[Any]]:
+    """A condition on the id of a sample for queries, with its values: measures within limits, and what it looks like.
 
     Raises Refused for what is no measure.
     """
@@ -130,7 +153,8 @@ def within(limits: Limits, proposal: str = "") -> tuple[str, list[Any]]:
     if proposal:
         conditions.append("proposal = ?")
         values.append(proposal)
-    return f"samples.id IN (SELECT sample_id FROM measures WHERE {' AND '.join(conditions)})", values
+    # One look by key for each sample that the other conditions leave, from the newest on until a page is full.
+    return f"EXISTS (SELECT 1 FROM measures WHERE sample_id = {sample} AND {' AND '.join(conditions)})", values
 
 
 def samples_within(db: Database, limits: Limits, proposal: str = "", limit: int = 1000) -> list[int]:

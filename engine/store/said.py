@@ -9,6 +9,7 @@ from sqlite_utils import Database
 from engine.store import spans
 from engine.store.changes_fame import ENTRY
 from engine.store.connect import Refused, Row, columns, rows, writing
+from engine.store.measures import measured_as
 from engine.store.search import MOST_WORDS, PAGE, Wanted, cleaned
 
 COUNTED = 10_000
@@ -42,7 +43,7 @@ def search_samples(db: Database, wanted: Wanted, before: int = 0, after: int = 0
     """One page of current samples: the newest, or those right before or after the sample with that id.
 
     Every word of the query must occur in prompt or text; the last one may be the beginning of a word, from two letters
-    on. Capital letters and accents make no difference. Of `wanted` query, run, ages and dates count.
+    on. Capital letters and accents make no difference. Of `wanted` query, run, ages, dates and measures count.
     """
     known = _ids(db, wanted, "DESC", COUNTED + 1)
     place = sum(one >= before for one in known) if before else 0
@@ -65,8 +66,7 @@ def _ids(db: Database, wanted: Wanted, order: str, limit: int, cursor: int = 0) 
     """Ids of current samples that match, in that order, beyond the cursor where there is one."""
     match = _expression(db, wanted)
     where, values = ["sample_words MATCH ?"] if match else ["superseded = 0"], [match] if match else list[Any]()
-    # The index has no numbers, so these are looked up; another table with a row a sample, such as one of measures,
-    # is asked in the same way.
+    # The index has no numbers, so these are looked up, and so are measures.
     for condition, value in (
         ("samples.tokens >= ?", wanted.youngest),
         ("samples.tokens <= ?", wanted.oldest),
@@ -76,6 +76,10 @@ def _ids(db: Database, wanted: Wanted, order: str, limit: int, cursor: int = 0) 
         if value is not None:
             where.append(condition)
             values.append(value)
+    if wanted.measured:
+        condition, limits = measured_as(wanted.measured, "samples.id")
+        where.append(condition)
+        values += limits
     source, name = "samples", "samples.id"
     if match:
         source, name = "sample_words", "sample_words.rowid"

@@ -8,6 +8,7 @@ from sqlite_utils import Database
 from engine.store.capsule import EXHIBIT, category_spellings
 from engine.store.connect import Row, rows
 from engine.store.front import with_tags
+from engine.store.measures import measured_as
 
 PAGE = 50
 MOST_WORDS = 32
@@ -41,6 +42,8 @@ class Wanted:
     """The same until then, not included."""
     pinned: bool = False
     """Only what stands in front."""
+    measured: str = ""
+    """One of measures.KINDS: what it looks like, or one of its measures."""
 
 
 def search_archive(
@@ -115,6 +118,10 @@ def conditions(db: Database, wanted: Wanted) -> tuple[str, list[Any]]:
         values += spellings
     if wanted.pinned:
         where.append("archive.place IS NOT NULL")
+    if wanted.measured:
+        condition, limits = measured_as(wanted.measured, "archive.sample_id")
+        where.append(condition)
+        values += limits
     for condition, value in (
         ("archive.id IN (SELECT exhibit FROM exhibit_tags WHERE folded = ?)", wanted.tag.strip().casefold() or None),
         ("of_run = ?", wanted.run_id or None),

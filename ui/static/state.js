@@ -82,7 +82,7 @@ async function answerTo(address, request, patience) {
 // The address: run, tab, and how the charts are looked at, so that a reload, a link and the back button show the same page.
 
 /** What the time capsule is searched for, as it is called in the address. */
-export const CAPSULE = ["room", "q", "category", "of", "young", "old", "tagged", "since", "until", "by", "front", "leaf"]; // "page" is Gradio's own
+export const CAPSULE = ["room", "q", "category", "of", "young", "old", "tagged", "measured", "since", "until", "by", "front", "leaf"]; // "page" is Gradio's own
 /** How the table of runs is sorted and what is left out of it. */
 export const TABLE = ["sort", "find", "is", "tag", "away"];
 /** Which prompt is looked at in Growing up, at which age (a step; the newest without one), beside which other; each: all prompts. */

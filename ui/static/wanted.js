@@ -8,7 +8,11 @@ import { CAPSULE, state, writeAddress } from "./state.js";
 const AGES = [1e5, 3e5, 1e6, 3e6, 1e7, 1e8, 1e9];
 const SORTS = [["", "Newest first"], ["oldest", "Oldest first"], ["youngest", "Youngest age first"], ["eldest", "Oldest age first"], ["title", "By title"]];
 /** The fields by their name in the address; those that only exhibits have are left out elsewhere. */
-const FIELDS = { category: "category", of: "run", young: "young", old: "old", by: "sort", since: "since", until: "until" };
+const FIELDS = { category: "category", of: "run", young: "young", old: "old", by: "sort", since: "since", until: "until", measured: "measured" };
+/** Measures that can be asked for (engine/store/measures.py), in words. */
+const MEASURES = [["", "Any measure"], ["good", "Looks good"], ["strange", "Looks strange"], ["hallucination", "Looks like a hallucination"], ["loop", "Looks like a loop"],
+  ["memorised", "Looks memorised"], ["repeats", "A third is one phrase"], ["copies", "Copies 6 words or more"], ["makes-up", "Every tenth word made up"],
+  ["changed", "All new since the age before"], ["same", "Hardly changed since then"], ["sure", "Sure of itself"], ["doubts", "Surprised by itself"]];
 const OF_EXHIBITS = ["category", "by"];
 const PLACEHOLDER = { "": "Search prompts, texts, titles and notes", said: "Search every prompt and answer" };
 let changed = () => {};
@@ -51,6 +55,7 @@ export function show() {
   options(field("young"), [["", "From any age"], ...AGES.map((tokens) => [String(tokens), `From ${count(tokens)} tokens`])]);
   options(field("old"), [["", "To any age"], ...AGES.map((tokens) => [String(tokens), `To ${count(tokens)} tokens`])]);
   options(field("by"), SORTS);
+  options(field("measured"), MEASURES);
   for (const name of Object.keys(FIELDS)) field(name).value = state.capsule[name] || "";
   // An address may write a category in another way than it is kept now.
   const wanted = (state.capsule.category || "").toLowerCase();
@@ -78,7 +83,7 @@ export function showTags(tags) {
 /** What is wanted, as parameters of the routes. */
 export function parameters(wanted = state.capsule) {
   return { q: wanted.q || "", category: wanted.category || "", run: wanted.of || "", tag: wanted.tagged || "", young: Number(wanted.young) || null,
-    old: Number(wanted.old) || null, since: day(wanted.since), until: day(wanted.until, 1), pinned: wanted.front ? true : null };
+    old: Number(wanted.old) || null, since: day(wanted.since), until: day(wanted.until, 1), pinned: wanted.front ? true : null, measured: wanted.measured || null };
 }
 
 /** Whether anything limits what is found. */
