@@ -174,7 +174,7 @@ def test_tabs_have_addresses_and_arrow_keys(app: App, page: Any) -> None:
     page.focus("#tab-train")
     page.keyboard.press("ArrowRight")
 
-    assert "tab=compare" in page.url and page.locator("#panel-compare").is_visible()
+    assert "tab=growing" in page.url and page.locator("#panel-growing").is_visible()
     page.go_back()
     page.wait_for_selector("#panel-train:visible")
     visit(page, app, "?tab=capsule")

@@ -86,7 +86,7 @@ def test_the_frame_is_there_from_the_first_paint_and_where_the_page_will_be(
 
     assert cold.locator("#opening").count() == 0
     page = {width: cold.evaluate(PLACES, "#topbar") for width in widths(cold)}
-    assert page == frame and len(frame[390]) == 7
+    assert page == frame and len(frame[390]) == 8
     assert ground == cold.evaluate(colour, "body") == "rgb(17, 18, 26)"
 
 

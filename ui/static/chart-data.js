@@ -39,7 +39,7 @@ export class Curves {
       const group = names.join(",");
       lacking.set(group, [...(lacking.get(group) || []), id]);
     }
-    const parts = [...lacking].flatMap(([names, group]) => (this.held.has(group[0]) ? lossFirst(names, group) : [[names, group.slice(0, 1)], [names, group.slice(1)]]));
+    const parts = [...lacking].flatMap(([names, group]) => (this.held.has(group[0]) ? [[names, group]] : [[names, group.slice(0, 1)], [names, group.slice(1)]]));
     const wanted = parts.filter(([, group]) => group.length);
     if (wanted.length) this.waiting = this.read(wanted, ids.length, key);
     return this.waiting;
@@ -72,8 +72,7 @@ export class Curves {
   keep(curves) {
     const held = this.held.get(curves.run);
     const all = this.asked.get(curves.run).names;
-    if ([...all].every((name) => curves.names.has(name))) { this.held.set(curves.run, curves); return; }
-    if (held?.key !== curves.key) { this.held.set(curves.run, held?.axis === curves.axis ? over(held, curves) : curves); return; }
+    if ([...all].every((name) => curves.names.has(name)) || held?.key !== curves.key) { this.held.set(curves.run, curves); return; }
     if (String(held.at) !== String(curves.at)) { this.again([curves.run]); this.stale = true; return; }
     for (const table of ["m", "s", "e"]) Object.assign(held[table], curves[table]);
     for (const name of curves.names) held.names.add(name);
@@ -99,15 +98,4 @@ export class Curves {
       if (curves.grown > most) this.again([id]);
     }
   }
-}
-
-/** What is looked at closer is mostly the loss, the largest chart: it does not wait for the others. */
-function lossFirst(names, group) {
-  const rest = names.split(",").filter((name) => name !== "loss");
-  return rest.length && names !== rest.join(",") ? [["loss", group], [rest.join(","), group]] : [[names, group]];
-}
-
-/** New curves with those of before where there are no new ones yet: a chart stays as it was until its own are here. */
-function over(held, curves) {
-  return { ...curves, ...Object.fromEntries(["m", "s", "e"].map((table) => [table, { ...held[table], ...curves[table] }])) };
 }
