@@ -110,7 +110,7 @@ def test_a_terminal_sees_one_line_that_changes(
 def test_a_job_goes_on_without_its_follower_until_it_is_stopped(
     home: Home, at: tuple[str, str], capsys: Capture
 ) -> None:
-    with supervised(home, job=("--chunks", "200")):
+    with supervised(home, job=("--chunks", "2000")):
         job = run_json(capsys, "prepare", "mine", "--source", "starter", "--detach", *at)
         assert job["status"] == "waiting" and job["id"]
         follower = subprocess.Popen(
