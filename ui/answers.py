@@ -7,9 +7,9 @@ from typing import Any
 
 from fastapi import Request, Response
 
-ZIPPED = (400, 100_000)
+ZIPPED = (400, 16_000)
 """Bytes of an answer between which packing it is worth its time: less than that is one packet anyway, more takes
-milliseconds of a core that may be training."""
+milliseconds of a core that may be training, or that draws the chart which waits for it."""
 
 
 def reply(request: Request, content: Any) -> Response:
