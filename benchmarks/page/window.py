@@ -12,6 +12,8 @@ from docs import chromium
 PROBE = Path(__file__).with_name("probe.js")
 SIZE = {"width": 1280, "height": 860}
 PATIENCE_MS, ZOOM_PATIENCE_MS, SHOW_PATIENCE_MS = 60_000, 10_000, 5_000
+REST = 0.3
+"""Seconds that a hand rests where a marked part ends before it lets go."""
 FRACTION = 0.45, 0.55
 """Of the chart's width, between which a zoom gesture goes."""
 DENSER = 4
@@ -120,6 +122,7 @@ class Window:
         self.page.mouse.move(left, height)
         self.page.mouse.down()
         self.page.mouse.move(right, height, steps=6)
+        self.wait(REST)
         self.page.mouse.up()
         return self._number("() => window.zooming")
 

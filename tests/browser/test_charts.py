@@ -108,6 +108,33 @@ def test_the_mouse_reads_all_charts_at_once(app: App, page: Any, runs: list[str]
     page.wait_for_function(f"{LINES} === 0")
 
 
+def test_what_is_being_marked_is_read_before_it_is_let_go(app: App, page: Any, runs: list[str]) -> None:
+    visit(page, app, f"?run={runs[0]}&x=steps")
+    drawn(page, "long smoothed")
+    page.wait_for_load_state("networkidle")
+    box = page.locator("#loss-chart .nsewdrag").first.bounding_box()
+    page.mouse.move(box["x"] + 0.4 * box["width"], box["y"] + 60)
+    page.mouse.down()
+    with page.expect_response(lambda answer: "/api/series" in answer.url and "lo=" in answer.url) as ahead:
+        page.mouse.move(box["x"] + 0.6 * box["width"], box["y"] + 60)
+    assert ahead.value.ok and "zoom=" not in page.url
+
+    page.mouse.up()
+    page.wait_for_function("location.search.includes('zoom=')")
+    page.wait_for_function(f"{PLOT}.data.some((trace) => trace.name === 'long smoothed' && trace.x[0] > 2000)")
+
+    assert len([url for url in reads(page) if "lo=" in url]) == 1
+
+
+def reads(page: Any) -> list[str]:
+    """What was asked of /api/series."""
+    script = (
+        "performance.getEntriesByType('resource').map((one) => one.name).filter((name) => name.includes('/api/series'))"
+    )
+    found: list[str] = page.evaluate(script)
+    return found
+
+
 def test_how_it_is_looked_at_is_in_the_address(app: App, page: Any, runs: list[str]) -> None:
     visit(page, app, f"?run={runs[0]}&x=steps")
     drawn(page, "long smoothed")

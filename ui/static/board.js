@@ -62,8 +62,12 @@ export class Board {
   load() {
     if (!this.seen() || !this.runs().length) return Promise.resolve();
     for (const chart of this.visible) for (const name of needs(chart.kind())) this.wanted.add(name);
-    return this.curves.want(this.runs(), { axis: state.axis, zoom: this.zoom.get(), smooth: state.view.smooth, names: this.wanted });
+    return this.curves.want(this.runs(), this.look(this.zoom.get()));
   }
+
+  look = (zoom) => ({ axis: state.axis, zoom, smooth: state.view.smooth, names: this.wanted });
+  /** A range of the chart as it is kept: in steps, tokens or seconds. */
+  kept = (range) => range.map((value) => Number(backFrom(state.axis)(value).toPrecision(12)));
 
   /** What is here of runs that may have grown since: those that are on, and those that ended since they were read. */
   cursors() {
@@ -125,6 +129,7 @@ export class Board {
     if (chart.listening) return;
     chart.listening = true;
     chart.box.on("plotly_relayout", (change) => this.relayout(change));
+    chart.box.on("plotly_relayouting", (change) => this.relayouting(change));
     chart.box.on("plotly_doubleclick", () => this.setZoom(null));
   }
 
@@ -222,10 +227,21 @@ export class Board {
 
   xPerPixel = (width) => Math.abs(this.xAt(0.5 + 1 / width) - this.xAt(0.5));
 
-  relayout(change) {
+  /** The part that a change of the layout shows, in the chart's own numbers; null where it is none of the axis. */
+  rangeOf(change) {
     const found = change["xaxis.range"] || (change["xaxis.range[0]"] !== undefined && [change["xaxis.range[0]"], change["xaxis.range[1]"]]);
-    if (!found) return;
-    const range = found.map((value) => fromPlotly(value, state.axis, this.logX()));
+    return found ? found.map((value) => fromPlotly(value, state.axis, this.logX())) : null;
+  }
+
+  /** While a part is being marked its curves are on their way already. */
+  relayouting(change) {
+    const range = this.rangeOf(change);
+    if (range) this.curves.foresee(this.runs(), this.look(this.kept(range)));
+  }
+
+  relayout(change) {
+    const range = this.rangeOf(change);
+    if (!range) return;
     const shown = this.xRange();
     const same = range.every((value, at) => Math.abs(value - shown[at]) <= 1e-9 * Math.abs(shown[1] - shown[0]));
     if (!same) this.setZoom(range);
@@ -235,7 +251,7 @@ export class Board {
   setZoom(range, out = false) {
     const [first, last] = out ? this.whole || this.extent() : [];
     const all = !range || (out && range[0] <= first && range[1] >= last);
-    this.zoom.set(all ? null : range.map((value) => Number(backFrom(state.axis)(value).toPrecision(12))));
+    this.zoom.set(all ? null : this.kept(range));
     writeAddress();
     this.refine();
   }

@@ -50,13 +50,32 @@ export class Curves {
     for (const id of ids) this.asked.delete(id);
   }
 
+  /** Read ahead what a gesture may come to; of several such looks the newest, one at a time. `want` takes it from here. */
+  foresee(ids, look) {
+    this.latest = [ids, look];
+    this.coming = request(ids, [...look.names].join(","), look, pointsOf(ids.length));
+    if (this.ahead?.busy) return;
+    const asked = this.coming;
+    const ahead = this.ahead = { key: JSON.stringify(asked), busy: true, answer: get("/api/series", asked, PATIENCE_MS) };
+    ahead.answer.catch(() => null).then(() => {
+      ahead.busy = false;
+      if (this.ahead === ahead && this.coming !== asked) this.foresee(...this.latest);
+    });
+  }
+
+  /** What the server says, which may be on its way already. */
+  answerTo(asked) {
+    const { ahead } = this;
+    this.ahead = this.coming = null;
+    return ahead?.key === JSON.stringify(asked) ? ahead.answer : get("/api/series", asked, PATIENCE_MS);
+  }
+
   async read(parts, together, key) {
     const { axis, zoom, smooth } = this.look;
-    const points = Math.max(FEWEST, Math.min(MOST, Math.round(TOGETHER / together)));
+    const points = pointsOf(together);
     for (const [names, ids] of parts) {
       try {
-        const answer = await get("/api/series", {
-          runs: ids.join(","), x: axis, points, smooth, curves: names, lo: zoom && zoom[0], hi: zoom && zoom[1] }, PATIENCE_MS);
+        const answer = await this.answerTo(request(ids, names, this.look, points));
         const facts = { axis, key, part: Boolean(zoom), percent: smooth, most: points, names: new Set(names.split(",")) };
         for (const one of answer.runs) if (this.asked.get(one.run)?.key === key) this.keep({ ...fromSeries(one, placeOn(axis)), ...facts });
       } catch (error) {
@@ -99,3 +118,8 @@ export class Curves {
     }
   }
 }
+
+const pointsOf = (together) => Math.max(FEWEST, Math.min(MOST, Math.round(TOGETHER / together)));
+
+const request = (ids, names, { axis, zoom, smooth }, points) => ({
+  runs: ids.join(","), x: axis, points, smooth, curves: names, lo: zoom && zoom[0], hi: zoom && zoom[1] });
