@@ -222,6 +222,7 @@ def test_everything_that_was_said_is_found_and_kept(app: App, page: Any) -> None
     page.locator("#everything >> text=Kept: see it").first.click()
     page.wait_for_selector("#exhibit[open] >> text=At twenty")
     page.keyboard.press("Escape")
+    page.wait_for_function("!location.search.includes('exhibit=')")
 
     page.reload()
     page.wait_for_selector("body.ready")
