@@ -110,7 +110,7 @@ def test_a_terminal_sees_one_line_that_changes(
 def test_a_job_goes_on_without_its_follower_until_it_is_stopped(
     home: Home, at: tuple[str, str], capsys: Capture
 ) -> None:
-    with supervised(home, job=("--chunks", "2000")):
+    with supervised(home, job=("--chunks", "600")):
         job = run_json(capsys, "prepare", "mine", "--source", "starter", "--detach", *at)
         assert job["status"] == "waiting" and job["id"]
         follower = subprocess.Popen(
@@ -130,7 +130,7 @@ def test_a_job_goes_on_without_its_follower_until_it_is_stopped(
         assert main(["prepare", "mine", "--stop", *at]) == 0
         assert "`python -m engine prepare mine` goes on, --discard removes" in capsys.readouterr().out
         assert main(["prepare", "mine", *at]) == 0  # the recipe is that of the job
-        assert capsys.readouterr().out.startswith("mine is ready: 200 k tokens")
+        assert capsys.readouterr().out.startswith("mine is ready: 600 k tokens")
         assert preparing.status(home, job["id"])["attempt"] == 2
 
 
