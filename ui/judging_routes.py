@@ -15,23 +15,7 @@ from ui.judging import Judging
 from ui.reading import Reader
 from ui.routes import Id
 
-SHOWN = (
-    "words",
-    "distinct_1",
-    "distinct_2",
-    "distinct_3",
-    "loop_words",
-    "loop_phrase",
-    "loop_share",
-    "stuck_share",
-    "unknown_share",
-    "familiar_share",
-    "copied_words",
-    "copied_share",
-    "change",
-    "self_perplexity",
-    "mean_entropy",
-)
+SHOWN = (*store.MEASURED, "loop_phrase")
 
 
 def make_judging(reader: Reader, judging: Judging) -> APIRouter:
