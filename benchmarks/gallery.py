@@ -3,14 +3,16 @@
 `python -m engine bench gallery [--exhibits 10K] [--samples 1M] [--queries 300] [--rounds 5] [--home DIR] [--json]`
 
 Method. A home of 20 finished runs is written, with 1,000,000 answers of 60 words each, drawn from the starter novels as
-often as they occur there, and 10,000 of them as exhibits with categories and tags. app.py serves it in a process of its
-own; one connection asks it, and the time from request to whole answer is taken, HTTP and JSON included:
+often as they occur there, with measures, and 10,000 of them as exhibits with categories and tags. app.py serves it in a
+process of its own; one connection asks it, and the time from request to whole answer is taken, HTTP and JSON included:
 
 - *exhibits*, *said*: one to three words (the last one cut to a beginning half of the time), half of them with filters:
-  run, age, dates, and for exhibits category and tag; a page that is there. Every query is another one.
+  run, age, dates, measure, and for exhibits category and tag; a page that is there. Every query is another one.
 - *worst*: beginnings that very many words have, each asked three times.
+- *measures*: each measure alone and with the most frequent word, each asked three times; one kind is very rare.
 - *insert*: one answer stored in a transaction of its own, as a trainer does, with the search and without it (a row that
-  is superseded is not indexed), in turns; the longest too, since the index merges its parts now and then.
+  is superseded is not indexed), in turns; the longest too, since the index merges its parts now and then. Then what was
+  measured about it, in a transaction of its own too.
 - *paint*: from the navigation to the frame in which the cards are painted and the opening frame is gone, taken inside
   the page: in a new browser, and opened again.
 
@@ -35,6 +37,7 @@ from benchmarks.page.homes import Big
 from benchmarks.page.museum import (
     BEGAN,
     CATEGORIES,
+    MEASURES,
     MONTH,
     PROMPTS,
     RUNS,
@@ -42,6 +45,7 @@ from benchmarks.page.museum import (
     STEPS,
     TAGS,
     TOKENS,
+    measured,
     museum,
     vocabulary,
 )
@@ -63,10 +67,13 @@ LINES = (
     Line("said_max", "everything said: the slowest", "ms"),
     Line("worst_exhibits", "exhibits: frequent beginnings, the slowest", "ms", 100),
     Line("worst_said", "everything said: frequent beginnings, the slowest", "ms", 100),
+    Line("measures_exhibits", "exhibits: by a measure, the slowest", "ms", 100),
+    Line("measures_said", "everything said: by a measure, the slowest", "ms", 100),
     Line("insert_p50", "storing an answer, median", "ms"),
     Line("insert_max", "storing an answer, the slowest", "ms"),
     Line("bare_p50", "  the same without the search", "ms"),
     Line("bare_max", "  the same without the search, the slowest", "ms"),
+    Line("measured_p50", "storing its measures, median", "ms"),
     Line("paint_again", "first paint of the gallery, page opened again", "s", 1.5),
     Line("paint_new", "  the same in a new browser", "s"),
     Line("frame_new", "  the page's frame in a new browser", "s", 1.5),
@@ -136,6 +143,8 @@ def _measured(home: Home, given: argparse.Namespace) -> dict[str, float]:
             times = [ask(f"{path}?{urlencode(_query(dice, words, kind))}") for _ in range(given.queries)]
             found |= {f"{kind}_{name}": value for name, value in _summary(times).items()}
             found[f"worst_{kind}"] = max(ask(f"{path}?{urlencode({'q': one})}") for one in BEGINNINGS * 3)
+            of_measures = [{"measured": name, "q": word} for name in store.KINDS for word in ("", "the")]
+            found[f"measures_{kind}"] = max(ask(f"{path}?{urlencode(one)}") for one in of_measures * 3)
         found |= _inserts(home, dice, words)
         found |= _paints(server, given.rounds)
     return found
@@ -183,6 +192,8 @@ def _query(dice: random.Random, words: list[str], kind: str) -> dict[str, Any]:
             "since": begin // 3600 * 3600,
             "until": (begin + dice.choice((1, 7, 90, 365)) * 86_400) // 3600 * 3600,
         }
+    if dice.random() < 0.2:
+        asked["measured"] = dice.choice(tuple(store.KINDS))
     if kind == "exhibits" and dice.random() < 0.5:
         asked["category"] = dice.choice(CATEGORIES)
     if kind == "exhibits" and dice.random() < 0.5:
@@ -191,11 +202,11 @@ def _query(dice: random.Random, words: list[str], kind: str) -> dict[str, Any]:
 
 
 def _inserts(home: Home, dice: random.Random, words: list[str]) -> dict[str, float]:
-    """Milliseconds to store one answer, indexed and not."""
+    """Milliseconds to store one answer, indexed and not, and what was measured about it."""
     tell("storing answers")
     db = store.connect(home.database)
     run_id = store.list_runs(db)[0]["id"]
-    times: dict[int, list[float]] = {0: [], 1: []}
+    times: dict[int, list[float]] = {0: [], 1: [], 2: []}
     for number in range(2 * INSERTS):
         text = f" {' '.join(dice.choices(words, k=60))}"
         values = (
@@ -204,10 +215,14 @@ def _inserts(home: Home, dice: random.Random, words: list[str]) -> dict[str, flo
         )  # fmt: skip
         row = dict(zip(SAMPLE, values, strict=True)) | {"superseded": number % 2}
         begun = time.perf_counter()
-        store.add_sample(db, row)
+        sample = store.add_sample(db, row)
         times[number % 2].append((time.perf_counter() - begun) * 1000)
+        about = dict(zip(MEASURES, measured(dice, sample), strict=True))
+        begun = time.perf_counter()
+        store.put_measures(db, about)
+        times[2].append((time.perf_counter() - begun) * 1000)
     db.close()
-    found: dict[str, float] = {}
+    found = {"measured_p50": statistics.median(times[2])}
     for name, which in (("insert", 0), ("bare", 1)):
         found |= {f"{name}_p50": statistics.median(times[which]), f"{name}_max": max(times[which])}
     return found

@@ -27,7 +27,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(museum, "vocabulary", lambda: WORDS)
         made, took = museum.museum(tmp_path_factory.mktemp("museum"), 30, 400)
-        assert set(took) == {"samples_seconds", "exhibits_seconds"}
+        assert set(took) == {"samples_seconds", "measures_seconds", "exhibits_seconds"}
         assert museum.museum(made.path.parent, 30, 400) == (made, took), "made once"
     yield made
 
@@ -37,6 +37,7 @@ def test_the_home_has_what_was_asked_for(home: Home) -> None:
     everything = store.search_samples(db, store.Wanted())
     assert everything.total == 400 + 3 and not everything.unread
     assert store.search_samples(db, store.Wanted(query="whale")).total > 200
+    assert store.search_samples(db, store.Wanted(measured="strange")).total > 100
     exhibits, total = store.search_exhibits(db, store.Wanted())
     assert total == 30 + 3 and exhibits[0]["place"] == 1 and exhibits[0]["val_loss"] > 3
     assert len(store.tags_in_use(db)) == len(museum.TAGS)
@@ -62,7 +63,9 @@ def test_storing_is_timed_with_the_search_and_without(home: Home, monkeypatch: p
 
     found = gallery._inserts(home, random.Random(1), WORDS)
 
-    assert set(found) == {"insert_p50", "insert_max", "bare_p50", "bare_max"} and min(found.values()) > 0
+    assert (
+        set(found) == {"insert_p50", "insert_max", "bare_p50", "bare_max", "measured_p50"} and min(found.values()) > 0
+    )
     db = store.connect(home.database)
     assert store.search_samples(db, store.Wanted()).total == 400 + 3 + 5, "the others are superseded"
     db.close()

@@ -81,24 +81,57 @@ def test_the_answer_before_is_of_an_earlier_age_and_the_same_prompt(db: Database
     assert before(now - 4) is None
 
 
-def test_answers_are_found_by_limits(db: Database) -> None:
+def found(db: Database, kind: str, **more: str) -> list[int]:
+    return [row["id"] for row in store.search_samples(db, Wanted(measured=kind, **more)).samples]
+
+
+def test_answers_are_found_by_what_was_measured(db: Database) -> None:
     run_id = make_run(db)
-    samples = [add_answer(db, run_id, f" {number}") for number in range(5)]
+    samples = [add_answer(db, run_id, f" number {number}") for number in range(5)]
     for number, sample in enumerate(samples[:4]):
         proposal = "loop" if number % 2 else "good"
         store.put_measures(db, {"sample_id": sample, **PLAIN, "loop_share": number / 10, "proposal": proposal})
-    assert store.samples_within(db, {"loop_share": (0.1, 0.2)}) == [samples[2], samples[1]]
-    assert store.samples_within(db, {"loop_share": (0.1, None)}, "loop") == [samples[3], samples[1]]
-    assert store.samples_within(db, {}) == samples[3::-1]
-    assert store.samples_within(db, {}, limit=1) == [samples[3]]
-    stuck = Wanted(run_id=run_id, measured="repeats")
+    assert found(db, "good") == [samples[2], samples[0]] and found(db, "loop", query="number 3") == [samples[3]]
+    assert found(db, "repeats") == []
+
     store.put_measures(db, {"sample_id": samples[0], **PLAIN, "loop_share": 0.5, "proposal": "loop"})
-    assert [row["id"] for row in store.search_samples(db, stuck).samples] == [samples[0]]
+    assert found(db, "repeats", run_id=run_id) == [samples[0]] and found(db, "good") == [samples[2]]
     for sample in samples:
         store.keep(db, sample, "good", "A title")
+    stuck = Wanted(run_id=run_id, measured="repeats")
     assert [row["sample_id"] for row in store.search_exhibits(db, stuck)[0]] == [samples[0]]
     assert store.count_exhibits(db, Wanted(measured="loop")) == 3
-    with pytest.raises(Refused, match="no measure filter 'beauty'"):
-        store.count_exhibits(db, Wanted(measured="beauty"))
-    with pytest.raises(Refused, match="no measure 'beauty'"):
-        store.samples_within(db, {"beauty": (1, 2)})
+
+    for search in (store.count_exhibits, store.search_samples):
+        with pytest.raises(Refused, match="no measure filter 'beauty'"):
+            search(db, Wanted(measured="beauty"))
+
+
+def test_what_is_superseded_or_gone_is_not_found_by_its_measures(db: Database) -> None:
+    run_id = make_run(db)
+    samples = [add_answer(db, run_id, f" number {number}") for number in range(3)]
+    for sample in samples:
+        store.put_measures(db, {"sample_id": sample, **PLAIN, "proposal": "loop"})
+    db.execute("UPDATE samples SET superseded = 1 WHERE id = ?", [samples[0]])
+    db.execute("DELETE FROM samples WHERE id = ?", [samples[1]])
+    assert found(db, "loop") == [samples[2]]
+    db.execute("DELETE FROM measures")
+    assert found(db, "loop") == [] and store.complaints(db) == []
+
+
+@pytest.mark.parametrize("kind", store.KINDS)
+def test_the_index_agrees_with_the_definition_of_each_kind(db: Database, kind: str) -> None:
+    """At a limit and beside it, so that a limit is not changed without the index that knows it too."""
+    run_id, (limits, proposal) = make_run(db), store.KINDS[kind]
+    rows = [{}, {"proposal": proposal or "good"}, {"proposal": None}]
+    for name, (least, most) in limits.items():
+        at = least if least is not None else most
+        assert at is not None
+        step = 1 if name == "copied_words" else 1e-9
+        rows += [{name: None}, {name: at}, {name: at - step}, {name: at + step}]
+    for row in rows:
+        sample = add_answer(db, run_id, " said")
+        store.put_measures(db, {"sample_id": sample, **PLAIN, **row})
+        store.keep(db, sample, "good", "A title")
+    by_definition = [row["sample_id"] for row in store.search_exhibits(db, Wanted(measured=kind))[0]]
+    assert by_definition and found(db, kind) == sorted(by_definition, reverse=True)

@@ -34,6 +34,13 @@ SAMPLE = (
     "max_tokens", "new_tokens", "finish", "weights_sha256", "dtype", "device", "source", "created_at",
 )  # fmt: skip
 
+MEASURES = (
+    "sample_id", "words", "loop_words", "loop_phrase", "loop_share", "copied_words", "unknown_share", "change",
+    "self_perplexity", "proposal", "version", "made_at",
+)  # fmt: skip
+RARE = 0.0005
+"""The share of answers that look memorised."""
+
 
 def vocabulary() -> list[str]:
     """Every word of the starter novels, as often as it is there, so that some are as frequent as in any text."""
@@ -62,8 +69,14 @@ def _fill(home: Home, exhibits: int, samples: int) -> dict[str, float]:
             store.insert_many(db, "samples", SAMPLE, rows)
         tell(f"{first + CHUNK:,} of {samples:,} samples")
     said = time.perf_counter() - begun
-    begun = time.perf_counter()
     newest = store.newest_sample_id(db, runs[-1])
+    begun = time.perf_counter()
+    for first in range(newest - samples + 1, newest + 1, CHUNK):
+        with store.writing(db):
+            ids = range(first, min(first + CHUNK, newest + 1))
+            store.insert_many(db, "measures", MEASURES, (measured(dice, sample) for sample in ids))
+    weighed = time.perf_counter() - begun
+    begun = time.perf_counter()
     for number, sample in enumerate(dice.sample(range(newest - samples + 1, newest + 1), exhibits)):
         title = " ".join(dice.choices(words, k=4))
         tags = dice.sample(TAGS, number % 4)
@@ -72,7 +85,7 @@ def _fill(home: Home, exhibits: int, samples: int) -> dict[str, float]:
             store.pin(db, exhibit)
     kept = time.perf_counter() - begun
     db.close()
-    return {"samples_seconds": said, "exhibits_seconds": kept}
+    return {"samples_seconds": said, "measures_seconds": weighed, "exhibits_seconds": kept}
 
 
 def _run(db: Database, number: int) -> str:
@@ -104,3 +117,12 @@ def _answers(
             runs[run], 1, step, step * TOKENS, "stories", PROMPTS[number % len(PROMPTS)], text, 7, 0.8, 0, 0.95, 80, 80,
             "length", f"{run:032x}{step:032x}", "float32", "cpu", "periodic", BEGAN + (run + part) * MONTH,
         )  # fmt: skip
+
+
+def measured(dice: random.Random, sample: int) -> tuple[Any, ...]:
+    """A row in the order of MEASURES."""
+    proposal = dice.choice(("good", "strange", "strange", "hallucination", "loop"))
+    return (
+        sample, WORDS, 1, 1, dice.random() ** 2, int(dice.expovariate(0.4)), dice.random() ** 3, dice.random(),
+        dice.lognormvariate(3, 1), "memorised" if dice.random() < RARE else proposal, 1, BEGAN,
+    )  # fmt: skip

@@ -100,6 +100,7 @@ from engine.store.machine import list_machine as list_machine
 from engine.store.machine import set_home_price as set_home_price
 from engine.store.machine import set_price as set_price
 from engine.store.machine import settled as settled
+from engine.store.measures import KINDS as KINDS
 from engine.store.measures import MEASURED as MEASURED
 from engine.store.measures import answer_before as answer_before
 from engine.store.measures import datasets_of_answers as datasets_of_answers
@@ -107,10 +108,8 @@ from engine.store.measures import get_measures as get_measures
 from engine.store.measures import not_looked_up as not_looked_up
 from engine.store.measures import put_certainty as put_certainty
 from engine.store.measures import put_measures as put_measures
-from engine.store.measures import samples_within as samples_within
 from engine.store.measures import unmeasured as unmeasured
 from engine.store.measures import unweighed as unweighed
-from engine.store.measures import within as within
 from engine.store.migrations import ACTIVE as ACTIVE
 from engine.store.preferences import get_preference as get_preference
 from engine.store.preferences import set_preference as set_preference

@@ -34,3 +34,45 @@ def measures(db: Database) -> None:
         version INTEGER NOT NULL,
         made_at REAL NOT NULL
     ) STRICT""")
+
+
+LOOKS = ("good", "strange", "hallucination", "loop", "memorised")
+SIZES = (
+    ("repeats", "loop_share >= 1.0 / 3"),
+    ("copies", "copied_words >= 6"),
+    ("makesup", "unknown_share >= 0.1"),
+    ("changed", "change >= 0.8"),
+    ("same", "change <= 0.2"),
+    ("sure", "self_perplexity <= 5.0"),
+    ("doubts", "self_perplexity >= 50.0"),
+)
+
+
+def measure_search(db: Database) -> None:
+    """What an answer looks like and measures, as words of the index of everything said (store/measures.py has them).
+
+    A contentless index takes words for a row that it has already, and drops just these again, so that the texts are
+    not read once more when an answer is measured.
+    """
+    words = {row: _kinds(row) for row in ("old", "new", "measures")}
+    forget = f"""INSERT INTO sample_words (sample_words, rowid, words)
+        SELECT 'delete', old.sample_id, {words["old"]} WHERE {words["old"]} != '';"""
+    learn = f"""INSERT INTO sample_words (rowid, words)
+        SELECT new.sample_id, {words["new"]} WHERE {words["new"]} != '';"""
+    differ = f"WHEN {words['old']} != {words['new']}"
+    for statement in (
+        f"CREATE TRIGGER measures_made AFTER INSERT ON measures BEGIN {learn} END",
+        f"CREATE TRIGGER measures_changed AFTER UPDATE ON measures {differ} BEGIN {forget} {learn} END",
+        f"CREATE TRIGGER measures_removed AFTER DELETE ON measures BEGIN {forget} END",
+        f"""INSERT INTO sample_words (rowid, words) SELECT sample_id, {words["measures"]} FROM measures
+        WHERE {words["measures"]} != '' ORDER BY sample_id""",
+    ):
+        db.conn.execute(statement)
+
+
+def _kinds(row: str) -> str:
+    """SQL for the words of a row of measures."""
+    looks = ", ".join(f"'{name}'" for name in LOOKS)
+    parts = [f"CASE WHEN {row}.proposal IN ({looks}) THEN ' \ue000k' || {row}.proposal ELSE '' END"]
+    parts += [f"CASE WHEN {row}.{condition} THEN ' \ue000k{name}' ELSE '' END" for name, condition in SIZES]
+    return f"({' || '.join(parts)})"

@@ -23,7 +23,7 @@ MEASURED = (
     "self_perplexity",
     "mean_entropy",
 )
-"""What answers can be chosen by."""
+"""What a person is shown."""
 Limits = Mapping[str, tuple[float | None, float | None]]
 """For a measure the least and the most it may be; None: any. An answer without that measure is never within."""
 
@@ -41,7 +41,10 @@ KINDS: dict[str, tuple[Limits, str]] = {
     "sure": ({"self_perplexity": (None, 5.0)}, ""),
     "doubts": ({"self_perplexity": (50.0, None)}, ""),
 }
-"""What a search can be limited to: the category that is proposed, or a measure of some size (docs/JUDGING.md)."""
+"""What a search can be limited to: the category that is proposed, or a measure of some size (docs/JUDGING.md).
+
+The index of everything said has a word for each (store/changes_judging.py): who changes one changes that too.
+"""
 
 
 def put_measures(db: Database, row: Row) -> None:
@@ -134,31 +137,19 @@ def answer_before(db: Database, sample: Row) -> Row | None:
 
 def measured_as(name: str, sample: str) -> tuple[str, list[Any]]:
     """A condition for one of KINDS on the id of a sample, an SQL expression, with its values. Raises Refused."""
-    if name not in KINDS:
-        raise Refused(f"There is no measure filter {name[:40]!r}; there are {', '.join(KINDS)}.")
-    return within(*KINDS[name], sample)
-
-
-def within(limits: Limits, proposal: str = "", sample: str = "samples.id") -> tuple[str, list[Any]]:
-    """A condition on the id of a sample for queries, with its values: measures within limits, and what it looks like.
-
-    Raises Refused for what is no measure.
-    """
+    limits, proposal = KINDS[known(name)]
     conditions, values = ["1 = 1"], list[Any]()
-    for name, (least, most) in limits.items():
-        if name not in MEASURED:
-            raise Refused(f"There is no measure {name[:40]!r}; there are {', '.join(MEASURED)}.")
-        conditions += [f"{name} >= ?"] * (least is not None) + [f"{name} <= ?"] * (most is not None)
+    for measure, (least, most) in limits.items():
+        conditions += [f"{measure} >= ?"] * (least is not None) + [f"{measure} <= ?"] * (most is not None)
         values += [value for value in (least, most) if value is not None]
     if proposal:
         conditions.append("proposal = ?")
         values.append(proposal)
-    # One look by key for each sample that the other conditions leave, from the newest on until a page is full.
     return f"EXISTS (SELECT 1 FROM measures WHERE sample_id = {sample} AND {' AND '.join(conditions)})", values
 
 
-def samples_within(db: Database, limits: Limits, proposal: str = "", limit: int = 1000) -> list[int]:
-    """Ids of the newest answers whose measures are within limits."""
-    condition, values = within(limits, proposal)
-    found = rows(db, f"SELECT id FROM samples WHERE {condition} ORDER BY id DESC LIMIT ?", [*values, limit])
-    return [row["id"] for row in found]
+def known(name: str) -> str:
+    """The name of one of KINDS; raises Refused for another."""
+    if name not in KINDS:
+        raise Refused(f"There is no measure filter {name[:40]!r}; there are {', '.join(KINDS)}.")
+    return name

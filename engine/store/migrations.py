@@ -177,4 +177,5 @@ MIGRATIONS: list[Callable[[Database], None]] = [
     changes_fame.sample_search,
     changes_fame.arena,
     changes.capsules,
+    changes_judging.measure_search,
 ]

@@ -9,7 +9,7 @@ from sqlite_utils import Database
 from engine.store import spans
 from engine.store.changes_fame import ENTRY
 from engine.store.connect import Refused, Row, columns, rows, writing
-from engine.store.measures import measured_as
+from engine.store.measures import known
 from engine.store.search import MOST_WORDS, PAGE, Wanted, cleaned
 
 COUNTED = 10_000
@@ -66,7 +66,7 @@ def _ids(db: Database, wanted: Wanted, order: str, limit: int, cursor: int = 0) 
     """Ids of current samples that match, in that order, beyond the cursor where there is one."""
     match = _expression(db, wanted)
     where, values = ["sample_words MATCH ?"] if match else ["superseded = 0"], [match] if match else list[Any]()
-    # The index has no numbers, so these are looked up, and so are measures.
+    # The index has no numbers, so these are looked up.
     for condition, value in (
         ("samples.tokens >= ?", wanted.youngest),
         ("samples.tokens <= ?", wanted.oldest),
@@ -76,10 +76,8 @@ def _ids(db: Database, wanted: Wanted, order: str, limit: int, cursor: int = 0) 
         if value is not None:
             where.append(condition)
             values.append(value)
-    if wanted.measured:
-        condition, limits = measured_as(wanted.measured, "samples.id")
-        where.append(condition)
-        values += limits
+    if wanted.measured:  # the words of a measure stay when an answer is superseded
+        where.append("superseded = 0")
     source, name = "samples", "samples.id"
     if match:
         source, name = "sample_words", "sample_words.rowid"
@@ -104,6 +102,8 @@ def _expression(db: Database, wanted: Wanted) -> str:
         parts.append(_any(spans.age_words(wanted.youngest, wanted.oldest)))
     if wanted.since is not None or wanted.until is not None:
         parts.append(_any(spans.date_words(wanted.since, wanted.until, time.time())))
+    if wanted.measured:
+        parts.append(f'"{spans.kind_word(known(wanted.measured))}"')
     return " AND ".join(parts)
 
 

@@ -1,4 +1,4 @@
-"""Ranges of ages and of dates as words of the full-text index, which knows no numbers.
+"""Ranges of ages and of dates, and measures, as words of the full-text index, which knows no numbers.
 
 Every sample is indexed with the digits that its age begins with and with the year, month, day and hour in which it was
 said (engine/store/changes_fame.py). A range is the few words that cover it; at its two ends they may cover a little
@@ -20,6 +20,11 @@ FORMATS = ("y%Y", "m%Y%m", "d%Y%m%d", "h%Y%m%d%H")
 def run_word(run_id: str) -> str:
     """The word of a run."""
     return f"{MARK}r{run_id.encode().hex()}"
+
+
+def kind_word(kind: str) -> str:
+    """The word of a kind of answer, one of measures.KINDS."""
+    return f"{MARK}k{kind.replace('-', '')}"
 
 
 def age_words(youngest: int | None, oldest: int | None) -> list[str]:
