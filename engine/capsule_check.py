@@ -14,7 +14,7 @@ from engine import capsule
 from engine.ask import Ask
 from engine.capsule import HASH, ID
 from engine.config import ConfigError, RunConfig, from_json
-from engine.store import Refused, Row
+from engine.store import LONGEST_TAG, MOST_TAGS, Refused, Row, check_tag
 
 MOST = 2**63 - 1
 """Of whole numbers, as SQLite holds them."""
@@ -200,6 +200,8 @@ def checked_kept(line: Any, where: str) -> Row:
         "title": _text(kept, "title", where, 200, least=1),
         "note": _text(kept, "note", where, 4000),
         "created_at": _real(kept, "created_at", where, 0, LATEST),
+        "tags": _tags(kept.get("tags", []), where),
+        "pinned": None if kept.get("pinned") is None else _whole(kept, "pinned", where),
     }
 
 
@@ -236,6 +238,16 @@ def _stored(tree: Mapping[str, Any], name: str, kind: str, where: str) -> Any:
     if kind == "TEXT":
         return _text(tree, name, where, capsule.LONGEST_TEXT)
     return _whole(tree, name, where, low=-MOST) if kind == "INTEGER" else _real(tree, name, where)
+
+
+def _tags(value: Any, where: str) -> list[str]:
+    if not isinstance(value, list) or len(value) > MOST_TAGS:
+        raise Refused(f"The capsule cannot be taken: tags of {where} must be a list of up to {MOST_TAGS} texts.")
+    named = [_text({"tag": one}, "tag", where, LONGEST_TAG, least=1) for one in value]
+    try:
+        return [check_tag(one) for one in named]
+    except Refused as error:
+        raise Refused(f"The capsule cannot be taken: {where} has a wrong tag. {error}") from error
 
 
 def _group(value: Any, where: str) -> dict[str, Any]:

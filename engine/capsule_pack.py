@@ -21,10 +21,12 @@ from engine.capsule import Cover, cover_of
 from engine.capsule_texts import texts
 from engine.home import Home
 from engine.space import reason
-from engine.store import Refused, Row
+from engine.store import Refused, Row, Wanted
 from engine.sync import sync
 
 BLOCK = 1 << 20
+AT_ONCE = 1000
+"""Exhibits that are searched at once."""
 LONG_AGO = (1980, 1, 1, 0, 0, 0)
 """The date of every member: the manifest has the one that matters."""
 Report = Callable[[int, int], None]
@@ -91,16 +93,14 @@ def plan(
     return Plan(tuple(own), tuple(kept), tuple(said), weights, gone)
 
 
-def matching(
-    db: Database, query: str = "", category: str = "", youngest: int | None = None, oldest: int | None = None
-) -> list[int] | None:
+def matching(db: Database, wanted: Wanted) -> list[int] | None:
     """The exhibits that a search finds, by id; None where nothing is searched for, which is all."""
-    if not (query or category or youngest is not None or oldest is not None):
+    if wanted == Wanted():
         return None
     found: list[int] = []
     page = 0
     while True:
-        some, total = store.search_archive(db, query, category, page=page, youngest=youngest, oldest=oldest)
+        some, total = store.search_exhibits(db, wanted, page, size=AT_ONCE)
         found += [row["id"] for row in some]
         page += 1
         if not some or len(found) >= total:

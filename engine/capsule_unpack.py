@@ -150,11 +150,13 @@ def _put(home: Home, db: Database, packed: Capsule, content: Content) -> tuple[t
             store.add_capsule(db, _row(cover))
             store.capsule_opened(db, cover.id)
             ids = {run: _free_id(home, db, run) for run in content.told}
+            pinned = list[tuple[int, int]]()
             for place, (run, told) in enumerate(content.told.items()):
-                _add_rows(db, ids[run], run, told, content, saved[run], cover)
+                pinned += _add_rows(db, ids[run], run, told, content, saved[run], cover)
                 folder = home.run(ids[run])
                 (stage / str(place)).rename(folder)
                 made.append(folder)
+            store.pin_last(db, [exhibit for _, exhibit in sorted(pinned)])
     except BaseException as error:
         for folder in made:
             shutil.rmtree(folder, ignore_errors=True)
@@ -212,18 +214,19 @@ def _write(path: Path, packed: Capsule, name: str) -> int:
 
 def _add_rows(
     db: Database, run_id: str, name: str, told: Told, content: Content, saved: list[Row], cover: Cover
-) -> None:
-    """All rows of one run, within the caller's transaction."""
+) -> list[tuple[int, int]]:
+    """All rows of one run, within the caller's transaction; returns its pinned exhibits, as `store.add_words` does."""
     ended = told.state["ended_at"] or cover.created_at
     store.add_imported(db, told.row | {"id": run_id, "capsule_id": cover.id}, told.state | {"ended_at": ended})
     for table in TABLES:
         store.add_curve(db, table, run_id, content.curves.get((name, table), []))
-    store.add_words(db, run_id, content.words[name])
+    pinned = store.add_words(db, run_id, content.words[name])
     for row in saved:
         store.add_weights(db, row | {"run_id": run_id, "created_at": time.time()})
     whom = f" from {cover.sender}" if cover.sender else ""
     message = f"Came{whom} in the capsule {cover.title}, packed {_day(cover.created_at)}."
     store.add_event(db, run_id, "note", message, told.state["step"])
+    return pinned
 
 
 def _day(seconds: float) -> str:

@@ -17,6 +17,7 @@ from engine.capsule import Cover
 from engine.follow import print_json
 from engine.home import Home
 from engine.phrases import plain, size
+from engine.store import Wanted
 
 Arguments = argparse.Namespace
 
@@ -35,6 +36,11 @@ def words(top: argparse.ArgumentParser) -> None:
     out.add_argument("--category", default="", metavar="C", help="only exhibits of this category")
     out.add_argument("--young", type=int, metavar="N", help="only of an age of N tokens and more")
     out.add_argument("--old", type=int, metavar="N", help="only of an age of N tokens and less")
+    out.add_argument("--tag", default="", metavar="T", help="only with this tag")
+    out.add_argument("--pinned", action="store_true", help="only what stands in front")
+    out.add_argument("--measured", default="", metavar="M", help=f"only what is {', '.join(store.KINDS)}")
+    out.add_argument("--since", default="", metavar="DATE", help="only kept from this day on, as 2026-11-30 in UTC")
+    out.add_argument("--until", default="", metavar="DATE", help="only kept before this day")
     out.add_argument("--weights", action="store_true", help="with the weights that said them, to ask them again there")
     out.add_argument("--samples", action="store_true", help="with everything that the runs said in their rounds")
     out.add_argument("--seal-until", default="", metavar="DATE", help="a day as 2027-11-30, before which it stays shut")
@@ -67,7 +73,7 @@ def export(given: Arguments) -> int:
     sealed = capsule.read_date(given.seal_until) if given.seal_until else None
     with closing(store.connect(home.database)) as db:
         runs = [store.find_run(db, one) for one in given.run] or store.list_runs(db)
-        exhibits = capsule_pack.matching(db, given.query, given.category, given.young, given.old)
+        exhibits = capsule_pack.matching(db, _wanted(given))
         planned = capsule_pack.plan(home, db, runs, exhibits, given.samples)
         if given.plan:
             return _planned(planned, given)
@@ -89,6 +95,30 @@ def export(given: Arguments) -> int:
     gone = f", {planned.words_only:,} of them words only" if given.weights and planned.words_only else ""
     print(f"{_cover(made)}{gone}\n{size(made.bytes)} in {plain(out.name)}.")
     return 0
+
+
+def _moment(text: str) -> float | None:
+    """A day, as its first moment in UTC, or seconds since 1970; None where there is no text. Raises Refused."""
+    if not text:
+        return None
+    try:
+        return float(text)
+    except ValueError:
+        return capsule.moment(capsule.read_date(text))
+
+
+def _wanted(given: Arguments) -> Wanted:
+    return Wanted(
+        query=given.query,
+        category=given.category,
+        tag=given.tag,
+        youngest=given.young,
+        oldest=given.old,
+        since=_moment(given.since),
+        until=_moment(given.until),
+        pinned=given.pinned,
+        measured=given.measured,
+    )
 
 
 def _planned(planned: capsule_pack.Plan, given: Arguments) -> int:

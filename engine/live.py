@@ -57,6 +57,7 @@ class Door:
         self._slots = threading.BoundedSemaphore(CONNECTIONS)
         self._token = secrets.token_hex(32)
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=CONNECTIONS)
+        self._listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # a word does not wait for the one before
         try:
             _tell_owner(self._file, {"port": self._listener.getsockname()[1], "token": self._token})
         except OSError:

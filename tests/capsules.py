@@ -25,12 +25,18 @@ def packed(home: Home, out: Path, runs: list[str] | None = None, **options: Any)
         return capsule_pack.pack(home, db, out, planned, **options)
 
 
+TAGS = ("to show", "Haiku")
+
+
 def keep_all(db: Database, run_id: str) -> list[int]:
-    """Every answer of a run as an exhibit."""
-    return [
-        store.keep(db, row["id"], ("good", "strange")[place % 2], f"Exhibit {place}", "a note")
+    """Every answer of a run as an exhibit, every third with tags; three of them stand in front."""
+    kept = [
+        store.keep(db, row["id"], ("good", "strange")[place % 2], f"Exhibit {place}", "a note", TAGS[: 2 - place % 3])
         for place, row in enumerate(store.list_samples(db, run_id))
     ]
+    for exhibit in (kept[7], kept[2], kept[5]):
+        store.pin(db, exhibit)
+    return kept
 
 
 def rewritten(source: Path, out: Path, change: Callable[[Members], None], honest: bool = True) -> Path:

@@ -57,6 +57,15 @@ def test_a_port_that_is_taken_is_refused(tmp_path: Path) -> None:
         assert f"Port {port} on 127.0.0.1 cannot be used" in refusal("--home", str(tmp_path), "--port", str(port))
 
 
+def test_an_answer_does_not_wait_until_its_beginning_is_acknowledged() -> None:
+    import app
+
+    with app.reserve("127.0.0.1", 0) as listener, socket.create_connection(listener.getsockname()):
+        accepted, _ = listener.accept()
+        with accepted:
+            assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+
+
 def test_a_port_out_of_range_is_refused(tmp_path: Path) -> None:
     assert "0 to 65535" in refusal("--home", str(tmp_path), "--port", "70000")
 

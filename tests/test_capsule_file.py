@@ -18,7 +18,7 @@ from engine import capsule, capsule_unpack, launch, replay, store
 from engine.__main__ import main as command
 from engine.generate import Ask, load_speaker
 from engine.home import Home
-from engine.store import Refused
+from engine.store import Refused, Wanted
 
 TODAY, TOMORROW = "2027-01-01", "2027-01-02"
 
@@ -83,6 +83,9 @@ def test_what_arrives_is_what_was_packed(grown: tuple[Home, str], other: Home, t
         assert store.get_config(there, run_id) == store.get_config(here, run_id)
         exhibits = [store.search_archive(db, run_id=run_id) for db in (here, there)]
     assert exhibits[0][1] == exhibits[1][1] == 30
+    assert [(row["title"], row["tags"]) for row in exhibits[0][0]] == [
+        (row["title"], row["tags"]) for row in exhibits[1][0]
+    ], "the same in front, the same tags"
     assert {row["title"] for row in exhibits[1][0]} == {f"Exhibit {place}" for place in range(30)}
     assert store.search_archive(there, "Exhibit", run_id=run_id)[1] == 30
     assert "from Ada in the capsule A childhood" in store.list_events(there, run_id)[0]["message"]
@@ -299,6 +302,38 @@ def test_weights_that_changed_on_disk_are_not_packed(grown: tuple[Home, str], tm
     with pytest.raises(Refused, match="have changed on disk"):
         packed(home, tmp_path / "one.capsule", weights=True)
     assert [path.name for path in tmp_path.iterdir()] == ["copy"]
+
+
+def test_what_was_pinned_comes_after_what_stands_in_front_already_while_there_is_room(
+    grown: tuple[Home, str], other: Home, there: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("engine.store.front.MOST_PINNED", 3)
+    mine = store.search_exhibits(there, Wanted())[0][0]["id"]
+    store.pin(there, mine)
+    packed(grown[0], tmp_path / "one.capsule")
+    capsule_unpack.take(other, tmp_path / "one.capsule")
+    front = store.search_exhibits(there, Wanted(pinned=True))[0]
+    assert front[0]["id"] == mine and [row["title"] for row in front[1:]] == ["Exhibit 7", "Exhibit 2"]
+
+
+def test_every_filter_of_the_gallery_says_what_is_packed(
+    grown: tuple[Home, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def planned(*options: str) -> int:
+        words = ["capsule", "export", str(tmp_path / "x"), "--plan", "--json", "--home", str(grown[0].path), *options]
+        assert command(words) == 0
+        return int(json.loads(capsys.readouterr().out)["exhibits"])
+
+    assert (planned(), planned("--tag", "haiku"), planned("--pinned"), planned("--query", "7")) == (30, 10, 3, 1)
+    assert planned("--since", "2020-01-01", "--until", "2200-01-01") == 30
+    for options, problem in (
+        (("--until", "2020-01-01"), "no exhibit to pack"),
+        (("--measured", "loop"), "no exhibit to pack"),
+        (("--measured", "beauty"), "no measure filter"),
+        (("--since", "soon"), "must be a day"),
+    ):
+        assert command(["capsule", "export", str(tmp_path / "x"), "--home", str(grown[0].path), *options]) == 1
+        assert problem in capsys.readouterr().err
 
 
 def test_the_command_line_packs_shows_takes_in_and_asks_again(

@@ -219,6 +219,11 @@ WRONG: list[tuple[str, Callable[[Any], Any], str]] = [
     ("exhibits.jsonl", lambda line: line | {"sample": line["sample"] | {"weights_sha256": "../x"}}, "sha256"),
     ("exhibits.jsonl", lambda line: line | {"kept": line["kept"] | {"title": "x" * 201}}, "title"),
     ("exhibits.jsonl", lambda line: line | {"kept": line["kept"] | {"category": ""}}, "category"),
+    ("exhibits.jsonl", lambda line: line | {"kept": line["kept"] | {"tags": "sea"}}, "a list"),
+    ("exhibits.jsonl", lambda line: line | {"kept": line["kept"] | {"tags": ["x"] * 21}}, "a list"),
+    ("exhibits.jsonl", lambda line: line | {"kept": line["kept"] | {"tags": [7]}}, "tag of"),
+    ("exhibits.jsonl", lambda line: line | {"kept": line["kept"] | {"tags": ["a,b"]}}, "without commas"),
+    ("exhibits.jsonl", lambda line: line | {"kept": line["kept"] | {"pinned": "first"}}, "pinned"),
     ("curves.jsonl", lambda line: line | {"curve": "runs"}, "no curve"),
     ("curves.jsonl", lambda line: line | {"train_loss": "high"}, "train_loss"),
     ("runs.json", lambda runs: [runs[0] | {"id": "../../etc"}], "is none"),
@@ -304,7 +309,12 @@ def test_scripts_in_every_text_are_only_text(target: Home, honest: Path, tmp_pat
         texts = dict.fromkeys(("prompt", "text", "suite", "finish", "device", "dtype", "source"), SCRIPT)
         texts["source"] = "<b>"
         line["sample"] |= texts
-        line["kept"] |= {"title": SCRIPT, "note": SCRIPT, "category": SCRIPT[:40]}
+        line["kept"] |= {
+            "title": SCRIPT,
+            "note": SCRIPT,
+            "category": SCRIPT[:40],
+            "tags": ["<script>alert(1)</script>"],
+        }
         return line
 
     def runs(found: Any) -> Any:
@@ -319,7 +329,8 @@ def test_scripts_in_every_text_are_only_text(target: Home, honest: Path, tmp_pat
     store.check_run_name(name)
     with closing(store.connect(target.database)) as db:
         exhibit = store.search_archive(db, run_id=run_id)[0][0]
-        assert exhibit["text"] == exhibit["title"] == SCRIPT and exhibit["source"] == "playground"
+        assert exhibit["text"] == exhibit["title"] == SCRIPT and exhibit["tags"] == ["<script>alert(1)</script>"]
+        assert exhibit["source"] == "playground"
         assert store.get_run(db, run_id)["environment"] == {"device_name": SCRIPT}
 
 

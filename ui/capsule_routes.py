@@ -1,7 +1,7 @@
 """Capsules for the page: packed and fetched, brought and taken in, their covers, and exhibits asked again."""
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
@@ -11,14 +11,25 @@ from starlette.concurrency import run_in_threadpool
 
 from engine import capsule, capsule_pack, capsule_unpack, replay, store
 from engine.space import RESERVE, free_disk
-from engine.store import Refused, Row
+from engine.store import Refused, Row, Wanted
 from ui.answers import reply
 from ui.capsule_jobs import Job, Jobs
 from ui.checks import text, whole
+from ui.exhibits import Filters
 from ui.guard import UPLOAD_LIMIT
 from ui.reading import Reader
 
-FILTER = ("query", "category", "young", "old")
+OPTIONS = {
+    "query": "query",
+    "category": "category",
+    "tag": "tag",
+    "measured": "measured",
+    "youngest": "young",
+    "oldest": "old",
+    "since": "since",
+    "until": "until",
+}
+"""The options of `capsule export` for what is wanted."""
 LOOK = 64 * 2**20
 """Bytes after which an upload looks again whether the disk has room."""
 
@@ -33,8 +44,8 @@ def make_capsules(reader: Reader, jobs: Jobs) -> APIRouter:
         return reply(request, {"capsules": [_shown(reader, row) for row in found]})
 
     @router.post("/capsule/plan")
-    def plan(request: Request, what: dict[str, Any]) -> Response:
-        planned = _plan(reader, what)
+    def plan(request: Request, what: dict[str, Any], wanted: Filters) -> Response:
+        planned = _plan(reader, what, wanted)
         return reply(
             request,
             {
@@ -46,12 +57,13 @@ def make_capsules(reader: Reader, jobs: Jobs) -> APIRouter:
         )
 
     @router.post("/capsule/export")
-    def export(request: Request, what: dict[str, Any]) -> Response:
-        planned = _plan(reader, what)
+    def export(request: Request, what: dict[str, Any], wanted: Filters) -> Response:
+        planned = _plan(reader, what, wanted)
         words = ["--run", *(run["id"] for run in planned.runs)]
-        for name in FILTER:
-            if (value := what.get(name)) not in (None, ""):
-                words.append(f"--{name}={value}")
+        for name, option in OPTIONS.items():
+            if (value := getattr(wanted, name)) not in (None, ""):
+                words.append(f"--{option}={value}")
+        words += ["--pinned"] * wanted.pinned
         title, sender = (
             text(what.get(name) or "", f"The {name}", longest).strip()
             for name, longest in (("title", capsule.LONGEST_TITLE), ("sender", capsule.LONGEST_SENDER))
@@ -136,15 +148,11 @@ def make_capsules(reader: Reader, jobs: Jobs) -> APIRouter:
     return router
 
 
-def _plan(reader: Reader, what: dict[str, Any]) -> capsule_pack.Plan:
-    """What would be packed; raises Refused."""
-    db, run = reader.db(), text(what.get("run") or "", "The run", 200)
+def _plan(reader: Reader, what: dict[str, Any], wanted: Wanted) -> capsule_pack.Plan:
+    """What would be packed of the exhibits that are wanted; raises Refused."""
+    db, run = reader.db(), text(what.get("run") or wanted.run_id, "The run", 200)
     runs = [store.get_run(db, run)] if run else store.list_runs(db)
-    query, category = (text(what.get(name) or "", f"The {name}", 1000) for name in ("query", "category"))
-    young, old = (
-        None if what.get(name) in (None, "") else whole(what[name], "The age", 0, 2**62) for name in ("young", "old")
-    )
-    exhibits = capsule_pack.matching(db, query, category, young, old)
+    exhibits = capsule_pack.matching(db, replace(wanted, run_id=""))
     return capsule_pack.plan(reader.home, db, runs, exhibits, what.get("samples") is True)
 
 

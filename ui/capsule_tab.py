@@ -25,6 +25,9 @@ def _filters() -> str:
         <div class="filters" id="capsule-filters" role="search">
           <label class="field" id="gallery-search"><span class="sr">Search what is in this room</span>
             <input type="search" placeholder="Search prompts, texts, titles and notes" maxlength="200"></label>
+          <button type="button" class="plain" id="gallery-more" aria-expanded="false"
+            aria-controls="capsule-limits">Filters</button>
+          <div class="limits" id="capsule-limits">
           <label class="field" id="gallery-category"><span class="sr">Category</span><select></select></label>
           <label class="field" id="gallery-run"><span class="sr">Run</span><select></select></label>
           <label class="field" id="gallery-young"><span class="sr">Youngest age</span><select></select></label>
@@ -34,6 +37,7 @@ def _filters() -> str:
           <label class="field" id="gallery-sort"><span class="sr">Order</span><select></select></label>
           <label class="field dated" id="gallery-since"><span>From</span><input type="date"></label>
           <label class="field dated" id="gallery-until"><span>To</span><input type="date"></label>
+          </div>
         </div>"""
 
 

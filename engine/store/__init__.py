@@ -60,6 +60,7 @@ from engine.store.diagnostics import looks as looks
 from engine.store.forks import ancestors as ancestors
 from engine.store.forks import make_fork as make_fork
 from engine.store.front import pin as pin
+from engine.store.front import pin_last as pin_last
 from engine.store.front import place_beside as place_beside
 from engine.store.front import tags_in_use as tags_in_use
 from engine.store.growing import ages_of_words as ages_of_words
@@ -88,6 +89,7 @@ from engine.store.labels import LONGEST_NOTE as LONGEST_NOTE
 from engine.store.labels import LONGEST_TAG as LONGEST_TAG
 from engine.store.labels import MOST_TAGS as MOST_TAGS
 from engine.store.labels import change_tags as change_tags
+from engine.store.labels import check_tag as check_tag
 from engine.store.labels import put_away as put_away
 from engine.store.labels import rename_run as rename_run
 from engine.store.labels import set_notes as set_notes

@@ -10,9 +10,12 @@ from typing import Any
 from sqlite_utils import Database
 
 from engine.store.connect import Refused, Row, insert, rows
+from engine.store.front import put_tags, with_tags
 
 POINTS = 2000
 """Steps of a run's curve that go into a capsule, at most."""
+AT_ONCE = 10_000
+"""Exhibits whose tags are read at once; a statement takes some 32,000 values."""
 _OWN = ("id", "run_id")
 
 
@@ -24,15 +27,19 @@ def columns_of(db: Database, table: str) -> dict[str, str]:
 def kept_rows(db: Database, run_ids: Sequence[str], exhibits: Sequence[int] | None = None) -> list[tuple[Row, Row]]:
     """The exhibits of these runs, or those of them in `exhibits`, in the order in which they were kept.
 
-    Each as its sample, with all columns there are, and how it is kept.
+    Each as its sample, with all columns there are, and how it is kept: with its tags and its place among the pinned.
     """
     where, values = "samples.run_id IN (SELECT value FROM json_each(?))", [json.dumps(list(run_ids))]
     if exhibits is not None:
         where, values = f"{where} AND archive.id IN (SELECT value FROM json_each(?))", [*values, json.dumps(exhibits)]
     source = f"archive JOIN samples ON samples.id = archive.sample_id WHERE {where} ORDER BY archive.id"
     said = rows(db, f"SELECT samples.* FROM {source}", values)
-    kept = rows(db, f"SELECT category, title, archive.note, archive.created_at FROM {source}", values)
-    return list(zip(said, kept, strict=True))
+    how = "archive.id, category, title, archive.note, archive.created_at, archive.place AS pinned"
+    kept = rows(db, f"SELECT {how} FROM {source}", values)
+    tagged = [one for at in range(0, len(kept), AT_ONCE) for one in with_tags(db, kept[at : at + AT_ONCE])]
+    for one in tagged:
+        del one["id"]
+    return list(zip(said, tagged, strict=True))
 
 
 def said_rows(db: Database, run_id: str) -> list[Row]:
@@ -120,12 +127,21 @@ def add_imported(db: Database, run: Row, state: Row) -> None:
     insert(db, "run_state", state | {"run_id": run["id"], "device": "elsewhere", "attempt": 1})
 
 
-def add_words(db: Database, run_id: str, said: Iterable[tuple[Row, Row | None]]) -> None:
-    """Answers of an imported run, and how they are kept, within the caller's transaction."""
+def add_words(db: Database, run_id: str, said: Iterable[tuple[Row, Row | None]]) -> list[tuple[int, int]]:
+    """Answers of an imported run, and how they are kept, within the caller's transaction.
+
+    Returns the exhibits that were pinned, each with its place there and its id here.
+    """
+    pinned: list[tuple[int, int]] = []
     for sample, kept in said:
         number = insert(db, "samples", sample | {"run_id": run_id})
         if kept is not None:
-            insert(db, "archive", kept | {"sample_id": number})
+            plain = {name: value for name, value in kept.items() if name not in ("tags", "pinned")}
+            exhibit = insert(db, "archive", plain | {"sample_id": number})
+            put_tags(db, exhibit, kept["tags"])
+            if kept["pinned"] is not None:
+                pinned.append((kept["pinned"], exhibit))
+    return pinned
 
 
 def add_curve(db: Database, table: str, run_id: str, points: Iterable[dict[str, Any]]) -> None:

@@ -20,11 +20,18 @@ def pin(db: Database, exhibit: int, pinned: bool = True) -> None:
         if pinned and exhibit not in order:
             if len(order) >= MOST_PINNED:
                 raise Refused(f"{MOST_PINNED} exhibits are pinned already; put one of them back first.")
-            db.conn.execute(
-                "UPDATE archive SET place = (SELECT ifnull(max(place), 0) + 1 FROM archive) WHERE id = ?", [exhibit]
-            )
+            pin_last(db, [exhibit])
         elif not pinned:
             db.conn.execute("UPDATE archive SET place = NULL WHERE id = ?", [exhibit])
+
+
+def pin_last(db: Database, exhibits: Sequence[int]) -> None:
+    """Let these stand in front too, after all that do, while there is room, in a transaction of the caller's."""
+    room = max(MOST_PINNED - len(_pinned(db)), 0)
+    for exhibit in exhibits[:room]:
+        db.conn.execute(
+            "UPDATE archive SET place = (SELECT ifnull(max(place), 0) + 1 FROM archive) WHERE id = ?", [exhibit]
+        )
 
 
 def place_beside(db: Database, exhibit: int, other: int, after: bool) -> None:

@@ -72,3 +72,17 @@ def test_stop_stays_in_sight(full: tuple[App, dict[str, str]], phone: Any) -> No
 
     assert phone.locator("#stop").evaluate("(one) => one.getBoundingClientRect().top >= 0")
     assert phone.locator("#topbar").evaluate("(one) => one.getBoundingClientRect().bottom") < 120
+
+
+def test_the_first_exhibit_is_not_pushed_away_by_filters(full: tuple[App, dict[str, str]], phone: Any) -> None:
+    app, runs = full
+    visit(phone, app, f"?tab=capsule&of={runs['finished']}")
+    phone.wait_for_selector("#gallery .exhibit")
+    assert phone.locator("#gallery .exhibit").first.evaluate("(one) => one.getBoundingClientRect().top") < 600
+    assert phone.locator("#gallery-more").text_content() == "Filters: 1 set"
+
+    phone.click("#gallery-more")
+    phone.select_option("#gallery-young select", "100000")
+    phone.wait_for_selector("#gallery-more >> text=Filters: 2 set")
+    phone.click("#gallery-more")
+    phone.wait_for_selector("#gallery-run select", state="hidden")

@@ -42,9 +42,10 @@ function tomorrow() {
   return `${day.getFullYear()}-${String(day.getMonth() + 1).padStart(2, "0")}-${String(day.getDate()).padStart(2, "0")}`;
 }
 
+/** What is to be packed: a filter for the address, and the rest. */
 function chosen() {
   const what = $("input[name=pack-what]:checked", $("#pack-sheet"))?.value;
-  return { ...(what === "shown" ? shown() : what === "run" ? { run: parts.run.value } : {}), samples: parts.samples.checked };
+  return { filter: what === "shown" ? `?${shown()}` : "", rest: { run: what === "run" ? parts.run.value : "", samples: parts.samples.checked } };
 }
 
 /** Tell how much it is before it is packed. */
@@ -52,7 +53,8 @@ async function plan() {
   const ticket = (asked += 1);
   say(parts.problem, "");
   try {
-    const found = await send("/api/capsule/plan", chosen());
+    const { filter, rest } = chosen();
+    const found = await send(`/api/capsule/plan${filter}`, rest);
     if (ticket !== asked) return;
     say(parts.size, found.weights ? `${size(found.weights)} more` : "Their weights are gone.");
     parts.weights.disabled = !found.weights;
@@ -70,12 +72,13 @@ async function plan() {
 
 async function start(event) {
   event.preventDefault();
-  const wanted = { ...chosen(), weights: parts.weights.checked, title: parts.title.value, sender: parts.sender.value, seal: parts.seal.value };
+  const { filter, rest } = chosen();
+  const wanted = { ...rest, weights: parts.weights.checked, title: parts.title.value, sender: parts.sender.value, seal: parts.seal.value };
   const mine = (asked += 1);
   const bar = h("progress", { max: "1", "aria-label": "Packed" });
   try {
     parts.go.disabled = true;
-    const begun = (await send("/api/capsule/export", wanted)).job;
+    const begun = (await send(`/api/capsule/export${filter}`, wanted)).job;
     if (mine !== asked) { send("/api/capsule/cancel", { job: begun }); return; }
     job = begun;
     fill($("#pack-sheet"), h("div", { class: "whole" }, h("h2", { id: "pack-title", tabindex: "-1" }, "Packing…"), bar, h("div", { class: "row" }, button("Cancel", "plain", () => $("#pack-sheet").close()))));

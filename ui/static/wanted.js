@@ -25,6 +25,8 @@ const search = () => $("#gallery-search input");
 export function mount(load) {
   changed = load;
   search().addEventListener("input", () => { clearTimeout(typing); typing = setTimeout(() => want({ q: search().value.trim() }), 200); });
+  const more = $("#gallery-more");
+  more.addEventListener("click", () => more.setAttribute("aria-expanded", String(more.getAttribute("aria-expanded") !== "true")));
   for (const name of Object.keys(FIELDS)) field(name).addEventListener("change", (event) => want({ [name]: event.target.value }));
 }
 
@@ -64,6 +66,8 @@ export function show() {
   $("#capsule-filters").dataset.room = room;
   for (const name of OF_EXHIBITS) field(name).closest(".field").hidden = room !== "";
   $("#gallery-tags").hidden = room !== "";
+  const set = [...Object.keys(FIELDS), "tagged", "front"].filter((name) => state.capsule[name] && !(room && [...OF_EXHIBITS, "tagged", "front"].includes(name))).length;
+  say($("#gallery-more"), set ? `Filters: ${set} set` : "Filters");
   search().placeholder = PLACEHOLDER[room] || "";
 }
 

@@ -3,6 +3,7 @@
 import { h } from "./dom.js";
 import { count, date } from "./format.js";
 import { get, state } from "./state.js";
+import { limited, parameters } from "./wanted.js";
 
 const LOOK_MS = 300;
 const BIG = 1e6;
@@ -30,10 +31,8 @@ export function cover(one, more = "") {
     more ? h("p", { class: "state" }, more) : null);
 }
 
-/** The filter that the gallery shows now, as packing takes it; null where it shows everything, or is narrowed by what packing does not know. */
+/** The filter that the gallery shows now, as parameters of a route; "" where it shows everything. */
 export function shown() {
-  const { q, category, of: run, young, old, room, tagged, since, until, front } = state.capsule;
-  if (room || tagged || since || until || front) return null;
-  if (!q && !category && !run && !young && !old) return null;
-  return { query: q, category, run, young: Number(young) || null, old: Number(old) || null };
+  if (state.capsule.room || !limited().length) return "";
+  return String(new URLSearchParams(Object.entries(parameters()).filter(([, value]) => value !== null && value !== "")));
 }
