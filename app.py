@@ -89,8 +89,8 @@ def reserve(host: str, port: int) -> socket.socket:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
         listener = socket.socket(family, socket.SOCK_STREAM)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        # Accepted sockets inherit it. asyncio sets it only where a socket names its protocol, and without it each answer
-        # waits 40 ms for the browser's acknowledgement of its headers (Nagle, RFC 896, and delayed ACKs, RFC 1122).
+        # Accepted sockets inherit it. asyncio sets it only where a socket names its protocol, and without it each
+        # answer waits 40 ms until the browser acknowledges its headers (Nagle, RFC 896; delayed ACKs, RFC 1122).
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         listener.bind((host, port))
         listener.listen(128)

@@ -70,8 +70,8 @@ def search_exhibits(
     """
     where, values = conditions(db, wanted)
     order = f"archive.place IS NULL, archive.place, {SORTS.get(sort, SORTS['newest'])}"
-    # The page is chosen before anything else is read of it, so that no loss is looked up for what is not shown. Counting
-    # beside it costs more than counting alone, but where measures are asked less than looking each of them up twice.
+    # The page is chosen before anything else is read of it, so that no loss is looked up for what is not shown.
+    # Counting beside it costs more than counting alone, but less than looking up each measure twice.
     total = "count(*) OVER ()" if wanted.measured else "NULL"
     chosen = rows(
         db,
