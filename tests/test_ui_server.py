@@ -18,6 +18,7 @@ from engine import backups, store
 from engine.config import load_preset, presets
 from engine.home import Home
 from engine.store import Refused
+from ui import statics
 from ui.actions import Actions, sentence
 from ui.reading import Reader
 
@@ -91,7 +92,18 @@ def test_static_files_can_be_cached_for_ever(page: TestClient) -> None:
         answer = page.get(f"{base}/{name}")
         assert answer.status_code == 200 and answer.headers["content-type"].startswith(kind)
         assert "immutable" in answer.headers["cache-control"]
+        assert answer.headers["content-encoding"] == "gzip"
+        plain = page.get(f"{base}/{name}", headers={"accept-encoding": "identity"})
+        assert plain.content == answer.content and "content-encoding" not in plain.headers
     assert page.get(f"{base}/..%2fpage.py").status_code == 404
+
+
+def test_every_style_is_in_the_page(page: TestClient) -> None:
+    files = {path.stem for path in statics.STATIC.glob("*.css")}
+
+    assert files == {*statics.ORDER} | {name.removesuffix(".css") for name in statics.FIRST}
+    rest = page.get(f"/static/studio/x/{statics.REST}").text
+    assert all((statics.STATIC / f"{name}.css").read_text(encoding="utf-8") in rest for name in statics.ORDER)
 
 
 def test_a_new_home_shows_the_published_run(page: TestClient) -> None:

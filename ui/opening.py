@@ -5,6 +5,7 @@ import re
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ui.header import MARK, TABS
+from ui.statics import REST
 
 BODY = re.compile(rb"<body\b[^>]*>")
 LEFT = (56, 150, 62, 62, 62, 120)
@@ -18,7 +19,14 @@ SCRIPT = """
   const tab = tabs.find((one) => one.value === new URLSearchParams(location.search).get("tab")) || tabs[0];
   tab.setAttribute("aria-selected", "true");
   frame.dataset.tab = tab.value;
+  if (["train", "compare"].includes(tab.value)) {
+    const script = document.createElement("script");
+    script.src = "%s/plotly.min.js";
+    script.async = true;
+    document.head.append(script);
+  }
 """
+"""Runs as soon as the frame is there. Pages that open with a chart ask for plotly at once, before Gradio begins."""
 
 
 class Opening:
@@ -30,7 +38,7 @@ class Opening:
     def __init__(self, app: ASGIApp, *, base: str, scripts: list[str]) -> None:
         self.app = app
         self.head = head(base, scripts).encode()
-        self.frame = frame().encode()
+        self.frame = frame(base).encode()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer as the app does; the page itself is sent whole, with the frame in it."""
@@ -65,11 +73,11 @@ def head(base: str, scripts: list[str]) -> str:
     <link rel="stylesheet" href="{base}/studio.css">
     <link rel="stylesheet" href="{base}/opening.css">
     {"".join(f'<link rel="modulepreload" href="{base}/{name}">' for name in scripts)}
-    <link rel="preload" as="script" href="{base}/plotly.min.js">
+    <link rel="preload" as="style" href="{base}/{REST}">
     """
 
 
-def frame() -> str:
+def frame(base: str) -> str:
     """Brand, tabs and calm boxes where the page will be; app.js takes it away. Not for screen readers or keys."""
     tabs = "".join(f'<button type="button" value="{name}">{label}</button>' for name, label in TABS)
     left, right = ("".join(f'<i style="height:{height}px"></i>' for height in column) for column in (LEFT, RIGHT))
@@ -77,6 +85,6 @@ def frame() -> str:
     <div id="opening" data-tab="train" aria-hidden="true" inert>
       <header><div class="brand">{MARK}<span>Blueberry Studio</span></div><i class="run"></i>
         <span class="pill"><span class="dot"></span>Opening</span><div class="tabs">{tabs}</div></header>
-      <script>{{{SCRIPT}}}</script>
+      <script>{{{SCRIPT % base}}}</script>
       <div class="boxes"><div class="left">{left}</div><div class="right">{right}</div></div>
     </div>"""

@@ -1,14 +1,11 @@
 """The web process: one FastAPI app with our JSON, our static files and Gradio's page behind one guard."""
 
-import hashlib
-import mimetypes
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import FileResponse, JSONResponse
+from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from engine import changing, fork, probing, store
@@ -43,12 +40,9 @@ from ui.record_routes import make_records
 from ui.report_routes import make_reports
 from ui.routes import make_router
 from ui.said_routes import Indexing, make_said
+from ui.statics import STATIC, add_static
 from ui.surprise_routes import make_surprise
 from ui.sweep_routes import make_sweeps
-
-STATIC = Path(__file__).resolve().parent / "static"
-YEAR = "public, max-age=31536000, immutable"
-"""Static addresses contain a hash of all files, so what is behind one never changes."""
 
 
 def create_app(
@@ -82,6 +76,7 @@ def create_app(
     actions = Actions(home, launch, talker, reader)
     app = FastAPI(title="Blueberry Studio", docs_url=None, redoc_url=None, openapi_url=None)
     add_error_answers(app)
+    version = add_static(app)  # first: a new browser asks for a hundred of them at once
     cache = SeriesCache()
     app.include_router(make_router(reader, launch, cache))
     app.include_router(make_ask(actions))
@@ -109,7 +104,6 @@ def create_app(
     forks, changes = Forks(home, reader, forking), Changes(home, reader, changer)
     app.include_router(make_forks(forks, cache))
     app.include_router(make_changes(changes))
-    version = add_static(app)
     demo = build_page(actions, [forks.fork_run, forks.queue_fork, changes.change_run])
     gr.mount_gradio_app(
         app,
@@ -160,31 +154,6 @@ def add_error_answers(app: FastAPI) -> None:
         app.add_exception_handler(kind, clear)
     app.add_exception_handler(RequestValidationError, wrong)
     app.add_exception_handler(HTTPException, odd)
-
-
-def add_static(app: FastAPI) -> str:
-    """Serve ui/static and plotly's own script below /static/studio/VERSION/; returns the version."""
-    files = {path.name: path for path in sorted(STATIC.iterdir()) if path.is_file()}
-    version = hashlib.sha1(b"".join(path.read_bytes() for path in files.values()), usedforsecurity=False).hexdigest()[
-        :12
-    ]
-    files["plotly.min.js"] = plotly_script()
-
-    @app.get("/static/studio/{version}/{name}")
-    def static(version: str, name: str) -> Response:
-        if name not in files:
-            return JSONResponse({"error": "There is nothing here."}, 404)
-        kind = "text/javascript" if name.endswith(".js") else mimetypes.guess_type(name)[0]
-        return FileResponse(files[name], media_type=kind, headers={"cache-control": YEAR})
-
-    return version
-
-
-def plotly_script() -> Path:
-    """The script inside the plotly package, found without importing the package."""
-    spec = find_spec("plotly")
-    assert spec is not None and spec.origin is not None, "plotly is in requirements.txt"
-    return Path(spec.origin).parent / "package_data" / "plotly.min.js"
 
 
 def rest_quietly(demo: Any) -> None:

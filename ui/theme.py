@@ -4,6 +4,8 @@ from typing import Any
 
 import gradio as gr
 
+from ui.statics import REST
+
 SANS = ["system-ui", "-apple-system", "Segoe UI", "Roboto", "Helvetica Neue", "Arial", "sans-serif"]
 MONO = ["ui-monospace", "SFMono-Regular", "Menlo", "Consolas", "Liberation Mono", "monospace"]
 
@@ -34,27 +36,6 @@ def page_head(version: str) -> str:
     <meta name="description" content="Train a small language model from scratch, watch it learn, keep what it says.">
     <link rel="icon" href="{base}/favicon.svg" type="image/svg+xml">
     <link rel="stylesheet" href="{base}/studio.css">
-    <link rel="stylesheet" href="{base}/train.css">
-    <link rel="stylesheet" href="{base}/money.css">
-    <link rel="stylesheet" href="{base}/preflight.css">
-    <link rel="stylesheet" href="{base}/charts.css">
-    <link rel="stylesheet" href="{base}/words.css">
-    <link rel="stylesheet" href="{base}/play.css">
-    <link rel="stylesheet" href="{base}/surprise.css">
-    <link rel="stylesheet" href="{base}/rooms.css">
-    <link rel="stylesheet" href="{base}/runs.css">
-    <link rel="stylesheet" href="{base}/data.css">
-    <link rel="stylesheet" href="{base}/sheets.css">
-    <link rel="stylesheet" href="{base}/fork.css">
-    <link rel="stylesheet" href="{base}/queue.css">
-    <link rel="stylesheet" href="{base}/sweep.css">
-    <link rel="stylesheet" href="{base}/alerts.css">
-    <link rel="stylesheet" href="{base}/asking.css">
-    <link rel="stylesheet" href="{base}/fame.css">
-    <link rel="stylesheet" href="{base}/growing.css">
-    <link rel="stylesheet" href="{base}/report.css">
-    <link rel="stylesheet" href="{base}/judging.css">
-    <link rel="stylesheet" href="{base}/portable.css">
+    <link rel="stylesheet" href="{base}/{REST}">
     <script type="module" src="{base}/app.js"></script>
-    <script src="{base}/plotly.min.js" async></script>
     """

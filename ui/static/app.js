@@ -3,6 +3,7 @@
 
 import { $ } from "./dom.js";
 import { owns } from "./format.js";
+import { plotly } from "./plotly.js";
 import { Away, emit, get, on, readAddress, run, state, writeAddress } from "./state.js";
 import * as header from "./header.js";
 import * as charts from "./charts.js";
@@ -190,6 +191,7 @@ async function start() {
   await Promise.race([here, new Promise((done) => setTimeout(done, PATIENCE_MS))]);
   document.body.classList.add("ready");
   $("#opening")?.remove(); // painted since the first moment, see ui/opening.py
+  (window.requestIdleCallback || setTimeout)(() => plotly().catch(() => {})); // where no chart is shown yet; a board that needs it asks again
   document.addEventListener("visibilitychange", () => !document.hidden && refresh());
   window.addEventListener("popstate", () => {
     readAddress();

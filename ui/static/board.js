@@ -10,6 +10,7 @@ import { extras } from "./chart-extras.js";
 import { hasLine, KINDS, layoutOf, lineOf, needs, tracesOf, yLog } from "./figure.js";
 import { MARK_AXIS, markShapes, markTrace } from "./marks.js";
 import { strokes } from "./palette.js";
+import { plotly } from "./plotly.js";
 import { runById, state, writeAddress } from "./state.js";
 
 /** Longer than this nobody waits for a chart to answer a gesture. */
@@ -103,7 +104,11 @@ export class Board {
   }
 
   schedule() {
-    if (this.drawing || !this.seen() || !window.Plotly) return;
+    if (this.drawing || !this.seen()) return;
+    if (!window.Plotly) {
+      plotly().then(() => this.schedule(), (error) => { say(this.charts[0].note, error.message); this.charts[0].note.hidden = false; });
+      return;
+    }
     this.drawing = true;
     requestAnimationFrame(() => {
       this.drawing = false;

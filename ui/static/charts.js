@@ -41,16 +41,10 @@ export function mount() {
   on("view", again);
   on("theme", () => board.redraw());
   on("tab", (tab) => tab === "train" && again());
-  whenPlotly(() => board.redraw());
 }
 
 /** When the curves of the first run are here. */
 export const settled = () => first;
-
-function whenPlotly(callback) {
-  if (window.Plotly) callback();
-  else setTimeout(() => whenPlotly(callback), 50);
-}
 
 /** The runs on the charts: the selected one first. */
 function shown() {

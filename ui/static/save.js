@@ -5,6 +5,7 @@ import { AXES } from "./axes.js";
 import { KINDS } from "./figure.js";
 import { menu } from "./chart-tools.js";
 import { token } from "./palette.js";
+import { scriptAddress } from "./plotly.js";
 import { state } from "./state.js";
 
 const [WIDTH, HEIGHT] = [1200, 640];
@@ -83,7 +84,7 @@ async function everyStep(board, chart) {
 /** A page with plotly.js and the figure in it. The figure is data: nothing in it can become a script. */
 async function page(board, chart) {
   const { data, layout } = figure(board, chart);
-  const script = await (await fetch(document.querySelector('script[src$="plotly.min.js"]').src)).text();
+  const script = await (await fetch(scriptAddress)).text();
   const safe = (text) => text.replaceAll("<", "\\u003c").replaceAll("\u2028", "\\u2028").replaceAll("\u2029", "\\u2029");
   const close = "</" + "script>";
   const html = `<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
