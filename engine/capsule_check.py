@@ -119,7 +119,7 @@ def _told(one: dict[str, Any], where: str) -> Told:
             "parameters": config.model.parameters,
             "target_tokens": _whole(one, "target_tokens", where),
             "total_steps": _whole(one, "total_steps", where),
-            "dataset": _text(one, "dataset", where, 200),
+            "dataset": clean_name(_text(one, "dataset", where, 200)),
             "note": _text(one, "note", where, 4000),
             "created_at": _real(one, "created_at", where, 0, LATEST),
         },
@@ -174,13 +174,24 @@ def checked_sample(line: Any, columns: Mapping[str, str], runs: Collection[str],
 
 def _check_question(row: Row, where: str) -> None:
     """Raise Refused for settings with which nobody can have asked; those of before they were kept are null."""
-    if all(row.get(name) is not None for name in ("seed", "temperature", "top_k", "top_p", "max_tokens")):
-        try:
-            Ask.from_sample({"min_p": 0.0, "repetition_penalty": 1.0, "stop": "[]"} | row)
-        except (ConfigError, ValueError, TypeError, RecursionError) as error:
-            raise Refused(f"The capsule cannot be taken: how {where} was asked makes no sense.") from error
+    known = [row.get(name) is not None for name in ASKED]
+    try:
+        if any(known) != all(known):
+            raise ValueError("some settings are missing")
+        Ask.from_sample(ANY | (row if all(known) else {name: row[name] for name in LATER if name in row}))
+    except (ConfigError, ValueError, TypeError, RecursionError) as error:
+        raise Refused(f"The capsule cannot be taken: how {where} was asked makes no sense.") from error
 
 
+ASKED = ("seed", "temperature", "top_k", "top_p", "max_tokens")
+"""Settings of which an answer knows all or, from before they were kept, none."""
+LATER = ("min_p", "repetition_penalty", "stop")
+ANY = {"prompt": "Any", "seed": 7, "temperature": 1.0, "top_k": 0, "top_p": 1.0, "max_tokens": 1} | {
+    "min_p": 0.0,
+    "repetition_penalty": 1.0,
+    "stop": "[]",
+}
+"""A question that makes sense, for what a row does not say."""
 LIMITS = {
     "max_tokens": (1, 8192),
     "new_tokens": (0, 10**6),

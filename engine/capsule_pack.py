@@ -9,6 +9,7 @@ import json
 import os
 import time
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,7 @@ from engine import capsule, store
 from engine.capsule import Cover, cover_of
 from engine.capsule_texts import texts
 from engine.home import Home
+from engine.phrases import size as spoken
 from engine.space import reason
 from engine.store import Refused, Row, Wanted
 from engine.sync import sync
@@ -53,15 +55,15 @@ class Plan:
     runs: tuple[Row, ...]
     kept: tuple[tuple[Row, Row], ...]
     samples: tuple[Row, ...]
-    weights: dict[str, Source]
-    """By sha256: what there is of the exhibits' weights."""
+    weights: dict[tuple[str, str], Source]
+    """By run and sha256: what there is of the exhibits' weights. Two runs may have the same, for example at step 0."""
     words_only: int
     """Exhibits whose weights are gone."""
 
     @property
     def weights_bytes(self) -> int:
         """What the weights add to the file."""
-        return sum(source.bytes for source in self.weights.values())
+        return sum({digest: source.bytes for (_, digest), source in self.weights.items()}.values())
 
 
 def plan(
@@ -84,12 +86,12 @@ def plan(
         raise Refused("There is no exhibit to pack; keep something that a run said first.")
     if len(own) > capsule.MOST_RUNS or max(len(kept), len(said)) > capsule.MOST_ROWS:
         raise Refused(f"A capsule holds {capsule.MOST_RUNS} runs and {capsule.MOST_ROWS:,} exhibits; pack fewer.")
-    found: dict[str, Source | None] = {}
+    found: dict[tuple[str, str], Source | None] = {}
     for row, _ in kept:
-        if row["weights_sha256"] not in found:
-            found[row["weights_sha256"]] = weights_of(home, db, row)
-    weights = {digest: source for digest, source in found.items() if source is not None}
-    gone = sum(row["weights_sha256"] not in weights for row, _ in kept)
+        if (row["run_id"], row["weights_sha256"]) not in found:
+            found[row["run_id"], row["weights_sha256"]] = weights_of(home, db, row)
+    weights = {key: source for key, source in found.items() if source is not None}
+    gone = sum((row["run_id"], row["weights_sha256"]) not in weights for row, _ in kept)
     return Plan(tuple(own), tuple(kept), tuple(said), weights, gone)
 
 
@@ -163,11 +165,16 @@ def pack(
     }
     carried = planned.weights if weights else {}
     members = texts(home, db, planned.runs, planned.kept, planned.samples, carried)
+    for name, data in members.items():
+        if len(data) > capsule.largest(name):
+            most = spoken(capsule.largest(name))
+            raise Refused(f"{name} would have {spoken(len(data))}, and {most} are the most; pack fewer.")
     temporary = out.with_name(f".{out.name}.{os.getpid()}")
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         with zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED, compresslevel=6) as packed:
-            manifest["members"] = _fill(home, packed, members, carried, report)
+            sources = {digest: source for (_, digest), source in carried.items()}
+            manifest["members"] = _fill(home, packed, members, sources, report)
             manifest |= {"id": capsule.identity(manifest), "created_at": time.time() if now is None else now}
             text = (json.dumps(manifest, indent=1, ensure_ascii=False) + "\n").encode()
             packed.writestr(_member(capsule.MANIFEST, zipfile.ZIP_DEFLATED), text, compresslevel=6)
@@ -187,7 +194,9 @@ def _fill(
     total = sum(map(len, members.values())) + sum(source.bytes for source in weights.values())
     entries, done = {}, 0
     for name, data in members.items():
-        packed.writestr(_member(name, zipfile.ZIP_DEFLATED), data, compresslevel=6)
+        # What shrinks like a bomb is refused where it arrives: a run that said one word for ever is packed as it is.
+        bomb = len(data) > capsule.MOST_RATIO * len(zlib.compress(data, 6))
+        packed.writestr(_member(name, zipfile.ZIP_STORED if bomb else zipfile.ZIP_DEFLATED), data, compresslevel=6)
         entries[name] = {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
         done += len(data)
         report(done, total)

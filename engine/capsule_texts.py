@@ -37,9 +37,10 @@ def texts(
     packed: Sequence[Row],
     kept: Sequence[tuple[Row, Row]],
     samples: Sequence[Row],
-    weights: Mapping[str, Weights],
+    weights: Mapping[tuple[str, str], Weights],
 ) -> dict[str, bytes]:
-    """The members that are text, in the order in which they are packed."""
+    """The members that are text, in the order in which they are packed; `weights` by run and sha256."""
+    points = min(store.POINTS, capsule.MOST_ROWS // (2 * len(packed)) - 1)
     runs, cards, curves, tokenizers = [], [], list[Row](), dict[str, bytes]()
     for run in packed:
         config = from_json(store.get_config(db, run["id"]))
@@ -49,13 +50,13 @@ def texts(
             data = words.read_bytes()
             digest = _hash(data)
             tokenizers[f"tokenizers/{digest}.json"] = data
-        own = {name: one for name, one in weights.items() if one.run_id == run["id"]}
+        own = {digest: one for (whose, digest), one in weights.items() if whose == run["id"]}
         runs.append(_run(run, config, digest, end_of(words) if digest else END, own))
         cards.append(_card(run, config, store.last_eval(db, run["id"])))
         for table in ("metrics", "evals"):
             curves += [
                 {"run": run["id"], "curve": table, **store.portable(row)}
-                for row in store.thin_curve(db, table, run["id"])
+                for row in store.thin_curve(db, table, run["id"], points)
             ]
     exhibits = [
         {"run": row["run_id"], "sample": store.portable(row) | {"superseded": row["superseded"]}, "kept": how}

@@ -151,12 +151,13 @@ def _put(home: Home, db: Database, packed: Capsule, content: Content) -> tuple[t
             store.capsule_opened(db, cover.id)
             ids = {run: _free_id(home, db, run) for run in content.told}
             pinned = list[tuple[int, int]]()
-            for place, (run, told) in enumerate(content.told.items()):
+            for run, told in content.told.items():
                 pinned += _add_rows(db, ids[run], run, told, content, saved[run], cover)
+            store.pin_last(db, [exhibit for _, exhibit in sorted(pinned)])
+            for place, run in enumerate(content.told):  # last: whatever ends this before leaves only the stage behind
                 folder = home.run(ids[run])
                 (stage / str(place)).rename(folder)
                 made.append(folder)
-            store.pin_last(db, [exhibit for _, exhibit in sorted(pinned)])
     except BaseException as error:
         for folder in made:
             shutil.rmtree(folder, ignore_errors=True)

@@ -103,8 +103,8 @@ def status(given: Arguments) -> int:
         "experts": _experts(found["expert_load"]),
         "worked": duration(found["elapsed_seconds"]),
         "to go": duration(found["eta_seconds"]) if found["eta_seconds"] is not None else "",
-        "cost": commands_money.costs(found["money"]),
-        "energy": commands_money.energy_used(found["money"]),
+        "cost": commands_money.costs(found["money"], bool(found["parent_step"])),
+        "energy": commands_money.energy_used(found["money"], bool(found["parent_step"])),
         "pid": str(found["pid"] or ""),
         "error": found["error"] or "",
     }

@@ -2,8 +2,10 @@
 
 import argparse
 import json
+import signal
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import closing
@@ -63,6 +65,9 @@ def words(top: argparse.ArgumentParser) -> None:
 
 def run(given: Arguments) -> int:
     """Take exhibits along in one file, into another home and back, and ask them again (.capsule)."""
+    # An end from outside tidies up as an interrupt does: files on their way in or out do not stay.
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     return COMMANDS[given.does](given)
 
 

@@ -52,12 +52,12 @@ def budget(given: Arguments) -> int:
     return 0
 
 
-def costs(found: dict[str, Any] | None) -> str:
-    """What a run costs in a line; empty where no price is known."""
+def costs(found: dict[str, Any] | None, forked: bool) -> str:
+    """What a run costs in a line, for a fork since then; empty where no price is known."""
     if not found or "currency" not in found:
         return ""
     currency = found["currency"]
-    said = f"{phrases.money(found['spent'], currency)} so far"
+    said = f"{phrases.money(found['spent'], currency)} {'since the fork' if forked else 'so far'}"
     if found["to_finish"] is not None:
         said += f", about {phrases.money(found['to_finish'], currency)} to finish"
     if found["per_million"] is not None:
@@ -67,12 +67,12 @@ def costs(found: dict[str, Any] | None) -> str:
     return said
 
 
-def energy_used(found: dict[str, Any] | None) -> str:
-    """The energy of a run in a line; empty where none is known."""
+def energy_used(found: dict[str, Any] | None, forked: bool) -> str:
+    """The energy of a run in a line, for a fork since then; empty where none is known."""
     if not found or found["joules"] is None:
         return ""
     given = f", {phrases.energy(found['joules_given'])} of it given, not measured" if found.get("joules_given") else ""
-    return f"{phrases.energy(found['joules'])}{given}"
+    return f"{phrases.energy(found['joules'])}{' since the fork' if forked else ''}{given}"
 
 
 def _number(text: str) -> float:

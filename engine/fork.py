@@ -13,6 +13,7 @@ from engine.gpu import choose_device
 from engine.home import Home
 from engine.inflight import Course, course
 from engine.inheritance import Heritage, hand_over, has_optimizer, text_of
+from engine.phrases import exact
 from engine.space import check_disk
 from engine.store import Refused
 
@@ -92,7 +93,7 @@ def plan_fork(
     heritage = text_of(home, db, parent, origin.row, before, config)
     notes = _notes(parent, origin, before, config, heritage)
     if carried:
-        told = ", ".join(f"{key} = {value:g}" for key, value in carried.items())
+        told = ", ".join(f"{key} = {exact(value)}" for key, value in carried.items())
         notes.append(f"What was changed while {parent['name']} ran goes on: {told}.")
     notes.append(_rate(parent["name"], origin.step, heritage.rate, (was_on, before), (goes_on, config)))
     return Plan(parent, origin, config, changes, heritage, carried, tuple(notes))

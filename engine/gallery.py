@@ -74,7 +74,7 @@ def _head(title: str, total: int) -> str:
 <meta name="referrer" content="no-referrer">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="color-scheme" content="light dark">
-<title>{text(title)}</title>
+<title>{_escaped(title)}</title>
 <style>{style}</style>
 </head>
 <body>
@@ -85,7 +85,11 @@ def _head(title: str, total: int) -> str:
 
 def text(value: str) -> str:
     """A text of anybody as HTML shows it: nothing in it is markup, and no sign of it turns the text around it."""
-    return f"<bdi>{escape(value.encode('utf-8', 'replace').decode().replace(chr(0), chr(0xFFFD)))}</bdi>"
+    return f"<bdi>{_escaped(value)}</bdi>"
+
+
+def _escaped(value: str) -> str:
+    return escape(value.encode("utf-8", "replace").decode().replace("\0", "\ufffd"))
 
 
 def _article(one: Row, points: list[Point]) -> str:
@@ -113,7 +117,7 @@ def _article(one: Row, points: list[Point]) -> str:
 
 def _continuation(prompt: str, said: str, published: bool) -> str:
     """What was said after the prompt; a published excerpt may repeat it, and has lost the blank between."""
-    if said.startswith(prompt):
+    if published and said.startswith(prompt):
         said = said[len(prompt) :]
     elif published and said[:1].isalnum():
         said = f" {said}"

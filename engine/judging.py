@@ -5,11 +5,13 @@ priority whenever something new was said. A trainer knows nothing of either.
 """
 
 import argparse
+import math
 import os
 import sys
 import time
 from collections.abc import Callable, Sequence
 from contextlib import closing
+from datetime import datetime
 from functools import lru_cache
 from typing import Any
 
@@ -18,7 +20,7 @@ from sqlite_utils import Database
 from engine import store
 from engine.config import ConfigError
 from engine.data.progress import Stopped
-from engine.data.shards import CARD, open_dataset
+from engine.data.shards import CARD, Dataset, is_embedded, open_dataset
 from engine.home import Home
 from engine.measures import change, distinct, loop, stuck_share, unknown_share
 from engine.ngrams import Index, Passage, fingerprint, is_made, open_index
@@ -77,7 +79,8 @@ def judge(home: Home, db: Database, sample_id: int) -> Row:
     """The measures of an answer, made now if they are missing or more can be known; raises Refused without a sample."""
     sample = store.get_sample(db, sample_id)
     found = store.get_measures(db, sample_id)
-    index = index_of(home, store.get_run(db, sample["run_id"]))
+    run = store.get_run(db, sample["run_id"])
+    index = index_of(home, run["kind"], run["dataset"], sample["created_at"])
     wanted = index.manifest.sha256 if index else found and found["text_sha256"]
     if found and found["version"] >= VERSION and found["text_sha256"] == wanted:
         return found
@@ -103,14 +106,31 @@ def weigh_at_leisure(home: Home, stopped: Asked) -> None:
         weigh(home, stopped=lambda: stopped() or busy())
 
 
-def index_of(home: Home, run: Row) -> Index | None:
-    """The index of the text that a run was trained on; None where there is none (yet)."""
-    if run["kind"] == "published":
+def index_of(home: Home, kind: str, dataset: str, said_at: float) -> Index | None:
+    """The index of the text that a run of this kind had read when it spoke; None where there is none (yet)."""
+    if text_is_elsewhere(kind, dataset):
         return None
     try:
-        return open_index(home, run["dataset"])
+        index = open_index(home, dataset)
     except (ConfigError, Refused):  # a dataset that was deleted or is damaged: the answers are measured without
         return None
+    return None if index is None or is_another_text(index.dataset, said_at) else index
+
+
+def text_is_elsewhere(kind: str, dataset: str) -> bool:
+    """Whether the text of such a run is not in this home: of the same name may be another one.
+
+    The starter novels come with every home, so a run on them that came in a capsule has read what lies here too.
+    """
+    return kind != "trained" and not (kind == "imported" and is_embedded(dataset))
+
+
+def is_another_text(dataset: Dataset, said_at: float) -> bool:
+    """Whether a dataset was prepared after this was said, and so is not the one that was read, whatever its name."""
+    made = dataset.card.get("created_at")
+    if not made or is_embedded(dataset.name):
+        return False
+    return datetime.fromisoformat(made).timestamp() > said_at
 
 
 def obstacle(home: Home, name: str) -> str:
@@ -133,7 +153,8 @@ def _obstacle(home: Home, name: str, changed: int) -> str:
 
 def passage(home: Home, run: Row, measured: Row) -> Passage | None:
     """Where the copied run stands in the training text; None where there is none, or the text is another one now."""
-    index = index_of(home, run) if measured["copied_words"] else None
+    # Whether it is the text that was read was asked when it was measured.
+    index = index_of(home, run["kind"], run["dataset"], math.inf) if measured["copied_words"] else None
     if index is None or index.manifest.sha256 != measured["text_sha256"]:
         return None
     return index.passage(measured["copied_start"], measured["copied_end"])
@@ -169,7 +190,7 @@ def _keep(home: Home, db: Database, samples: Sequence[Row], stopped: Asked) -> i
     for sample in samples:
         if stopped():
             raise Stopped
-        index = index_of(home, {"kind": "trained", "dataset": sample["dataset"]})
+        index = index_of(home, sample["run_kind"], sample["dataset"], sample["created_at"])
         made.append(measure(sample, store.answer_before(db, sample), index))
     with store.writing(db):
         for row in made:

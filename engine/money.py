@@ -3,7 +3,8 @@
 A rented machine (`per_hour`) costs as long as a process of the run has it, pauses included: wall-clock time from the
 start to the end of each attempt. One's own (`per_kwh`) costs the energy used: what the GPU measured, and for time in
 which nothing measured, the `watts` that a person gave. Where neither is known the cost is not known either: None.
-A price holds for the whole run, also for what was spent before it was given. All but `set_*` are pure functions.
+A price holds for the whole run, also for what was spent before it was given. What a fork costs is counted since the
+fork: what came before is in the figures of its parent. All but `set_*` are pure functions.
 """
 
 from dataclasses import dataclass
@@ -152,7 +153,7 @@ def to_finish(price: Price, usage: Usage, run: Row) -> float | None:
     if run["status"] in store.ACTIVE:
         second, left = per_second(price, usage), run["eta_seconds"]
         return None if second is None or left is None else float(second * left)
-    million = per_million(spent(price, usage), run["tokens"])
+    million = per_million(spent(price, usage), store.tokens_since_fork(run))
     if run["status"] not in store.RESUMABLE or million is None:
         return None
     return float(million * max(0, run["target_tokens"] - run["tokens"]) / MILLION)
@@ -202,7 +203,7 @@ def figures(run: Row, now: float) -> dict[str, Any] | None:
     return {
         "spent": amount,
         "to_finish": to_finish(price, usage, run),
-        "per_million": per_million(amount, run["tokens"]),
+        "per_million": per_million(amount, store.tokens_since_fork(run)),
         "joules": joules,
         "joules_given": joules - usage.joules if joules is not None else None,
         "currency": price.currency,

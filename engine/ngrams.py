@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from engine.data.shards import Dataset, Tokens, check_length, documents_file, open_dataset, shard_file
+from engine.data.shards import Dataset, Tokens, check_length, check_name, documents_file, open_dataset, shard_file
 from engine.home import Home
 from engine.ngrams_region import MOST_IN_A_TOKEN, Region
 from engine.ngrams_tokens import BORDER, WINDOW, Spelling, grams
@@ -115,8 +115,10 @@ def is_made(dataset: Dataset) -> bool:
 
 
 def open_index(home: Home, name: str) -> "Index | None":
-    """The index of a dataset, kept open; None where there is none yet. Raises Refused for a damaged dataset."""
-    folder = home.dataset(name)
+    """The index of a dataset, kept open; None where there is none yet. Raises Refused for a damaged dataset,
+    ConfigError for what no dataset can be called.
+    """
+    folder = home.dataset(check_name(name))
     try:
         changed = folder_of(folder).joinpath(MANIFEST).stat().st_mtime_ns
         card = (folder / "card.json").stat().st_mtime_ns

@@ -1,5 +1,6 @@
 """Numbers as a person says them, for the command line; the page's ui/static/format.js says them the same way."""
 
+import unicodedata
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
@@ -15,6 +16,11 @@ def count(value: float | None) -> str:
             scaled = value / scale
             return f"{scaled:.0f} {letter}" if scaled >= 100 else f"{scaled:.1f}".removesuffix(".0") + f" {letter}"
     return f"{value:.0f}"
+
+
+def exact(value: float) -> str:
+    """Every digit, as a command takes it: 4005888.0 as "4005888", 0.035 as "0.035"."""
+    return str(int(value)) if value == int(value) else repr(value)
 
 
 def age(tokens: int) -> str:
@@ -82,7 +88,12 @@ def _with_currency(digits: str, currency: str) -> str:
 
 def plain(text: str) -> str:
     """Text of a model or a stranger without what a terminal would obey."""
-    return "".join(letter if letter.isprintable() or letter in "\n\t" else "\ufffd" for letter in text)
+    return "".join(letter if harmless(letter) or letter in "\n\t" else "\ufffd" for letter in text)
+
+
+def harmless(letter: str) -> bool:
+    """Whether a letter only shows itself; every blank does, though Python calls all but one of them unprintable."""
+    return letter.isprintable() or unicodedata.category(letter) == "Zs"
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[str] = ()) -> str:

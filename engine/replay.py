@@ -14,6 +14,7 @@ from sqlite_utils import Database
 from engine import store
 from engine.ask import Ask
 from engine.capsule_pack import weights_of
+from engine.config import ConfigError
 from engine.home import Home
 from engine.store import Refused, Row
 
@@ -58,7 +59,7 @@ def replay(home: Home, db: Database, exhibits: Sequence[Row]) -> Iterator[Verdic
         samples, left = list[Row](), list[Row]()
         for one in members:
             sample = store.get_sample(db, one["sample_id"])
-            if why := why_words_only(home, db, run, sample):
+            if why := why_words_only(home, db, run, sample) or _senseless(sample):
                 yield words_only(one, why)
             else:
                 left.append(one)
@@ -83,7 +84,7 @@ def question(sample: Mapping[str, Any]) -> Ask:
     """The question that a sample answered."""
     asked = Ask.from_sample(sample)
     if sample["finish"] == "cancelled":  # it was made to stop: its length is part of how it came about
-        return replace(asked, max_tokens=max(1, sample["new_tokens"]))
+        return replace(asked, max_tokens=min(max(1, sample["new_tokens"]), asked.max_tokens))
     return asked
 
 
@@ -96,6 +97,15 @@ def why_words_only(home: Home, db: Database, run: Row, sample: Row) -> str:
     if weights_of(home, db, sample) is None:
         came = run["kind"] == "imported"
         return "It came without its weights." if came else "The weights that said it were freed."
+    return ""
+
+
+def _senseless(sample: Row) -> str:
+    """Why nobody can have asked a sample's question, or "": a capsule of an earlier version may have let it in."""
+    try:
+        question(sample)
+    except (ConfigError, ValueError, TypeError):
+        return "How it was asked makes no sense, so it cannot be asked again."
     return ""
 
 

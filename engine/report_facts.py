@@ -152,9 +152,8 @@ class Facts:
 
 
 def gather(home: Home, db: Database, run: Row, now: float) -> Facts:
-    """The facts of a run of this studio at `now`, in seconds since 1970; raises Refused for a published one."""
-    if run["kind"] != "trained":
-        raise Refused(f"{run['name']} was published elsewhere, with a report of its own; choose a run of yours.")
+    """The facts of a run of this studio at `now`, in seconds since 1970; raises Refused for any other."""
+    refuse_unless_trained(run)
     config, whole = from_json(store.get_config(db, run["id"])), store.whole_run(db, run["id"])
     price, costs = money.price_of(run), money.figures(run, now)
     card = read_card(home, run["dataset"])
@@ -183,6 +182,14 @@ def gather(home: Home, db: Database, run: Row, now: float) -> Facts:
         steps=steps_of(home, db, run, str(card.get("command") or "")),
         blocks=store.report_blocks(db, run["id"]),
     )
+
+
+def refuse_unless_trained(run: Row) -> None:
+    """Raise Refused for a run that was not trained in this home, which has no report here."""
+    if run["kind"] != "trained":
+        came = "came in a capsule; its report can be written where it was trained"
+        why = came if run["kind"] == "imported" else "was published elsewhere, with a report of its own"
+        raise Refused(f"{run['name']} {why}. Choose a run of yours.")
 
 
 def read_card(home: Home, name: str) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from sqlite_utils import Database
 from engine import store
 from engine.config import from_json
 from engine.home import Home
+from engine.phrases import exact
 from engine.report_paths import STAND_IN, pathless, pathless_word
 from engine.snapshot import changes, setting_words, snapshot
 from engine.store import Row
@@ -55,7 +56,7 @@ def _fork(db: Database, run: Row) -> Step:
 
 
 def _change(run: Row, change: Row) -> Step:
-    command = f"python -m engine set {shlex.quote(run['name'])} {change['key']}={change['value']:g}"
+    command = f"python -m engine set {shlex.quote(run['name'])} {change['key']}={exact(change['value'])}"
     return Step(about=f"While {run['name']} trained, after step {change['step']:,}", command=command)
 
 

@@ -1,6 +1,6 @@
 """The tables of a report about one run alone: what it is made of, on what it was trained, what it reached and cost."""
 
-from engine import money
+from engine import money, store
 from engine.phrases import duration, energy, loss, size
 from engine.phrases import money as amount
 from engine.report_document import Part, Sentence, Table, told
@@ -49,6 +49,8 @@ def _tokenizer(facts: Facts) -> str:
 
 def environment(facts: Facts) -> Table:
     """The machine and how fast it was, with where each figure comes from."""
+    since = _since(facts)
+    parents = " and in its parent's before it" if since else ""
     run, seen = facts.run, {key: line(str(value)) for key, value in facts.environment.items()}
     versions = ", ".join(
         f"{label} {seen[key]}" for key, label in (("python", "Python"), ("torch", "PyTorch")) if key in seen
@@ -64,12 +66,12 @@ def environment(facts: Facts) -> Table:
         (
             "Time worked",
             duration(run["elapsed_seconds"]) if run["elapsed_seconds"] else "",
-            f"measured, {_attempts(run['attempt'])}, without pauses",
+            f"measured, {_attempts(run['attempt'])}{since}{parents}, without pauses",
         ),
         (
             "Time of its processes",
             duration(facts.usage.seconds) if facts.usage.seconds else "",
-            "measured by the clock, pauses included",
+            f"measured by the clock{since}, pauses included",
         ),
         (
             "Speed on average",
@@ -93,6 +95,11 @@ def environment(facts: Facts) -> Table:
         ),
     ]
     return Table(head=("Figure", "Value", "Where it comes from"), rows=told(rows), about="Environment and performance")
+
+
+def _since(facts: Facts) -> str:
+    """What is added to figures that do not count the parent's of a fork."""
+    return " since the fork" if facts.run["parent_step"] else ""
 
 
 def _attempts(many: int) -> str:
@@ -141,24 +148,25 @@ def _perplexity(value: float | None) -> str:
 
 def cost(facts: Facts) -> tuple[Part, ...]:
     """What it cost, by a price that a person gave, and the energy measured; nothing where neither is known."""
-    known, rows = facts.money, list[tuple[str, ...]]()
+    known, rows, since = facts.money, list[tuple[str, ...]](), _since(facts)
     if facts.price:
         currency = known["currency"]
         of = "price by wall-clock time of its processes" if "an hour" in facts.price else "price by energy"
         rows.append(("Price of the machine", line(facts.price), "given by a person"))
-        rows += _amount("Cost", known.get("spent"), currency, of)
-        rows += _amount("Cost of a million tokens", known.get("per_million"), currency, "cost by tokens seen")
+        rows += _amount(f"Cost{since}", known.get("spent"), currency, of)
+        of = f"cost by tokens seen{since}"
+        rows += _amount("Cost of a million tokens", known.get("per_million"), currency, of)
     joules, given = known.get("joules"), known.get("joules_given") or 0.0
     if joules:
         measured = joules - given
         if measured > 0:
-            rows.append(("Energy", energy(measured), "measured at the GPU"))
+            rows.append((f"Energy{since}", energy(measured), "measured at the GPU"))
         if given > 0:
-            rows.append(("Energy besides", energy(given), "from the power that a person gave, not measured"))
-        tokens = facts.run["tokens"]
+            rows.append((f"Energy besides{since}", energy(given), "from the power that a person gave, not measured"))
+        tokens = store.tokens_since_fork(facts.run)
         if measured > 0 and not given and tokens:
             each = energy(measured / tokens * money.MILLION)
-            rows.append(("Energy of a million tokens", each, "energy by tokens seen"))
+            rows.append(("Energy of a million tokens", each, f"energy by tokens seen{since}"))
     if not rows:
         return ()
     return (Table(head=("Figure", "Value", "Where it comes from"), rows=tuple(rows), about="Cost and energy"),)

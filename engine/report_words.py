@@ -8,6 +8,8 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
+from engine.phrases import harmless
+
 _KEPT = "\u200c\u200d"
 """Invisible, and part of Persian words and of emoji."""
 _MARKED = re.compile(
@@ -59,7 +61,7 @@ def parse(text: str) -> tuple[Paragraph | Points, ...]:
 def clean(text: str) -> str:
     """A text of a model or a person without what is invisible and acts: control characters, turned directions."""
     text = text.replace("\r\n", "\n").replace("\r", "\n")
-    return "".join(one if one.isprintable() or one in "\n\t" or one in _KEPT else "\ufffd" for one in text)
+    return "".join(one if harmless(one) or one in "\n\t" or one in _KEPT else "\ufffd" for one in text)
 
 
 def line(text: str) -> str:

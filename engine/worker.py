@@ -14,6 +14,7 @@ can run out of memory alone, and gives everything back when it ends: with stdin,
 
 import argparse
 import contextlib
+import gc
 import json
 import os
 import queue
@@ -164,6 +165,7 @@ class Worker:
         except Exception as error:  # noqa: BLE001 - the boundary of the process: the next answer may succeed
             traceback.print_exc()
             self.held.clear()
+            _give_back()
             self._say(id=number, error=_sentence(error))
         finally:
             self.cancelled.discard(number)
@@ -247,6 +249,14 @@ class Worker:
         with self.voicing:
             self.answers.write(json.dumps(message) + "\n")
             self.answers.flush()
+
+
+def _give_back() -> None:
+    """Let others have what torch holds of a GPU for later use; a run that trains beside needs it more."""
+    torch = sys.modules.get("torch")  # not imported for this
+    if torch is not None and torch.cuda.is_initialized():
+        gc.collect()
+        torch.cuda.empty_cache()
 
 
 def _sentence(error: Exception) -> str:

@@ -13,6 +13,7 @@ from capsules import edited, everything, files, free_weights, keep_all, packed
 from sqlite_utils import Database
 from support import new_run
 from training import as_in_a_process_of_its_own, attempt
+from ui_helpers import add_answer, make_run
 
 from engine import capsule, capsule_unpack, launch, replay, store
 from engine.__main__ import main as command
@@ -172,6 +173,66 @@ def test_weights_that_only_a_checkpoint_has_are_packed_as_they_spoke(grown: tupl
     with closing(store.connect(other.database)) as there:
         verdicts = list(replay.replay(other, there, replay.exhibits_of(there, run_id)))
     assert {one.state for one in verdicts} == {"same"}
+
+
+def test_weights_that_two_runs_share_travel_once_for_both(grown: tuple[Home, str], tmp_path: Path) -> None:
+    source, run_id = grown
+    home, other = Home.at(shutil.copytree(source.path, tmp_path / "copy")), Home.at(tmp_path / "other")
+    with closing(store.connect(home.database)) as db, as_in_a_process_of_its_own():
+        twin = new_run(home, db)
+        assert attempt(home, twin) == 0
+        keep_all(db, twin)
+        both = ([row["weights_sha256"] for row in store.list_samples(db, run)] for run in (run_id, twin))
+        hashes, others = both
+        assert hashes == others
+    cover = packed(home, tmp_path / "one.capsule", weights=True)
+    with zipfile.ZipFile(tmp_path / "one.capsule") as read:
+        assert len([name for name in read.namelist() if name.startswith("weights/")]) == len(set(hashes))
+        assert cover.weights == sum(read.getinfo(f"weights/{one}.safetensors").file_size for one in set(hashes))
+
+    capsule_unpack.take(other, tmp_path / "one.capsule")
+
+    with closing(store.connect(other.database)) as there:
+        for run in (run_id, twin):
+            verdicts = list(replay.replay(other, there, replay.exhibits_of(there, run)))
+            assert {one.state for one in verdicts} == {"same"} and len(verdicts) == 30
+
+
+def test_the_curves_of_many_runs_fit(
+    grown: tuple[Home, str], other: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(capsule, "MOST_ROWS", 40)
+    packed(grown[0], tmp_path / "one.capsule")
+    assert capsule_unpack.take(other, tmp_path / "one.capsule").state == "opened"
+    monkeypatch.setattr(capsule, "LARGEST", capsule.LARGEST | {capsule.EXHIBITS: 100})
+    with pytest.raises(Refused, match=r"exhibits.jsonl would have .* pack fewer"):
+        packed(grown[0], tmp_path / "two.capsule")
+
+
+def test_a_run_that_says_one_thing_for_ever_is_no_bomb(other: Home, there: Database, tmp_path: Path) -> None:
+    home = Home.at(tmp_path / "loop")
+    launch.open_home(home)
+    with closing(store.connect(home.database)) as db:
+        run_id = make_run(db)
+        for step in range(3):
+            store.keep(db, add_answer(db, run_id, " ha" * 60_000, step), "loop", "Laughter")
+    packed(home, tmp_path / "one.capsule")
+    assert capsule_unpack.take(other, tmp_path / "one.capsule").runs == ((run_id, "one"),)
+
+
+def test_an_import_that_is_ended_leaves_nothing(
+    grown: tuple[Home, str], other: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    packed(grown[0], tmp_path / "one.capsule", weights=True)
+    before = everything(other), files(other)
+
+    def ended(*_: object) -> None:
+        raise SystemExit(1)  # what SIGTERM does
+
+    monkeypatch.setattr("engine.store.pin_last", ended)
+    with pytest.raises(SystemExit):
+        capsule_unpack.take(other, tmp_path / "one.capsule")
+    assert (everything(other), files(other)) == before
 
 
 def test_equal_content_gives_equal_bytes_and_one_id(grown: tuple[Home, str], tmp_path: Path) -> None:

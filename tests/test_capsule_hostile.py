@@ -18,9 +18,11 @@ from support import tiny_config, tiny_model
 from ui_helpers import add_answer, add_points
 
 from engine import capsule, capsule_unpack, checkpoint, launch, store, tokenizer
+from engine.capsule_check import ASKED
 from engine.capsule_weights import shapes
 from engine.config import load_preset
 from engine.home import Home
+from engine.judging import judge_all
 from engine.model import Transformer
 from engine.store import Refused
 
@@ -224,6 +226,12 @@ WRONG: list[tuple[str, Callable[[Any], Any], str]] = [
     ("exhibits.jsonl", lambda line: line | {"kept": line["kept"] | {"tags": [7]}}, "tag of"),
     ("exhibits.jsonl", lambda line: line | {"kept": line["kept"] | {"tags": ["a,b"]}}, "without commas"),
     ("exhibits.jsonl", lambda line: line | {"kept": line["kept"] | {"pinned": "first"}}, "pinned"),
+    ("exhibits.jsonl", lambda line: line | {"sample": line["sample"] | {"temperature": None}}, "makes no sense"),
+    (
+        "exhibits.jsonl",
+        lambda line: line | {"sample": line["sample"] | dict.fromkeys(ASKED) | {"stop": "[[["}},
+        "makes no sense",
+    ),
     ("curves.jsonl", lambda line: line | {"curve": "runs"}, "no curve"),
     ("curves.jsonl", lambda line: line | {"train_loss": "high"}, "train_loss"),
     ("runs.json", lambda runs: [runs[0] | {"id": "../../etc"}], "is none"),
@@ -318,7 +326,7 @@ def test_scripts_in_every_text_are_only_text(target: Home, honest: Path, tmp_pat
         return line
 
     def runs(found: Any) -> Any:
-        found[0] |= dict.fromkeys(("name", "preset", "dataset", "note"), SCRIPT)
+        found[0] |= dict.fromkeys(("name", "preset", "dataset", "note"), f"{SCRIPT}\0")
         found[0]["state"]["environment"] = {"device_name": SCRIPT, "evil": SCRIPT}
         return found
 
@@ -331,6 +339,7 @@ def test_scripts_in_every_text_are_only_text(target: Home, honest: Path, tmp_pat
         exhibit = store.search_archive(db, run_id=run_id)[0][0]
         assert exhibit["text"] == exhibit["title"] == SCRIPT and exhibit["tags"] == ["<script>alert(1)</script>"]
         assert exhibit["source"] == "playground"
+        assert judge_all(target) >= 1, "a folder's name with a zero in it would end that"
         assert store.get_run(db, run_id)["environment"] == {"device_name": SCRIPT}
 
 

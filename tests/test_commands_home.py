@@ -118,6 +118,8 @@ def test_a_job_goes_on_without_its_follower_until_it_is_stopped(
             cwd=PROJECT,
             stderr=subprocess.PIPE,
             text=True,
+            # Who runs the tests in the background has them ignore interrupts, and a child inherits that.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
         assert follower.stderr and "encoding" in next(line for line in follower.stderr if "encoding" in line)
         follower.send_signal(signal.SIGINT)

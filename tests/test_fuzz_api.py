@@ -30,7 +30,7 @@ pytestmark = pytest.mark.filterwarnings(
     "ignore:.*:DeprecationWarning", "ignore:.*future.no_silent.*", "ignore::ResourceWarning"
 )
 POSTS = {
-    "/api/keep": ("sample", "category", "title", "note", "tags"),
+    "/api/keep": ("sample", "category", "title", "note", "tags", "anew"),
     "/api/pin": ("exhibit", "pinned"),
     "/api/place": ("exhibit", "beside", "after"),
     "/api/remove": ("exhibit",),

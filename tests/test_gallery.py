@@ -90,6 +90,24 @@ def test_hostile_texts_are_only_texts(db: Database) -> None:
     assert "<script>hurt()</script>" in "".join(seen.said) and b"\x00" not in whole
 
 
+def test_the_title_of_the_page_has_no_markup(db: Database) -> None:
+    titles = {name: "".join(gallery.pages(db, Wanted(), title=name)) for name in ("Mine & yours", "a\0b\ud800c")}
+    assert [re.findall("<title>(.*?)</title>", whole) for whole in titles.values()] == [
+        ["Mine &amp; yours"],
+        ["a\ufffdb?c"],
+    ]
+    assert "<h1><bdi>Mine &amp; yours</bdi></h1>" in titles["Mine & yours"]
+
+
+def test_only_a_published_excerpt_is_shown_without_its_prompt(db: Database) -> None:
+    run_id = make_run(db)
+    store.keep(db, add_answer(db, run_id, "hahaha", prompt="ha"), "loop", "Laughter")
+    assert "<bdi>ha</bdi></span><bdi>hahaha</bdi>" in page(db)
+
+    db.conn.execute("UPDATE runs SET kind = 'published' WHERE id = ?", [run_id])
+    assert "<bdi>ha</bdi></span><bdi>haha</bdi>" in page(db)
+
+
 def test_the_policy_lets_nothing_run_or_be_fetched(db: Database) -> None:
     whole = page(db)
     policy = re.search(r'http-equiv="Content-Security-Policy" content="([^"]+)"', whole)

@@ -46,6 +46,30 @@ def test_an_answer_is_measured_looked_up_and_judged(home: Home, db: Database) ->
     assert judge(home, db, first)["change"] is None
 
 
+def test_a_text_of_the_same_name_is_not_taken_for_the_one_that_was_read(home: Home, db: Database) -> None:
+    """A run that came from elsewhere has read another one, and so has a run that spoke before it was prepared."""
+    make_dataset(home, "stories", (STORY, "The captain of the ship"), separator_id=0)
+    assert build(home, open_dataset(home, "stories"))
+    card = home.dataset("stories") / "card.json"
+    run_id = make_run(db)
+    db.execute("UPDATE runs SET dataset = 'stories'")
+    sample = add_answer(db, run_id, COPY, 20, "Alice was beginning to", finish="end")
+    assert judge(home, db, sample)["copied_words"] == 11
+
+    for made, kind, copied in (
+        ("2999-01-01", "trained", None),
+        ("1999-01-01", "trained", 11),
+        ("1999-01-01", "imported", None),
+    ):
+        card.write_text(json.dumps(json.loads(card.read_text()) | {"created_at": f"{made}T00:00:00+00:00"}))
+        db.execute("UPDATE runs SET kind = ?", [kind])
+        for judged in (lambda: judge(home, db, sample), lambda: judge_all(home)):
+            db.execute("DELETE FROM measures")
+            judged()
+            found = store.get_measures(db, sample)
+            assert found is not None and found["copied_words"] == copied
+
+
 def test_everything_is_judged_once_and_again_when_the_text_or_the_rules_change(
     home: Home, db: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -123,7 +147,7 @@ def test_an_answer_is_measured_in_less_than_50_ms(home: Home, db: Database) -> N
     assert build(home, open_dataset(home, "starter"))
     run_id = make_run(db)
     samples = [store.get_sample(db, add_answer(db, run_id, f"{COPY} and it was so {n}." * 8)) for n in range(20)]
-    index = judging.index_of(home, store.get_run(db, run_id))
+    index = judging.index_of(home, "trained", "starter", time.time())
     started = time.process_time()
     for sample in samples:
         judging.measure(sample, sample, index)

@@ -28,6 +28,8 @@ def row(price: Price | None = None, **changes: Any) -> store.Row:
         "status": "running",
         "tokens": 500_000,
         "target_tokens": 1_000_000,
+        "total_steps": 100,
+        "parent_step": None,
         "eta_seconds": 3600.0,
         "process_seconds": 3600.0,
         "joules": 0.0,
@@ -79,6 +81,14 @@ def test_a_run_that_was_stopped_would_go_on_as_it_did() -> None:
     stopped = row(RENTED, status="stopped", eta_seconds=None, tokens=250_000, metered_at=None)
     assert money.figures(stopped, NOW)["to_finish"] == pytest.approx(3 * 0.36)  # type: ignore[index]
     assert money.figures(row(RENTED, status="finished"), NOW)["to_finish"] is None  # type: ignore[index]
+
+
+def test_a_fork_costs_by_the_tokens_that_it_has_read_itself() -> None:
+    fork = row(RENTED, status="stopped", metered_at=None, parent_step=40)  # 400,000 of its tokens were its parent's
+    found = money.figures(fork, NOW)
+    assert found is not None and found["spent"] == pytest.approx(0.36)
+    assert (found["per_million"], found["to_finish"]) == (pytest.approx(3.6), pytest.approx(1.8))
+    assert money.figures(fork | {"tokens": 400_000}, NOW)["per_million"] is None  # type: ignore[index]
 
 
 def test_own_energy_goes_on_at_its_mean_power() -> None:
@@ -239,5 +249,10 @@ def test_the_command_line_sets_prices_and_budgets(home: Home, db: Database, caps
     store.update_state(db, run_id, unmeasured_seconds=36_000.0)
     told = says("status", "one")
     assert "cost    0.18 EUR so far" in told and "energy  0.60 kWh, 0.60 kWh of it given, not measured" in told
+    db.conn.execute("UPDATE runs SET parent_step = 10 WHERE id = ?", [run_id])
+    store.update_state(db, run_id, step=20, tokens=20 * 4096)
+    told = says("status", "one")
+    assert "cost    0.18 EUR since the fork" in told and "4.39 EUR a million tokens" in told
+    assert "energy  0.60 kWh since the fork, 0.60 kWh of it given" in told
     assert says("price", "--none") != "" and store.home_price(db) is None
     assert says("price", "--none", "--per-hour", "1", code=1).startswith("--none forgets")

@@ -124,6 +124,28 @@ def test_money_and_energy_only_where_they_are_known(home: Home, db: Database, mo
     assert "Energy of a million tokens" not in found
 
 
+def test_cost_and_energy_of_a_fork_are_its_own(home: Home, db: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = seedling(home, db, monkeypatch)
+    money.set_price(db, Price(per_hour=3.6), run["id"])
+    store.update_state(db, run["id"], process_seconds=1000.0, joules=360_000.0)
+    db.conn.execute("UPDATE runs SET parent_step = 489 WHERE id = ?", [run["id"]])  # it has read 999,424 tokens itself
+
+    report = report_of(home, db, run["id"])
+
+    assert cells(report, "cost") == {
+        "Price of the machine": ("$3.60 an hour", "given by a person"),
+        "Cost since the fork": ("$1.00", "price by wall-clock time of its processes"),
+        "Cost of a million tokens": ("$1.00", "cost by tokens seen since the fork"),
+        "Energy since the fork": ("0.10 kWh", "measured at the GPU"),
+        "Energy of a million tokens": ("0.10 kWh", "energy by tokens seen since the fork"),
+    }
+    machine = cells(report, "environment")
+    assert machine["Time worked"][1] == (
+        "measured, in one attempt since the fork and in its parent's before it, without pauses"
+    )
+    assert machine["Time of its processes"][1] == "measured by the clock since the fork, pauses included"
+
+
 def test_the_published_figures_are_marked_and_their_count_is_told(home: Home, db: Database) -> None:
     text = report_of(home, db, make_run(db)).markdown()
 
@@ -147,6 +169,7 @@ def test_a_fork_names_its_parents_and_what_was_changed(home: Home, db: Database)
     with store.writing(db):
         store.add_changes(db, child, 400, {"eval.every": 10})
         store.add_changes(db, child, 500, {"rate_factor": 0.5})
+        store.add_changes(db, child, 600, {"train.tokens": 4_005_888, "rate_factor": 0.1234567})
 
     report = report_of(home, db, child)
 
@@ -154,6 +177,8 @@ def test_a_fork_names_its_parents_and_what_was_changed(home: Home, db: Database)
         "python -m engine start --preset seedling --name elder",
         "python -m engine fork elder --step 400 --name younger --set optimizer.muon_lr=0.01",
         "python -m engine set younger rate_factor=0.5",
+        "python -m engine set younger train.tokens=4005888",
+        "python -m engine set younger rate_factor=0.1234567",
         "python -m engine report younger --out report",
     ]
     assert cells(report, "identity")["Forked"] == ("from elder as it was at step 400",)

@@ -51,6 +51,20 @@ def test_a_report_leaves_out_what_was_not_measured(client: TestClient, db: Datab
     assert compared["Perplexity *"][1] == "24.38"
 
 
+@pytest.mark.parametrize(("kind", "words"), [("published", "published elsewhere"), ("imported", "came in a capsule")])
+def test_a_run_of_elsewhere_has_no_report_and_every_route_says_why(
+    client: TestClient, db: Database, kind: str, words: str
+) -> None:
+    run_id = make_run(db)
+    db.conn.execute("UPDATE runs SET kind = ? WHERE id = ?", [kind, run_id])
+    told = [client.get(f"/api/report{part}", params={"run": run_id}) for part in ("", "/plot", "/file")]
+    told.append(client.post("/api/report/block", json={"run": run_id, "block": "title", "text": "Mine"}))
+
+    assert {answer.status_code for answer in told} == {400}
+    (sentence,) = {answer.json()["error"] for answer in told}
+    assert words in sentence
+
+
 def test_the_same_report_is_not_sent_twice(client: TestClient, db: Database) -> None:
     run_id = make_run(db)
     first = client.get("/api/report", params={"run": run_id})

@@ -2,6 +2,7 @@
 
 import time
 
+from engine.phrases import plain
 from engine.report_words import Paragraph, Points, Span, clean, line, parse
 
 
@@ -52,6 +53,13 @@ def test_control_characters_and_turned_directions_are_shown_as_such() -> None:
     assert clean("🚣‍♀️ می‌رود") == "🚣‍♀️ می‌رود", "emoji and Persian words keep their joiners"
     assert line(" a\n  b ") == "a b"
     assert clean("\ud800") == "\ufffd", "can be written as UTF-8"
+
+
+def test_every_blank_is_kept_and_separators_of_lines_are_not() -> None:
+    blanks = "5\u00a0km, 10\u202fkg\u3000\u2009x"
+    assert clean(blanks) == plain(blanks) == blanks
+    for sign in "\x1b\x7f\x85\u061c\u200b\u200e\u2028\u2029\u202e\u2066\ufeff":
+        assert clean(f"a{sign}") == plain(f"a{sign}") == "a\ufffd"
 
 
 def test_the_worst_text_is_read_at_once() -> None:

@@ -1,5 +1,6 @@
 """Capsules through HTTP: packed and fetched, brought, looked at and taken in, sealed, and exhibits asked again."""
 
+import sys
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -110,6 +111,19 @@ def test_a_capsule_is_packed_fetched_brought_and_taken_in(
     assert files(elsewhere) == []
     again = ended(there, there.post("/api/capsule/upload", content=fetched.content))
     assert again["result"]["state"] == "known"
+
+
+def test_a_sheet_that_is_shut_meanwhile_takes_no_file_away(home: Home) -> None:
+    waits = "import sys, time, pathlib; pathlib.Path(sys.argv[-1]).read_bytes(); time.sleep(600)"
+    jobs = Jobs(home, [sys.executable, "-c", waits])
+    file = jobs.new_file()
+    file.write_bytes(b"x")
+    shown, taken = jobs.start("show", [str(file)], file), jobs.start("import", [str(file)], reads=file)
+
+    jobs.cancel(shown)
+    assert file.exists(), "it is still read"
+    jobs.cancel(taken)
+    assert files(home) == []
 
 
 def test_a_sealed_capsule_is_kept_shut(client: TestClient, run_id: str, there: TestClient, elsewhere: Home) -> None:

@@ -33,6 +33,11 @@ def test_an_exhibit_is_kept_opened_changed_and_taken_out(client: TestClient, db:
     sample = add_answer(db, make_run(db), " there was")
 
     kept = client.post("/api/keep", json={"sample": sample, "category": "good", "title": "Once"}).json()["exhibit"]
+    assert client.get("/api/kept", params={"sample": sample}).json() == {"exhibit": kept}
+    assert client.get("/api/kept", params={"sample": 10**9}).json() == {"exhibit": 0}
+    anew = {"sample": sample, "category": "good", "title": "By somebody else", "anew": True}
+    assert client.post("/api/keep", json=anew).json() == {"exhibit": kept, "already": True}
+    assert client.get("/api/exhibit", params={"id": kept}).json()["exhibit"]["title"] == "Once"
     client.post("/api/keep", json={"sample": sample, "category": "haiku", "title": "Twice", "note": "n"})
     opened = client.get("/api/exhibit", params={"id": kept}).json()
     assert (opened["exhibit"]["title"], opened["exhibit"]["category"], opened["exhibit"]["note"]) == (

@@ -1,5 +1,6 @@
 """What an answer looks like through HTTP, and the process that the page has measure in the background."""
 
+import json
 import sys
 from collections.abc import Iterator
 
@@ -83,6 +84,13 @@ def test_why_nothing_was_looked_up(client: TestClient, home: Home, db: Database,
     assert "not part of this home" in str(judged(client, published)["missing"])
     sample = add_answer(db, make_run(db), " and the cat")
     assert "not in this home any more" in str(judged(client, sample)["missing"])
+    make_dataset(home, "stories")
+    other = add_answer(db, make_run(db, "two", "cuda:0"), " and the cat")
+    db.execute("UPDATE runs SET dataset = 'stories' WHERE name = 'two'")
+    db.execute("UPDATE samples SET created_at = 5.0 WHERE id = ?", [other])
+    card = home.dataset("stories") / "card.json"
+    card.write_text(json.dumps(json.loads(card.read_text()) | {"created_at": "2020-01-01T00:00:00+00:00"}))
+    assert "was prepared again after this was said" in str(judged(client, other)["missing"])
     make_dataset(home, "starter")
     (home.dataset("starter") / "train.bin").write_bytes(b"")
     assert "is damaged" in str(judged(client, sample)["missing"])

@@ -84,8 +84,9 @@ def make_arena(reader: Reader) -> APIRouter:
         votes = store.voted_ages(db)
         after = _ratings(votes)
         sides = {side: _revealed(store.get_sample(db, sample), before, after) for side, sample in ids.items()}
-        for side, one in sides.items():
-            one["run_name"] = votes[-1][f"{side}_name"]
+        for one in sides.values():
+            one["run_name"] = store.get_run(db, one["run_id"])["name"]
+            one["exhibit"] = store.exhibit_of(db, one["id"]) or None
         return reply(request, sides | standings(votes))
 
     return router

@@ -26,6 +26,8 @@ AT_ONCE = 3
 """Jobs that may run at once; each is a process."""
 REMEMBERED = 3600.0
 """Seconds for which the end of a job is remembered, and what it made is kept to be fetched."""
+PATIENCE = 3.0
+"""Seconds in which a job that is ended may tidy up."""
 ON_THEIR_WAY = ".way-*"
 
 
@@ -37,6 +39,8 @@ class Job:
     process: subprocess.Popen[bytes] | None
     file: Path | None
     """What it makes or reads; removed with the job."""
+    reads: Path | None = None
+    """The file of another job that it reads: it is removed only after its end."""
     began: float = field(default_factory=time.monotonic)
     done: int = 0
     total: int = 0
@@ -61,7 +65,7 @@ class Jobs:
         self.home.capsules.mkdir(exist_ok=True)
         return self.home.capsules / f".way-{secrets.token_hex(8)}.capsule"
 
-    def start(self, kind: str, words: Sequence[str], file: Path | None = None) -> str:
+    def start(self, kind: str, words: Sequence[str], file: Path | None = None, reads: Path | None = None) -> str:
         """Begin a job; returns its id. Raises Refused when enough of them run."""
         self._tidy()
         with self._lock:
@@ -76,7 +80,7 @@ class Jobs:
                 env=torch_environment(),
                 start_new_session=True,
             )
-            token, job = secrets.token_hex(8), Job(kind, process, file)
+            token, job = secrets.token_hex(8), Job(kind, process, file, reads)
             self._jobs[token] = job
         with contextlib.suppress(OSError):
             os.setpriority(os.PRIO_PROCESS, process.pid, 10)  # training and the page come first
@@ -123,15 +127,22 @@ class Jobs:
     def _end(self, job: Job) -> None:
         if job.process is not None and job.state == "running":
             job.state = "cancelled"
-            job.process.kill()  # whatever it stores is in one transaction, its files are swept below
-            job.process.wait()
+            job.process.terminate()  # it tidies up; whatever it stores is in one transaction
+            try:
+                job.process.wait(PATIENCE)
+            except subprocess.TimeoutExpired:
+                job.process.kill()
+                job.process.wait()
             for left in (self.home.path / "checkpoints").glob(f".capsule-{job.process.pid}-*"):
                 shutil.rmtree(left, ignore_errors=True)
         self._drop_file(job)
 
     def _drop_file(self, job: Job) -> None:
         """Remove what a job made or read, and the folder where nothing else is in it."""
-        if job.file is not None:
+        reader = next((one for one in self._jobs.values() if one.state == "running" and one.reads == job.file), None)
+        if job.file is not None and reader is not None:
+            reader.file = job.file  # which removes it at its own end
+        elif job.file is not None:
             job.file.unlink(missing_ok=True)
             for part in job.file.parent.glob(f".{job.file.name}.*"):
                 part.unlink(missing_ok=True)
@@ -156,6 +167,8 @@ class Jobs:
                 return
             try:
                 job.result, job.state = json.loads(answer), "done"
+                if job.kind == "import":
+                    self._drop_file(job)
             except ValueError:
                 plain = code == 1 and last.endswith((".", "!"))
                 job.error = last if plain else "It ended without an answer; python -m engine capsule says more."

@@ -123,7 +123,7 @@ def make_capsules(reader: Reader, jobs: Jobs) -> APIRouter:
         shown = jobs.get(text(what.get("job"), "The job", 64))
         if shown.kind != "show" or shown.state != "done" or shown.file is None:
             raise Refused("There is no capsule to take in; bring it again.")
-        return reply(request, {"job": jobs.start("import", [str(shown.file)])})
+        return reply(request, {"job": jobs.start("import", [str(shown.file)], reads=shown.file)})
 
     @router.post("/capsule/open")
     def open_sealed(request: Request, what: dict[str, Any]) -> Response:

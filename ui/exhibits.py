@@ -108,8 +108,16 @@ def make_exhibits(reader: Reader, actions: Actions, cache: SeriesCache) -> APIRo
         names = {"content-disposition": 'attachment; filename="hall-of-fame.html"', "cache-control": "no-store"}
         return Response(text.encode("utf-8", "replace"), media_type="text/html", headers=names)
 
+    @router.get("/kept")
+    def kept(request: Request, sample: int) -> Response:
+        return reply(request, {"exhibit": store.exhibit_of(reader.db(), _id(sample))})
+
     @router.post("/keep")
     def keep(request: Request, what: dict[str, Any]) -> Response:
+        # Whoever keeps something anew has not seen how somebody else kept it already: that is not overwritten.
+        there = store.exhibit_of(reader.db(), _whole(what, "sample")) if what.get("anew") is True else 0
+        if there:
+            return reply(request, {"exhibit": there, "already": True})
         kept = actions.archive_sample(
             what.get("sample", 0),
             what.get("category", ""),

@@ -6,7 +6,8 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 
 from engine import store
-from engine.judging import judge, obstacle, passage
+from engine.data.shards import open_dataset
+from engine.judging import is_another_text, judge, obstacle, passage, text_is_elsewhere
 from engine.proposals import reason
 from engine.store import Row
 from engine.wording import said
@@ -28,7 +29,7 @@ def make_judging(reader: Reader, judging: Judging) -> APIRouter:
         found = judge(reader.home, db, sample)
         answer = store.get_sample(db, sample)
         run = store.get_run(db, answer["run_id"])
-        missing = why_not(reader, run, found)
+        missing = why_not(reader, run, answer, found)
         waiting = missing == INDEXING
         if waiting:
             judging.wake()
@@ -51,15 +52,19 @@ def make_judging(reader: Reader, judging: Judging) -> APIRouter:
 INDEXING = "The training text is being indexed, which takes seconds for a small one; then this is known."
 
 
-def why_not(reader: Reader, run: Row, found: Row) -> str:
+def why_not(reader: Reader, run: Row, answer: Row, found: Row) -> str:
     """Why an answer was not looked up in its training text, in a sentence; "" where it was."""
     if found["text_sha256"] is not None:
         return ""
-    if run["kind"] == "published":
+    if text_is_elsewhere(run["kind"], run["dataset"]):
         return "The text that this model was trained on is not part of this home, so nothing can be looked up in it."
     if not (reader.home.dataset(run["dataset"]) / "card.json").is_file():
         return f"The dataset {run['dataset']} is not in this home any more, so nothing can be looked up in it."
-    return obstacle(reader.home, run["dataset"]) or INDEXING
+    if why := obstacle(reader.home, run["dataset"]):
+        return why
+    if is_another_text(open_dataset(reader.home, run["dataset"]), answer["created_at"]):
+        return f"The dataset {run['dataset']} was prepared again after this was said, so it may be another text."
+    return INDEXING
 
 
 def copied(reader: Reader, run: Row, answer: Row, found: Row) -> dict[str, Any] | None:

@@ -19,10 +19,13 @@ SCRIPT = """
   const tab = tabs.find((one) => one.value === new URLSearchParams(location.search).get("tab")) || tabs[0];
   tab.setAttribute("aria-selected", "true");
   frame.dataset.tab = tab.value;
+  const late = "Still opening; reload the page if it stays so";
+  setTimeout(() => { frame.querySelector(".pill").lastChild.textContent = late; }, 20000);
   if (["train", "compare"].includes(tab.value)) {
     const script = document.createElement("script");
     script.src = "%s/plotly.min.js";
     script.async = true;
+    script.onerror = () => script.remove();
     document.head.append(script);
   }
 """

@@ -10,7 +10,7 @@ from fastapi import APIRouter, Request, Response
 
 from engine import report, store
 from engine.report_curves import read_curves
-from engine.report_facts import Facts, gather
+from engine.report_facts import Facts, gather, refuse_unless_trained
 from engine.report_plot import LOOKS, plot, size_of
 from engine.report_sections import document
 from engine.store import Refused, Row
@@ -99,8 +99,7 @@ def make_reports(reader: Reader) -> APIRouter:
 def trained(reader: Reader, run_id: str) -> Row:
     """A run that has a report here."""
     run = reader.run(run_id)
-    if run["kind"] != "trained":
-        raise Refused(f"{run['name']} was published elsewhere, with a report of its own; choose a run of yours.")
+    refuse_unless_trained(run)
     return run
 
 

@@ -13,9 +13,11 @@ from engine.store.arena import voted_ages as voted_ages
 from engine.store.backup import backup as backup
 from engine.store.capsule import CATEGORIES as CATEGORIES
 from engine.store.capsule import categories as categories
+from engine.store.capsule import exhibit_of as exhibit_of
 from engine.store.capsule import get_exhibit as get_exhibit
 from engine.store.capsule import keep as keep
 from engine.store.capsule import remove_exhibit as remove_exhibit
+from engine.store.capsules import POINTS as POINTS
 from engine.store.capsules import add_capsule as add_capsule
 from engine.store.capsules import add_curve as add_curve
 from engine.store.capsules import add_imported as add_imported
@@ -59,6 +61,7 @@ from engine.store.deletion import remove_some as remove_some
 from engine.store.diagnostics import looks as looks
 from engine.store.forks import ancestors as ancestors
 from engine.store.forks import make_fork as make_fork
+from engine.store.forks import tokens_since_fork as tokens_since_fork
 from engine.store.front import pin as pin
 from engine.store.front import pin_last as pin_last
 from engine.store.front import place_beside as place_beside

@@ -62,6 +62,12 @@ def keep(
     return exhibit
 
 
+def exhibit_of(db: Database, sample_id: int) -> int:
+    """The archive id of a sample that is kept; 0 for one that is not."""
+    found = rows(db, "SELECT id FROM archive WHERE sample_id = ?", [sample_id])
+    return int(found[0]["id"]) if found else 0
+
+
 def get_exhibit(db: Database, exhibit: int) -> Row:
     """One exhibit by its archive id; raises Refused when there is none."""
     found = with_tags(db, rows(db, f"{EXHIBIT} WHERE archive.id = ?", [exhibit]))

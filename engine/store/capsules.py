@@ -33,9 +33,13 @@ def kept_rows(db: Database, run_ids: Sequence[str], exhibits: Sequence[int] | No
     if exhibits is not None:
         where, values = f"{where} AND archive.id IN (SELECT value FROM json_each(?))", [*values, json.dumps(exhibits)]
     source = f"archive JOIN samples ON samples.id = archive.sample_id WHERE {where} ORDER BY archive.id"
-    said = rows(db, f"SELECT samples.* FROM {source}", values)
-    how = "archive.id, category, title, archive.note, archive.created_at, archive.place AS pinned"
-    kept = rows(db, f"SELECT {how} FROM {source}", values)
+    db.conn.execute("BEGIN")  # both see the same
+    try:
+        said = rows(db, f"SELECT samples.* FROM {source}", values)
+        how = "archive.id, category, title, archive.note, archive.created_at, archive.place AS pinned"
+        kept = rows(db, f"SELECT {how} FROM {source}", values)
+    finally:
+        db.conn.execute("COMMIT")
     tagged = [one for at in range(0, len(kept), AT_ONCE) for one in with_tags(db, kept[at : at + AT_ONCE])]
     for one in tagged:
         del one["id"]

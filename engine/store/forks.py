@@ -22,6 +22,16 @@ def make_fork(db: Database, run_id: str, parent_id: str, checkpoint: Row) -> Non
     put_checkpoint(db, {"run_id": run_id, "attempt": 0, "kind": "full", "created_at": time.time(), **checkpoint})
 
 
+def tokens_since_fork(run: Row) -> int:
+    """Tokens that a run has read itself: all of its age, but for a fork, whose first steps were its parent's.
+
+    A step of a fork reads as many tokens as one of its parent. The parent's own row may be gone.
+    """
+    if not run["parent_step"]:
+        return int(run["tokens"])
+    return int(run["tokens"] - run["parent_step"] * run["target_tokens"] // run["total_steps"])
+
+
 def ancestors(db: Database, run: Row) -> list[tuple[Row, int]]:
     """Parent, grandparent and so on of a run, each with the step up to which it is that run's past."""
     found: list[tuple[Row, int]] = []

@@ -66,10 +66,13 @@ def get_measures(db: Database, sample_id: int) -> Row | None:
 
 
 def unmeasured(db: Database, version: int, after: int = 0, run_id: str = "", limit: int = 500) -> list[Row]:
-    """Answers with an id above `after` that were not measured, or by older rules; oldest first, with `dataset`."""
+    """Answers with an id above `after` that were not measured, or by older rules; oldest first.
+
+    Each with `dataset` and `run_kind`.
+    """
     return rows(
         db,
-        """SELECT samples.*, runs.dataset FROM samples JOIN runs ON runs.id = samples.run_id
+        """SELECT samples.*, runs.dataset, runs.kind AS run_kind FROM samples JOIN runs ON runs.id = samples.run_id
            LEFT JOIN measures ON sample_id = samples.id
            WHERE samples.id > ? AND (? = '' OR run_id = ?) AND (version IS NULL OR version < ?)
            ORDER BY samples.id LIMIT ?""",
@@ -81,7 +84,7 @@ def not_looked_up(db: Database, dataset: str, sha256: str, after: int = 0, limit
     """Measured answers of runs on a dataset that were not looked up in this very text of it, as above."""
     return rows(
         db,
-        """SELECT samples.*, runs.dataset FROM measures JOIN samples ON samples.id = sample_id
+        """SELECT samples.*, runs.dataset, runs.kind AS run_kind FROM measures JOIN samples ON samples.id = sample_id
            JOIN runs ON runs.id = samples.run_id
            WHERE sample_id > ? AND runs.dataset = ? AND text_sha256 IS NOT ? ORDER BY sample_id LIMIT ?""",
         [after, dataset, sha256, limit],

@@ -44,6 +44,27 @@ def test_a_vote_by_key_reveals_whose_they_were(app: App, page: Any) -> None:
     assert page.evaluate("window.hurt") is None
 
 
+def test_what_somebody_has_kept_already_is_not_written_over(app: App, page: Any) -> None:
+    contest(app)
+    visit(page, app, "?tab=capsule&room=arena")
+    page.wait_for_selector("#arena .contender")
+    page.keyboard.press("1")
+    left, right = "#arena .contender[data-side=left] .whose", "#arena .contender[data-side=right] .whose"
+    page.click(f"{right} >> text=Keep this")
+    page.check("#keep input[value=good]")
+    page.click("#keep >> text=Keep it")
+    page.click("#keep >> text=Go on here")
+    page.wait_for_selector(f"{right} >> text=Kept: see it")
+
+    db = store.connect(app.home.database)
+    for row in db.query("SELECT left_sample FROM votes"):
+        store.keep(db, row["left_sample"], "strange", "Mine", "My note", ["mine"])
+    page.click(f"{left} >> text=Keep this")
+    page.wait_for_selector("#exhibit[open] >> text=My note")
+    assert store.search_exhibits(db, store.Wanted(tag="mine"))[1] == 1
+    db.close()
+
+
 def test_keys_are_letters_again_elsewhere(app: App, page: Any) -> None:
     contest(app)
     visit(page, app, "?tab=capsule&room=arena")

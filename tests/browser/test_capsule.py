@@ -57,6 +57,16 @@ def test_an_exhibit_has_an_address_and_the_back_button_closes_it(app: App, page:
     page.wait_for_selector("#exhibit[open] >> text=marmalade cat 1")
 
 
+def test_an_answer_that_says_its_prompt_again_keeps_every_word(app: App, page: Any) -> None:
+    run_id = furnished(app.home, 0)[0]
+    db = store.connect(app.home.database)
+    exhibit = store.keep(db, add_answer(db, run_id, "hahaha", prompt="ha"), "loop", "Laughter")
+    db.close()
+    visit(page, app, f"?tab=capsule&exhibit={exhibit}")
+    page.wait_for_selector("#exhibit[open] .words")
+    assert page.text_content("#exhibit .words") == page.text_content("#gallery .exhibit .words") == "hahahaha"
+
+
 def test_an_exhibit_is_changed_and_taken_out_after_a_question(app: App, page: Any) -> None:
     furnished(app.home)
     visit(page, app, "?tab=capsule")

@@ -144,7 +144,11 @@ def test_all_prompts_of_one_age(app: App, page: Any, elder: str) -> None:
     page.locator("#growing-cards .grown >> nth=1").get_by_text("Keep this").click()
     page.wait_for_selector("#keep[open]")
     assert SECOND in page.inner_text("#keep")
-    page.keyboard.press("Escape")
+    page.check("#keep input[value=strange]")
+    page.click("#keep >> text=Keep it")
+    page.click("#keep >> text=Go on here")
+    page.wait_for_selector("#growing-cards .grown >> nth=1 >> text=Kept")
+    assert page.locator("#growing-cards .grown").count() == 2
     page.locator("#growing-cards .grown >> nth=1").get_by_text("Open alone").click()
     says(page, SECOND, 40)
     address(page, "asked=The+captain+of+the+ship")

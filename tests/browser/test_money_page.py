@@ -84,6 +84,21 @@ def test_a_price_and_a_budget_are_given_changed_and_taken_away_in_place(app: App
     db.close()
 
 
+def test_the_cost_of_a_fork_is_told_as_its_own(app: App, page: Any) -> None:
+    elder, younger = furnished(app.home, 0)
+    db = store.connect(app.home.database)
+    db.conn.execute("UPDATE runs SET parent_run_id = ?, parent_step = 30 WHERE id = ?", [elder, younger])
+    store.update_state(db, younger, process_seconds=3600.0, joules=3.6e6)
+    visit(page, app, f"?run={younger}")
+    says(page, "#money dt", "Energy since the fork")
+
+    money.set_price(db, Price(per_hour=0.4096), younger)
+    db.close()
+    page.reload()
+    says(page, "#money [data-money=note]", "All counted since the fork.")
+    says(page, "#money [data-money=million]", "$10.00")
+
+
 def test_a_run_stops_at_its_budget_and_a_raised_one_lets_it_resume(workshop: App, page: Any) -> None:
     visit(page, workshop, FORM)
     page.click("#home-price summary")

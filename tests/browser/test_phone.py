@@ -78,7 +78,7 @@ def test_the_first_exhibit_is_not_pushed_away_by_filters(full: tuple[App, dict[s
     app, runs = full
     visit(phone, app, f"?tab=capsule&of={runs['finished']}")
     phone.wait_for_selector("#gallery .exhibit")
-    assert phone.locator("#gallery .exhibit").first.evaluate("(one) => one.getBoundingClientRect().top") < 600
+    assert phone.locator("#gallery .exhibit").first.evaluate("(one) => one.getBoundingClientRect().top") < 640
     assert phone.locator("#gallery-more").text_content() == "Filters: 1 set"
 
     phone.click("#gallery-more")

@@ -86,6 +86,21 @@ def test_texts_are_written_in_place_and_never_run(app: App, page: Any) -> None:
     assert "introduction" not in blocks(app, run_id)
 
 
+def test_escape_keeps_what_is_saved(app: App, page: Any) -> None:
+    run_id = furnished(app.home, 0)[0]
+    opened(app, page, run_id)
+    page.click("[data-section=introduction] .edit")
+    page.fill("[name=introduction]", "A long evening's work.")
+    page.locator("[name=introduction]").blur()
+    wait_for(lambda: "introduction" in blocks(app, run_id))
+    page.wait_for_selector(".report-form [role=status] >> text=Saved.")
+    page.fill("[name=introduction]", "A slip")
+    page.press("[name=introduction]", "Escape")
+    page.wait_for_selector("#report .report-form", state="detached")
+
+    assert blocks(app, run_id)["introduction"] == "A long evening's work."
+
+
 def test_what_somebody_writes_outlives_news_and_a_change_elsewhere_is_told(app: App, page: Any) -> None:
     run_id = furnished(app.home, 0)[0]
     opened(app, page, run_id)

@@ -103,6 +103,21 @@ def test_keep_and_find_again(grown: App, page: Any) -> None:
     assert answered(page) == said
 
 
+def test_a_selection_that_ends_outside_a_sheet_does_not_shut_it(grown: App, page: Any) -> None:
+    visit(page, grown)
+    page.locator("#feed .answer").get_by_text("Keep this").first.click()
+    page.fill("#keep-note", "Typed with care")
+    box = page.locator("#keep-note").bounding_box()
+    page.mouse.move(box["x"] + 60, box["y"] + 12)
+    page.mouse.down()
+    page.mouse.move(5, box["y"] + 12)
+    page.mouse.up()
+    assert page.input_value("#keep-note") == "Typed with care"
+
+    page.mouse.click(5, 300)
+    page.wait_for_selector("#keep", state="hidden")
+
+
 def test_another_answer_is_another_one_and_the_newest_is_asked_again(grown: App, page: Any) -> None:
     visit(page, grown, "?tab=play")
     page.wait_for_function("document.querySelectorAll('#play-age option').length > 1")

@@ -1,6 +1,6 @@
 // "Tell me": what is told about runs, by the browser and through a webhook, and what was told lately.
 
-import { $, $$, fill, h, say } from "./dom.js";
+import { $, $$, fill, h, say, shutByBackdrop } from "./dom.js";
 import { moment } from "./format.js";
 import { LONG_MS, get, send } from "./state.js";
 import { TONES, notifies, notify } from "./alerts.js";
@@ -12,7 +12,7 @@ let parts = {};
 export function mount(given) {
   ({ watch } = given);
   const dialog = h("dialog", { id: "tell-sheet", class: "sheet", "aria-labelledby": "tell-title" });
-  dialog.addEventListener("click", (event) => event.target === dialog && dialog.close());
+  shutByBackdrop(dialog);
   dialog.addEventListener("close", () => { parts = {}; fill(dialog); });
   $("#topbar").after(dialog);
   $("#tell-me").addEventListener("click", open);

@@ -10,6 +10,7 @@ const KEYS = Object.fromEntries(Object.entries(SIDES).map(([side, { key }]) => [
 let shown = null;
 let busy = false;
 let run = "";
+let turn = 0;
 
 export function mount() {
   document.addEventListener("keydown", (event) => {
@@ -29,16 +30,18 @@ export async function load() {
 }
 
 async function next() {
+  const mine = (turn += 1);
   busy = true;
   let answer;
   try {
     answer = await get("/api/arena/pair", { run });
   } catch (error) {
-    problem(error.message);
+    if (mine === turn) problem(error.message);
     return;
   } finally {
-    busy = false;
+    if (mine === turn) busy = false;
   }
+  if (mine !== turn) return; // another choice was made meanwhile
   shown = answer.pair ? answer : null;
   draw();
 }
@@ -100,7 +103,14 @@ function reveal(side, one, winner) {
   card.classList.toggle("won", winner === side);
   const moved = `${one.moved > 0 ? "+" : one.moved < 0 ? "−" : "±"}${Math.abs(one.moved)}`;
   fill($(".whose", card), h("p", {}, h("b", {}, one.run_name), `, ${age(one.tokens)}`, h("br"), `Rated ${one.rating.toLocaleString("en")} (${moved})`),
-    h("button", { type: "button", class: "quiet", onclick: () => emit("keep", { sample: one }) }, "Keep this"));
+    keepButton(one));
+}
+
+function keepButton(one) {
+  const label = () => (one.exhibit ? "Kept: see it" : "Keep this");
+  const made = h("button", { type: "button", class: "quiet", onclick: () => (one.exhibit ? emit("see", one.exhibit)
+    : emit("keep", { sample: one, done: (exhibit) => { one.exhibit = exhibit; say(made, label()); } })) }, label());
+  return made;
 }
 
 async function table() {

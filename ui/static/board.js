@@ -15,6 +15,8 @@ import { runById, state, writeAddress } from "./state.js";
 
 /** Longer than this nobody waits for a chart to answer a gesture. */
 const PATIENCE_MS = 100;
+/** Between two attempts to get the script of the charts. */
+const RETRY_MS = 5000;
 
 const whenIdle = (callback) => (window.requestIdleCallback ? requestIdleCallback(callback, { timeout: PATIENCE_MS }) : setTimeout(callback, 20));
 
@@ -106,7 +108,7 @@ export class Board {
   schedule() {
     if (this.drawing || !this.seen()) return;
     if (!window.Plotly) {
-      plotly().then(() => this.schedule(), (error) => { say(this.charts[0].note, error.message); this.charts[0].note.hidden = false; });
+      this.waiting ||= plotly().then(() => true, (error) => this.without(error)).finally(() => { this.waiting = null; }).then((here) => here && this.schedule());
       return;
     }
     this.drawing = true;
@@ -119,6 +121,15 @@ export class Board {
       else if (chart) this.cross.refresh();
       this.after();
     });
+  }
+
+  /** The script of the charts did not come: said in their place, and asked for again while somebody looks. */
+  without(error) {
+    const { note } = this.charts[0];
+    say(note, error.message);
+    note.hidden = false;
+    setTimeout(() => this.schedule(), RETRY_MS);
+    return false;
   }
 
   draw(chart) {

@@ -18,6 +18,7 @@ let drawn = "";
 export function mount() {
   wanted.mount(enter);
   arena.mount();
+  new ResizeObserver(readOn).observe($("#gallery"));
   for (const button of $$("#capsule-rooms button")) button.addEventListener("click", () => move(button.dataset.room));
   fill($("#capsule-do"), h("button", { type: "button", class: "quiet", id: "save-gallery", title: "One file that shows these exhibits to anyone, without scripts", onclick: saveAll }, "Save as page"),
     h("button", { type: "button", class: "plain", id: "random-exhibit", onclick: () => anyExhibit() }, "Random exhibit"));
@@ -78,9 +79,15 @@ async function load() {
   fill($("#gallery"), answer.exhibits.length ? answer.exhibits.map((one) => card(one, answer.curves[one.run_id], now.q, load)) : h("div", { class: "empty" }, h("p", {}, nothing(now)),
     Object.entries(now).some(([name, value]) => name !== "room" && value) ? h("button", { type: "button", class: "plain", onclick: wanted.wantAll }, "Show all exhibits") : null));
   explainSigns(answer.exhibits.flatMap((one) => [one.prompt, one.text]), $("#gallery-signs"));
-  for (const text of $$("#gallery .exhibit .words")) text.nextElementSibling.hidden = text.scrollHeight <= text.clientHeight + 2;
+  readOn();
   for (const button of $$("#capsule-do button")) button.disabled = !answer.total;
   pages(answer, Number(now.leaf) || 0);
+}
+
+/** A text that is cut off has a way to its rest; that depends on the width, and is known only while it is shown. */
+function readOn() {
+  if (!$("#gallery").clientWidth) return;
+  for (const text of $$("#gallery .exhibit .words")) text.nextElementSibling.hidden = text.scrollHeight <= text.clientHeight + 2;
 }
 
 /** Open any of the exhibits that the filters leave, another one than the one that was open. */

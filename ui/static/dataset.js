@@ -1,6 +1,6 @@
 // One dataset, whole: where it came from, what was left out, how long its documents are, some of them to read, and its end.
 
-import { $, fill, h, say } from "./dom.js";
+import { $, fill, h, say, shutByBackdrop } from "./dom.js";
 import { bytes, date, leftOut } from "./format.js";
 import { LONG_MS, emit, get, send } from "./state.js";
 
@@ -8,7 +8,7 @@ let shown = "";
 
 export function mount() {
   const dialog = h("dialog", { id: "dataset", class: "sheet", "aria-labelledby": "dataset-title" });
-  dialog.addEventListener("click", (event) => event.target === dialog && dialog.close());
+  shutByBackdrop(dialog);
   dialog.addEventListener("close", () => { shown = ""; fill(dialog); });
   $("#topbar").after(dialog);
 }

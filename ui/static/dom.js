@@ -26,6 +26,13 @@ export function fill(element, ...children) {
   element.replaceChildren(...children.flat(Infinity).filter(Boolean));
 }
 
+/** A press on what lies behind a dialog shuts it; a drag that ends there, a selection of text for example, does not. */
+export function shutByBackdrop(dialog, shut = () => dialog.close()) {
+  let pressed = false;
+  dialog.addEventListener("pointerdown", (event) => { pressed = event.target === dialog; });
+  dialog.addEventListener("click", (event) => { if (pressed && event.target === dialog) shut(); });
+}
+
 /** Options of a select from [value, label] pairs; keeps the choice where it still exists. */
 export function options(select, pairs) {
   const signature = JSON.stringify(pairs);

@@ -1,7 +1,7 @@
 // One exhibit, whole, with an address of its own; here it is changed and taken out. All its texts are text nodes.
 
 import { inWords, wishOf } from "./asked.js";
-import { $, fill, h, say } from "./dom.js";
+import { $, fill, h, say, shutByBackdrop } from "./dom.js";
 import { mark } from "./categories.js";
 import { age, continuation, date, loss } from "./format.js";
 import { memorised } from "./judging.js";
@@ -18,7 +18,7 @@ let byChance = false;
 
 export function mount() {
   const dialog = $("#exhibit");
-  dialog.addEventListener("click", (event) => event.target === dialog && dialog.close());
+  shutByBackdrop(dialog);
   dialog.addEventListener("close", () => {
     shown = null;
     fill(dialog);
@@ -147,14 +147,15 @@ function confirm() {
 }
 
 async function remove(problem) {
+  const { id, sample_id: sample } = shown.exhibit;
   try {
-    await send("/api/remove", { exhibit: shown.exhibit.id });
+    await send("/api/remove", { exhibit: id });
   } catch (error) {
     say(problem, error.message);
     return;
   }
   close();
-  emit("kept");
+  emit("kept", { sample, exhibit: null });
 }
 
 function edit() {

@@ -22,6 +22,7 @@ export function mount() {
   });
   $("#see-grow").addEventListener("click", () => emit("grow", {}));
   for (const news of ["runs", "line"]) on(news, banner);
+  on("kept", (what) => { if (what?.sample) for (const card of cards.values()) card.kept(what); });
 }
 
 function reset() {
@@ -115,6 +116,12 @@ class Card {
     const sample = this.shown();
     if (sample.exhibit) emit("see", sample.exhibit);
     else emit("keep", { sample, done: (exhibit) => { sample.exhibit = exhibit; this.draw(); } });
+  }
+
+  /** One of its answers was kept, here or elsewhere on the page, or taken out: then `exhibit` is null. */
+  kept({ sample, exhibit }) {
+    for (const one of [this.latest, ...(this.samples || [])]) if (one.id === sample) one.exhibit = exhibit;
+    this.draw();
   }
 
   newest(sample) {

@@ -1,6 +1,6 @@
 // A fork: a new run from the weights of the selected one. The line of forks it comes from and those that came from it, and the form that starts one.
 
-import { $, $$, fill, h, say } from "./dom.js";
+import { $, $$, fill, h, say, shutByBackdrop } from "./dom.js";
 import { count, duration, isOpen } from "./format.js";
 import { LONG_MS, emit, get, on, runById, send, state } from "./state.js";
 
@@ -14,7 +14,7 @@ const typed = new Map();
 export function mount(page) {
   ({ select } = page);
   const dialog = h("dialog", { id: "fork", class: "sheet", "aria-labelledby": "fork-title" });
-  dialog.addEventListener("click", (event) => event.target === dialog && dialog.close());
+  shutByBackdrop(dialog);
   dialog.addEventListener("close", () => { choices = null; typed.clear(); fill(dialog); });
   $("#topbar").after(dialog);
   on("facts", facts);

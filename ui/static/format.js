@@ -141,7 +141,8 @@ export const isResumable = (run) => run.kind !== "imported" && ["stopped", "cras
  * excerpt has lost it, and may repeat the prompt.
  */
 export function continuation(prompt, text, published) {
-  const rest = text.startsWith(prompt) ? text.slice(prompt.length) : published && /^\w/.test(text) ? ` ${text}` : text;
+  const excerpt = () => (text.startsWith(prompt) ? text.slice(prompt.length) : /^\w/.test(text) ? ` ${text}` : text);
+  const rest = published ? excerpt() : text;
   return rest.trimEnd().replace(/\n\s*\n\s*/g, "\n\n");
 }
 

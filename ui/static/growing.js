@@ -23,7 +23,11 @@ export function mount({ select }) {
   on("selected", (id) => { if (seen && seen.run !== id) pause(); load(); });
   for (const news of ["said", "runs"]) on(news, load);
   // An exhibit may have been taken out: what is kept is read anew.
-  on("kept", () => seen && text.forget(seen.run));
+  on("kept", () => {
+    if (!seen) return;
+    text.forget(seen.run);
+    if (state.tab === "growing") show();
+  });
   $("#growing-start").addEventListener("click", () => emit("show", "train"));
   on("theme", () => seen && draw());
   on("grow", ({ run: id = state.selected, suite = "", prompt, step }) => {
@@ -271,13 +275,13 @@ async function showAll(at) {
   const here = seen.ages[at];
   const still = () => seen && whole() && seen.ages[index()] === here;
   try {
-    await text.readPage(here);
+    while (still() && !text.page(here)) await text.readPage(here); // what was read is forgotten when something is kept
   } catch (error) {
     pause();
     if (still()) failedCards(error.message);
     return;
   }
   if (!still()) return;
-  drawCards(seen.prompts, text.page(here) || [], (prompt) => { pause(); choose(prompt); $("#growing-slider").focus({ preventScroll: true }); }, show);
+  drawCards(seen.prompts, text.page(here), (prompt) => { pause(); choose(prompt); $("#growing-slider").focus({ preventScroll: true }); }, show);
   text.readPagesNear(seen.ages, at);
 }

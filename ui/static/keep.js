@@ -1,23 +1,26 @@
 // How an answer is kept: one dialog wherever words are read, and the same form to change an exhibit.
 
-import { $, fill, h, say } from "./dom.js";
+import { $, fill, h, say, shutByBackdrop } from "./dom.js";
 import { KNOWN, made, mark } from "./categories.js";
 import { looksLike, memorised } from "./judging.js";
-import { emit, on, send, state } from "./state.js";
+import { emit, get, on, send, state } from "./state.js";
 import { explainSigns } from "./texts.js";
 
 const button = (label, kind, onclick) => h("button", { type: "button", class: kind, onclick }, label);
 
 export function mount() {
   const dialog = h("dialog", { id: "keep", class: "sheet", "aria-labelledby": "keep-heading" });
-  dialog.addEventListener("click", (event) => event.target === dialog && dialog.close());
+  shutByBackdrop(dialog);
   dialog.addEventListener("close", () => fill(dialog));
   $("#topbar").after(dialog);
-  on("keep", ({ sample, done }) => {
+  on("keep", async ({ sample, done }) => {
+    const heard = (exhibit) => { done?.(exhibit); emit("kept", { sample: sample.id, exhibit }); };
+    const there = await get("/api/kept", { sample: sample.id }).then((answer) => answer.exhibit, () => 0); // kept from elsewhere on the page, or by somebody else
+    if (there) { heard(there); emit("see", there); return; }
     const title = [...sample.prompt.trim()].slice(0, 60).join("");
     const form = keepForm({ heading: "Keep it in the time capsule", verb: "Keep it", leave: "Not now",
-      what: { ...sample, sample_id: sample.id, title, category: "", note: "" },
-      saved: (exhibit) => { kept(exhibit); done?.(exhibit); emit("kept"); }, left: () => dialog.close() });
+      what: { ...sample, sample_id: sample.id, title, category: "", note: "" }, anew: true,
+      saved: (exhibit, already) => { kept(exhibit, already); heard(exhibit); }, left: () => dialog.close() });
     fill(dialog, form);
     dialog.showModal();
     dialog.scrollTop = 0;
@@ -26,16 +29,16 @@ export function mount() {
 }
 
 /** What was wanted is done; where it is now is one press away. */
-function kept(exhibit) {
+function kept(exhibit, already) {
   const dialog = $("#keep");
   const see = button("See it there", "strong", () => { dialog.close(); emit("see", exhibit); });
-  fill(dialog, h("div", { class: "whole" }, h("h2", { id: "keep-heading", role: "status" }, "Kept in the time capsule"),
+  fill(dialog, h("div", { class: "whole" }, h("h2", { id: "keep-heading", role: "status" }, already ? "Somebody kept it meanwhile, in their words" : "Kept in the time capsule"),
     h("div", { class: "row" }, see, button("Go on here", "plain", () => dialog.close()))));
   see.focus();
 }
 
-/** Category, title, tags and note of one sample; `saved` gets the exhibit's id once the server has it. */
-export function keepForm({ heading, headed = "keep-heading", verb, leave, what, saved, left }) {
+/** Category, title, tags and note of one sample; `saved` gets the exhibit's id once the server has it. `anew`: what is kept already stays as it is. */
+export function keepForm({ heading, headed = "keep-heading", verb, leave, what, saved, left, anew = false }) {
   const own = h("input", { type: "text", maxlength: "40", id: "own-category", list: "own-categories", "aria-label": "Your own category",
     value: KNOWN[what.category] ? "" : what.category, placeholder: "a word of your own", oninput: () => { pick.own.checked = true; }, onpointerdown: () => { pick.own.checked = true; } });
   const pick = {};
@@ -62,8 +65,8 @@ export function keepForm({ heading, headed = "keep-heading", verb, leave, what, 
       return;
     }
     try {
-      const answer = await send("/api/keep", { sample: what.sample_id, category: category(), title: title.value, note: note.value, tags: tagged() });
-      saved(answer.exhibit);
+      const answer = await send("/api/keep", { sample: what.sample_id, category: category(), title: title.value, note: note.value, tags: tagged(), anew });
+      saved(answer.exhibit, answer.already);
     } catch (error) {
       say(problem, error.message);
     }

@@ -43,16 +43,16 @@ function draw() {
   if (place.dataset.drawn !== key) {
     place.dataset.drawn = key;
     const focus = place.contains(document.activeElement) && document.activeElement.dataset.key;
-    fill(place, prices.run || editing ? box(one, money) : invitation(money));
+    fill(place, prices.run || editing ? box(one, money) : invitation(one, money));
     if (focus) (place.querySelector(`[data-key="${focus}"]`) || place.querySelector("button"))?.focus({ preventScroll: true });
   }
   figures(one, money);
 }
 
-function invitation(money) {
+function invitation(one, money) {
   return [h("h2", {}, "Money and energy"),
     h("p", { class: "note" }, "What this run costs is not known: say what the machine costs an hour, or your electricity a kWh."),
-    money.joules ? h("dl", {}, fact("energy", "Energy")) : null,
+    money.joules ? h("dl", {}, fact("energy", one.parent_step ? "Energy since the fork" : "Energy")) : null,
     h("div", { class: "row" }, h("button", { type: "button", class: "plain", "data-key": "price", onclick: () => edit("price") }, "Give a price"))];
 }
 
@@ -82,7 +82,7 @@ function figures(one, money) {
   put("finish", money.finish === undefined ? "–" : `about ${amount(money.finish, currency)}`);
   put("million", amount(money.million, currency));
   put("price", priceWords(prices.run));
-  put("note", note(money));
+  put("note", `${one.parent_step ? "All counted since the fork. " : ""}${note(money)}`);
   if (!bar) return;
   const share = Math.min(1, (money.spent || 0) / most);
   $("i", bar).style.transform = `scaleX(${share})`;

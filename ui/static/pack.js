@@ -75,6 +75,7 @@ async function start(event) {
   const { filter, rest } = chosen();
   const wanted = { ...rest, weights: parts.weights.checked, title: parts.title.value, sender: parts.sender.value, seal: parts.seal.value };
   const mine = (asked += 1);
+  const form = event.currentTarget;
   const bar = h("progress", { max: "1", "aria-label": "Packed" });
   try {
     parts.go.disabled = true;
@@ -89,7 +90,8 @@ async function start(event) {
   } catch (error) {
     if (mine !== asked) return;
     job = "";
-    pack();
+    fill($("#pack-sheet"), form); // as it was filled in
+    parts.go.disabled = false;
     say(parts.problem, error.message);
   }
 }

@@ -4,12 +4,14 @@ import { $, fill, h, say } from "./dom.js";
 import { age, date } from "./format.js";
 import { settingsOf, wishOf } from "./asked.js";
 import { NOW, WAITS, cost } from "./live-talk.js";
-import { emit, runById } from "./state.js";
+import { emit, on, runById } from "./state.js";
 import { explainSigns } from "./texts.js";
+
+let columns = [];
+on("kept", (what) => columns.forEach((column) => column.answers.forEach((one) => what && one.kept(what))));
 
 const ENDS = { length: "ended at the length you set", end: "ended by itself", stop: "ended before a text that you named",
   context: "ended where its context was full", cancelled: "cancelled" };
-let columns = [];
 
 /** The place of a question's answers; `asked` has prompt and settings, `who` everybody who is asked. */
 export function begin(asked, who) {
@@ -142,6 +144,12 @@ class Answer {
     const { count, ...settings } = this.asked.settings;
     emit("answered", { place: this.element, sample: sample_id, run: this.who.run, step, weights, prompt: this.asked.prompt, text: this.text,
       settings: { ...settings, seed: this.seed } });
+  }
+
+  kept({ sample, exhibit }) {
+    if (this.sample?.id !== sample) return;
+    this.sample.exhibit = exhibit;
+    this.button();
   }
 
   button() {

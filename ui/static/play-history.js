@@ -33,6 +33,7 @@ export async function read() {
 async function earlier() {
   say($("#asked .problem"), "");
   if (shown >= rows.length && more) {
+    $("#asked-more").disabled = true;
     try {
       const answer = await get("/api/asked", { before: rows[rows.length - 1].id });
       rows.push(...answer.asked);
@@ -40,6 +41,8 @@ async function earlier() {
     } catch (error) {
       say($("#asked .problem"), error.message);
       return;
+    } finally {
+      $("#asked-more").disabled = false;
     }
   }
   const first = shown;
@@ -69,6 +72,7 @@ function line(one) {
 
 /** In the place of answers; not while one is coming. */
 function open(one) {
+  say($("#asked .problem"), asking() ? "It still answers. Press Esc to cancel that first." : "");
   if (asking()) return;
   show(one);
   $("#answers").scrollIntoView({ block: "nearest" });

@@ -13,8 +13,9 @@ export function plotly() {
       script = Object.assign(document.createElement("script"), { src: ADDRESS, async: true });
       document.head.append(script);
     }
-    script.addEventListener("load", () => done());
-    script.addEventListener("error", () => { script.remove(); asked = null; fail(new Error("The charts cannot be drawn: their script did not come.")); });
+    const failed = () => { script.remove(); asked = null; fail(new Error("The charts cannot be drawn: their script did not come.")); };
+    script.addEventListener("load", () => (window.Plotly ? done() : failed()));
+    script.addEventListener("error", failed);
   });
   return asked;
 }

@@ -1,6 +1,6 @@
 // "Take it with you": exhibits packed into one file, capsules that came, their covers. All their texts are text nodes.
 
-import { $, fill, h, say } from "./dom.js";
+import { $, fill, h, say, shutByBackdrop } from "./dom.js";
 import { date } from "./format.js";
 import { bring } from "./bring.js";
 import { pack } from "./pack.js";
@@ -12,7 +12,7 @@ let asked = 0;
 export function mount() {
   for (const [id, label] of [["pack-sheet", "pack-title"], ["bring-sheet", "bring-title"]]) {
     const dialog = h("dialog", { id, class: "sheet", "aria-labelledby": label });
-    dialog.addEventListener("click", (event) => event.target === dialog && dialog.close());
+    shutByBackdrop(dialog);
     dialog.addEventListener("close", () => { emit(`${id}-closed`); fill(dialog); });
     $("#topbar").after(dialog);
   }

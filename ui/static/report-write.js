@@ -23,17 +23,18 @@ export function editor(section, { run, title, fields, hint, again }) {
   const save = () => { last = last.then(() => store(run, held, note, problem)); return last; };
   const leave = () => { shut = null; again(section.dataset.section); };
   const done = async () => { if (await save()) leave(); };
-  const undo = async () => {
-    for (const one of held) one.input.value = one.words;
+  /** Put back what stood there: by the button what stood there at first, by Escape what was saved last. */
+  const undo = async (before) => {
+    for (const one of held) one.input.value = before(one);
     await done();
   };
   const form = h("form", { class: "report-form", "aria-label": title, onsubmit: (event) => { event.preventDefault(); done(); } },
     held.map((one) => h("label", { class: "field" }, h("span", {}, one.label), one.input)), h("p", { class: "note hint" }, hint), problem,
-    h("div", { class: "row" }, h("button", { type: "submit", class: "strong" }, "Save"), h("button", { type: "button", class: "plain", onclick: undo }, "Leave it as it was"), note));
+    h("div", { class: "row" }, h("button", { type: "submit", class: "strong" }, "Save"), h("button", { type: "button", class: "plain", onclick: () => undo((one) => one.words) }, "Leave it as it was"), note));
   form.addEventListener("focusout", (event) => { if (event.target.matches("input, textarea") && !form.contains(event.relatedTarget)) save(); });
   form.addEventListener("change", save);
   form.addEventListener("keydown", (event) => {
-    if (event.key === "Escape") { event.stopPropagation(); undo(); }
+    if (event.key === "Escape" && !event.isComposing) { event.stopPropagation(); undo((one) => one.kept); }
     if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) done();
   });
   fill(section, h("div", { class: "heading" }, h("h2", {}, title)), form);

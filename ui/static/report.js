@@ -28,13 +28,14 @@ export function mount() {
 async function load(anew) {
   const one = run();
   const place = $("#report");
-  if (!one || one.kind === "published") {
+  if (!one || one.kind !== "trained") {
     drawn = "";
-    fill(place, h("h1", {}, "Report"), h("p", { class: "empty" }, "What became of a run of yours appears here: its figures beside the published Blueberry-Nano and GPT-1, its curves, the best of what it said, and how to make it again. Choose a run above, or start one on the Train tab."));
+    fill(place, h("h1", {}, "Report"), h("p", { class: "empty" }, one?.kind === "imported" ? `${one.name} came in a capsule; its report can be written where it was trained. What it said is in the time capsule, and its curve on Compare.` : "What became of a run of yours appears here: its figures beside the published Blueberry-Nano and GPT-1, its curves, the best of what it said, and how to make it again. Choose a run above, or start one on the Train tab."));
     return;
   }
   const key = `${one.id} ${one.status} ${one.val_loss}`;
   if (!anew && key === drawn) return;
+  if (!anew && reads(place)) return; // the next news draws it
   if (writing(place)) return; // nobody's words go because a figure has changed; leaving the editor draws it anew
   drawn = key;
   const ticket = (asked += 1);
@@ -47,6 +48,9 @@ async function load(anew) {
   }
   if (state.selected === one.id && ticket === asked && !writing(place)) fill(place, page(one, answer));
 }
+
+/** Whether somebody is at something in there, by the keyboard or with a selection. */
+const reads = (place) => place.contains(document.activeElement) || (!getSelection().isCollapsed && place.contains(getSelection().anchorNode));
 
 function page(one, answer) {
   const saved = h("p", { class: "note", role: "status", id: "report-saved" });

@@ -1,7 +1,7 @@
 // One run, whole: what people say about it, the settings it was started with, and its end. A refresh changes what is shown,
 // never what is being typed.
 
-import { $, fill, h, say } from "./dom.js";
+import { $, fill, h, say, shutByBackdrop } from "./dom.js";
 import { age, isOpen, moment, setting, statusName } from "./format.js";
 import { confirmDelete } from "./run-delete.js";
 import { emit, get, on, runById, send, state } from "./state.js";
@@ -11,7 +11,7 @@ let parts = {};
 
 export function mount({ select, show }) {
   const dialog = h("dialog", { id: "run-sheet", class: "sheet", "aria-labelledby": "run-sheet-title" });
-  dialog.addEventListener("click", (event) => event.target === dialog && dialog.close());
+  shutByBackdrop(dialog);
   dialog.addEventListener("close", () => { saveNotes(); shown = ""; parts = {}; fill(dialog); });
   $("#topbar").after(dialog);
   on("run-sheet", (id) => open(id, () => { dialog.close(); select(id, { push: true }); show("train"); }));

@@ -5,7 +5,7 @@ import { AXES } from "./axes.js";
 import { KINDS } from "./figure.js";
 import { menu } from "./chart-tools.js";
 import { token } from "./palette.js";
-import { scriptAddress } from "./plotly.js";
+import { plotly, scriptAddress } from "./plotly.js";
 import { state } from "./state.js";
 
 const [WIDTH, HEIGHT] = [1200, 640];
@@ -52,6 +52,7 @@ const nameOf = (chart, ending) => `${chart.kind()}-over-${state.axis}.${ending}`
 
 async function picture(board, chart, format) {
   const { data, layout } = figure(board, chart);
+  await plotly();
   const address = await window.Plotly.toImage({ data, layout }, { format, width: layout.width, height: layout.height, scale: format === "png" ? 2 : 1 });
   return keep(address, nameOf(chart, format));
 }
@@ -84,7 +85,9 @@ async function everyStep(board, chart) {
 /** A page with plotly.js and the figure in it. The figure is data: nothing in it can become a script. */
 async function page(board, chart) {
   const { data, layout } = figure(board, chart);
-  const script = await (await fetch(scriptAddress)).text();
+  const answer = await fetch(scriptAddress);
+  if (!answer.ok) throw new Error("The page cannot be saved: the script of its chart did not come.");
+  const script = await answer.text();
   const safe = (text) => text.replaceAll("<", "\\u003c").replaceAll("\u2028", "\\u2028").replaceAll("\u2029", "\\u2029");
   const close = "</" + "script>";
   const html = `<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">

@@ -1,6 +1,6 @@
 // The prompt suites as text: opened, edited, saved as files of prompts/, made anew and removed.
 
-import { $, fill, h, say } from "./dom.js";
+import { $, fill, h, say, shutByBackdrop } from "./dom.js";
 import { get, on, send } from "./state.js";
 
 const NEW = "";
@@ -13,7 +13,7 @@ let parts = {};
 
 export function mount() {
   const dialog = h("dialog", { id: "suites", class: "sheet", "aria-labelledby": "suites-title" });
-  dialog.addEventListener("click", (event) => event.target === dialog && close());
+  shutByBackdrop(dialog, close);
   dialog.addEventListener("cancel", (event) => { event.preventDefault(); close(); });
   dialog.addEventListener("close", () => { turn += 1; shown = null; drafts = new Map(); parts = {}; fill(dialog); });
   $("#topbar").after(dialog);
