@@ -51,8 +51,8 @@ def test_what_somebody_has_kept_already_is_not_written_over(app: App, page: Any)
     page.keyboard.press("1")
     left, right = "#arena .contender[data-side=left] .whose", "#arena .contender[data-side=right] .whose"
     page.click(f"{right} >> text=Keep this")
-    page.check("#keep input[value=good]")
-    page.click("#keep >> text=Keep it")
+    page.check("#keep input[value=good]", force=True)
+    page.click("#keep button.strong")
     page.click("#keep >> text=Go on here")
     page.wait_for_selector(f"{right} >> text=Kept: see it")
 

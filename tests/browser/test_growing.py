@@ -144,8 +144,8 @@ def test_all_prompts_of_one_age(app: App, page: Any, elder: str) -> None:
     page.locator("#growing-cards .grown >> nth=1").get_by_text("Keep this").click()
     page.wait_for_selector("#keep[open]")
     assert SECOND in page.inner_text("#keep")
-    page.check("#keep input[value=strange]")
-    page.click("#keep >> text=Keep it")
+    page.check("#keep input[value=strange]", force=True)
+    page.click("#keep button.strong")
     page.click("#keep >> text=Go on here")
     page.wait_for_selector("#growing-cards .grown >> nth=1 >> text=Kept")
     assert page.locator("#growing-cards .grown").count() == 2

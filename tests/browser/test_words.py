@@ -176,7 +176,7 @@ def test_the_same_words_and_signs_that_are_no_letters_are_explained(app: App, pa
     same = "The same words as for “Once”: all are drawn with seed 7, and so young it does not heed the prompt."
     assert notes(1) == ["", same]
     cards.nth(0).locator("text=Keep this").click()
-    assert "stands for bytes that are no letter" in page.inner_text("#keep")
+    page.wait_for_selector("#keep[open] >> text=stands for bytes that are no letter")
 
 
 def test_texts_that_want_to_be_scripts_stay_texts(grown: App, page: Any) -> None:
