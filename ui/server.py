@@ -76,7 +76,7 @@ def create_app(
     actions = Actions(home, launch, talker, reader)
     app = FastAPI(title="Blueberry Studio", docs_url=None, redoc_url=None, openapi_url=None)
     add_error_answers(app)
-    version = add_static(app)  # first: a new browser asks for a hundred of them at once
+    version = add_static(app, ahead)  # first: a new browser asks for a hundred of them at once
     cache = SeriesCache()
     app.include_router(make_router(reader, launch, cache))
     app.include_router(make_ask(actions))

@@ -3,6 +3,7 @@
 import gzip
 import hashlib
 import mimetypes
+import threading
 from functools import cached_property
 from importlib.util import find_spec
 from pathlib import Path
@@ -49,13 +50,16 @@ class Static:
         return "packed" in self.__dict__
 
 
-def add_static(app: FastAPI) -> str:
-    """Serve them below /static/studio/VERSION/; returns the version."""
+def add_static(app: FastAPI, ahead: bool = False) -> str:
+    """Serve them below /static/studio/VERSION/; returns the version. `ahead`: pack plotly before anybody asks."""
     paths = [path for path in sorted(STATIC.iterdir()) if path.is_file()]
     digest = hashlib.sha1(b"".join(path.read_bytes() for path in paths), usedforsecurity=False)
     files = {path.name: Static(path.name, path) for path in paths}
     files[REST] = Static(REST, data=b"\n".join((STATIC / f"{name}.css").read_bytes() for name in ORDER))
     files["plotly.min.js"] = Static("plotly.min.js", plotly_script())
+
+    if ahead:  # half a second, while the rest of the page is still being built
+        threading.Thread(target=lambda: files["plotly.min.js"].packed, name="packing", daemon=True).start()
 
     @app.get("/static/studio/{version}/{name}")
     async def static(request: Request, version: str, name: str) -> Response:
