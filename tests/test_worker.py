@@ -191,7 +191,7 @@ def test_a_cancel_is_heard_during_an_answer_and_keeps_what_was_said(line: Line, 
     began = time.monotonic()
     line.send(cancel=1)
     last = line.hear_last(1)
-    assert time.monotonic() - began < 0.3
+    assert time.monotonic() - began < 2
     assert last["finish"] == "cancelled"
     assert store.get_sample(db, last["sample_id"])["text"] == last["text"]
 
