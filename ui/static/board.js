@@ -108,7 +108,7 @@ export class Board {
   schedule() {
     if (this.drawing || !this.seen()) return;
     if (!window.Plotly) {
-      this.waiting ||= plotly().then(() => true, (error) => this.without(error)).finally(() => { this.waiting = null; }).then((here) => here && this.schedule());
+      if (!this.retry) this.waiting ||= plotly().then(() => true, (error) => this.without(error)).finally(() => { this.waiting = null; }).then((here) => here && this.schedule());
       return;
     }
     this.drawing = true;
@@ -128,7 +128,7 @@ export class Board {
     const { note } = this.charts[0];
     say(note, error.message);
     note.hidden = false;
-    setTimeout(() => this.schedule(), RETRY_MS);
+    this.retry = setTimeout(() => { this.retry = 0; this.schedule(); }, RETRY_MS);
     return false;
   }
 

@@ -14,11 +14,16 @@ const ROOMS = { "": load, said: said.load, arena: arena.load };
 let asked = 0;
 let stale = true;
 let drawn = "";
+let wide = 0;
 
 export function mount() {
   wanted.mount(enter);
   arena.mount();
-  new ResizeObserver(readOn).observe($("#gallery"));
+  new ResizeObserver(() => {
+    if (wide === $("#gallery").clientWidth) return; // it became longer or shorter
+    wide = $("#gallery").clientWidth;
+    readOn();
+  }).observe($("#gallery"));
   for (const button of $$("#capsule-rooms button")) button.addEventListener("click", () => move(button.dataset.room));
   fill($("#capsule-do"), h("button", { type: "button", class: "quiet", id: "save-gallery", title: "One file that shows these exhibits to anyone, without scripts", onclick: saveAll }, "Save as page"),
     h("button", { type: "button", class: "plain", id: "random-exhibit", onclick: () => anyExhibit() }, "Random exhibit"));
