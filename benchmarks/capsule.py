@@ -55,6 +55,7 @@ def furnish(db: Database, exhibits: int, steps: int) -> str:
                 "created_at": time.time(),
             }
             kept = {"category": "good", "title": f"Exhibit {number}", "note": "", "created_at": time.time()}
+            kept |= {"tags": ["sea", "tea"][: number % 3], "pinned": None}
             store.add_words(db, run_id, [(sample, kept)])
     store.end_run(db, run_id, "finished")
     return run_id
