@@ -186,11 +186,8 @@ def _check_question(row: Row, where: str) -> None:
 ASKED = ("seed", "temperature", "top_k", "top_p", "max_tokens")
 """Settings of which an answer knows all or, from before they were kept, none."""
 LATER = ("min_p", "repetition_penalty", "stop")
-ANY = {"prompt": "Any", "seed": 7, "temperature": 1.0, "top_k": 0, "top_p": 1.0, "max_tokens": 1} | {
-    "min_p": 0.0,
-    "repetition_penalty": 1.0,
-    "stop": "[]",
-}
+ANY = {"prompt": "Any", "seed": 7, "temperature": 1.0, "top_k": 0, "top_p": 1.0, "max_tokens": 1}
+ANY |= {"min_p": 0.0, "repetition_penalty": 1.0, "stop": "[]"}
 """A question that makes sense, for what a row does not say."""
 LIMITS = {
     "max_tokens": (1, 8192),

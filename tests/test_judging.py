@@ -68,6 +68,7 @@ def test_a_text_of_the_same_name_is_not_taken_for_the_one_that_was_read(home: Ho
             judged()
             found = store.get_measures(db, sample)
             assert found is not None and found["copied_words"] == copied
+        assert judge_all(home) == 0, "nothing is measured again in vain"
 
 
 def test_everything_is_judged_once_and_again_when_the_text_or_the_rules_change(
